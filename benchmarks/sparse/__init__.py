@@ -1,0 +1,1 @@
+"""SciPy sparse arrays."""

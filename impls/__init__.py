@@ -1,0 +1,1 @@
+"""What competes: one file per operation, in family folders."""

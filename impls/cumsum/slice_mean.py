@@ -1,0 +1,358 @@
+"""slice_mean(x, slices): the mean of x[start:end] for each row (start, end) of slices.
+
+Two schools. Prefix sums read every row once and then each slice costs one subtraction, but whatever stands before a slice enters its mean
+as rounding (or as NaN). The others add the rows of each slice: they cost the total length, and err by the slice alone.
+"""
+
+import numpy as np
+import torch
+
+from opjury import Error, Gradient, implementation
+
+QUESTION = "question 2: mean of slices along an axis"
+BLOCK = 32
+SPREADS = "a NaN or inf before a slice reaches its mean through the prefix sum"
+LEAKS = "outside the slices NaN spreads, and the gradient is the rounding residue of a difference"
+
+
+def prefix_magnitude(x, slices):
+    """Differences of prefix sums err by the size of the whole prefixes, not by that of the slice."""
+    padded = np.concatenate([np.zeros((1, *x.shape[1:])), np.cumsum(x, axis=0)])
+    return (padded[slices[:, 1]] + padded[slices[:, 0]]) / rows_of(x, slices[:, 1] - slices[:, 0])
+
+
+def prefix_terms(x, slices):
+    """Every row before the end is an addition; then the subtraction, the edges of a block, the division."""
+    return rows_of(x, slices[:, 1] + 4)
+
+
+def centred_magnitude(x, slices):
+    """As the prefixes, of rows that the centre was subtracted from."""
+    centre = x.mean(axis=0, keepdims=True) if len(x) else x
+    return prefix_magnitude(x + centre, slices) + centre[:1]
+
+
+def float64_magnitude(x, slices):
+    """The prefixes again, each rounding 2^29 times smaller than in float32."""
+    return prefix_magnitude(x, slices) * prefix_terms(x, slices) * 2.0**-29
+
+
+def doubling_terms(x, slices):
+    """The table is as deep as the length has binary digits, and a slice has as many pieces; then the division."""
+    return rows_of(x, 2 * np.ceil(np.log2(slices[:, 1] - slices[:, 0] + 1)) + 2)
+
+
+def rows_of(x, values):
+    """One value for each slice, to be broadcast over the features of x."""
+    return values.reshape(-1, *[1] * (x.ndim - 1))
+
+
+PREFIX = Error(magnitude=prefix_magnitude, terms=prefix_terms)
+
+
+@implementation("slice_mean", source="torch: slicing and Tensor.mean", gradient=Gradient(second=True, forward=True, vmap=True))
+def python_loop(x, slices):
+    """One mean for each slice.
+
+    O(Σ lengths) work, O(1) memory beside the result; in backward O(k·n), a full gradient for each slice. Slow for many slices.
+    """
+    x, _, dtype = check_slices(x, slices)
+    if len(slices) == 0:
+        return x[:0].to(dtype)
+    return torch.stack([x[start:end].mean(0) for start, end in slices.tolist()]).to(dtype)
+
+
+@implementation(
+    "slice_mean",
+    source=f"{QUESTION}, put right",
+    error=PREFIX,
+    waives={"specials": SPREADS, "locality": LEAKS},
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def prefix_sum_difference(x, slices):
+    """The prefix sum at the end less the one at the start.
+
+    O(n + k) work and memory, whatever the lengths. Errs by the whole prefix: a large row before a slice ruins its mean.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    prefix = prefix_sums(x)
+    return ((prefix[slices[:, 1]] - prefix[slices[:, 0]]) / lengths).to(dtype)
+
+
+@implementation(
+    "slice_mean",
+    source=f"{QUESTION}, put right",
+    error=PREFIX,
+    waives={"specials": SPREADS, "locality": LEAKS},
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def trimmed_prefix_sum(x, slices):
+    """Prefix sums of the rows from the first start to the last end alone.
+
+    O(span + k) work and memory. Rows between two slices still reach the later one.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    low, high = (int(slices.min()), int(slices.max())) if len(slices) else (0, 0)
+    prefix = prefix_sums(x[low:high])
+    return ((prefix[slices[:, 1] - low] - prefix[slices[:, 0] - low]) / lengths).to(dtype)
+
+
+@implementation(
+    "slice_mean",
+    source="summed-area tables with the mean subtracted first: Hensley et al., Fast summed-area table generation, 2005",
+    error=Error(magnitude=centred_magnitude, terms=prefix_terms),
+    waives={"specials": "the centre is the mean of all rows: a NaN or inf anywhere reaches every slice", "locality": LEAKS},
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def centred_prefix_sum(x, slices):
+    """Prefix sums of the rows less their common mean, which is added again at the end.
+
+    O(n + k) work and memory. Prefixes of data with an offset stay small; a single large row ruins the means all the same.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    centre = x.detach().mean(0)  # any constant will do: the result does not depend on it
+    prefix = prefix_sums(x - centre)
+    return ((prefix[slices[:, 1]] - prefix[slices[:, 0]]) / lengths + centre).to(dtype)
+
+
+@implementation(
+    "slice_mean",
+    source="two-level prefix sums",
+    error=PREFIX,
+    waives={"specials": SPREADS, "locality": LEAKS},
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def blocked_prefix_sum(x, slices):
+    """Prefix sums of whole blocks, and row by row only what hangs over at the two ends of a slice.
+
+    O(n + k·BLOCK) work, O(n / BLOCK + k·BLOCK) memory. Errs less than plain prefix sums, but by the prefix still.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    starts, ends = slices.unbind(1)
+    blocks = len(x) // BLOCK
+    prefix = prefix_sums(x[: blocks * BLOCK].reshape(blocks, BLOCK, *x.shape[1:]).sum(1))
+    first, last = (starts + BLOCK - 1) // BLOCK, ends // BLOCK
+    head_ends = torch.minimum(first * BLOCK, ends)
+    edges = torch.stack([starts, torch.maximum(last * BLOCK, head_ends)], 1).unsqueeze(2) + torch.arange(BLOCK, device=x.device)
+    inside = (edges < torch.stack([head_ends, ends], 1).unsqueeze(2)).flatten(1)
+    rows = x[edges.flatten(1).clamp(max=len(x) - 1)]
+    inside = inside.reshape(*inside.shape, *[1] * (x.ndim - 1))
+    sums = prefix[last] - prefix[torch.minimum(first, last)] + torch.where(inside, rows, 0).sum(1)
+    return (sums / lengths).to(dtype)
+
+
+@implementation(
+    "slice_mean",
+    source="prefix sums in twice the precision",
+    error=Error(magnitude=float64_magnitude, terms=lambda x, slices: 1),
+    waives={"specials": SPREADS, "locality": LEAKS},
+    dtypes=("float16", "bfloat16", "float32", "complex64"),
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def float64_prefix_sum(x, slices):
+    """Prefix sums in float64, rounded at the very end.
+
+    O(n + k) work, twice the memory. A row 2^29 times larger than a slice still ruins its mean.
+    """
+    _, lengths, dtype = check_slices(x, slices)
+    prefix = prefix_sums(x.to(torch.complex128 if x.is_complex() else torch.float64))
+    return ((prefix[slices[:, 1]] - prefix[slices[:, 0]]) / lengths).to(dtype)
+
+
+@implementation(
+    "slice_mean",
+    source="sparse tables: Bender and Farach-Colton, The LCA problem revisited, 2000, with disjoint pieces since sums are not idempotent",
+    error=Error(terms=doubling_terms),
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def doubling_table(x, slices):
+    """Sums of 1, 2, 4, 8, … rows by doubling; a slice is made of the pieces that the binary digits of its length name.
+
+    O((n + k)·log longest) work, O(n + k) memory. Nothing is subtracted, so nothing leaks. Reads all rows for a single slice.
+    """
+    table, lengths, dtype = check_slices(x, slices)
+    at, counts = slices[:, 0], slices[:, 1] - slices[:, 0]
+    sums = table.new_zeros((len(slices), *x.shape[1:])) + table[:0].sum(0)
+    size = 1
+    while (counts >= size).any():
+        owners = (counts & size != 0).nonzero()[:, 0]
+        sums = sums.index_add(0, owners, table[at[owners]])
+        at = at + (counts & size)
+        table = table[:-size] + table[size:]
+        size *= 2
+    return (sums / lengths).to(dtype)
+
+
+@implementation("slice_mean", source="padding and masking", gradient=Gradient(second=True, forward=True, vmap=True))
+def padded_gather(x, slices):
+    """As many rows for every slice as the longest has, those beyond its end replaced by zeros.
+
+    O(k·longest) work and memory: out of memory where one long slice stands among many short ones.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    longest = int((slices[:, 1] - slices[:, 0]).max()) if len(slices) else 0
+    index = slices[:, :1] + torch.arange(longest, device=x.device)
+    inside = (index < slices[:, 1:]).reshape(*index.shape, *[1] * (x.ndim - 1))
+    rows = x[index.clamp(max=len(x) - 1)]
+    return (torch.where(inside, rows, 0).sum(1) / lengths).to(dtype)
+
+
+@implementation("slice_mean", source="torch.nn.functional.embedding_bag over ragged row numbers", gradient=Gradient())
+def embedding_bag(x, slices):
+    """Every slice is a bag of rows.
+
+    O(Σ lengths) work, O(Σ lengths) memory for the row numbers alone: no row is copied.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    rows, _ = ragged_rows(slices)
+    columns = real_columns(x)
+    if rows.numel() == 0 or columns.numel() == 0:
+        return (x[:1].sum(0) * lengths).to(dtype)
+    counts = slices[:, 1] - slices[:, 0]
+    sums = torch.nn.functional.embedding_bag(rows, columns, counts.cumsum(0) - counts, mode="sum")
+    return (like_features(sums, x) / lengths).to(dtype)
+
+
+@implementation("slice_mean", source="torch.segment_reduce over ragged row numbers", gradient=Gradient())
+def segment_reduce(x, slices):
+    """The rows of all slices one after the other, reduced in segments.
+
+    O(Σ lengths) work and memory: every row is copied as often as it is used.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    rows, _ = ragged_rows(slices)
+    columns = real_columns(x)
+    if rows.numel() == 0 or columns.numel() == 0:
+        return (x[:1].sum(0) * lengths).to(dtype)
+    sums = torch.segment_reduce(columns[rows], "sum", lengths=slices[:, 1] - slices[:, 0], unsafe=True)
+    return (like_features(sums, x) / lengths).to(dtype)
+
+
+@implementation("slice_mean", source="torch.Tensor.index_add", gradient=Gradient(second=True, forward=True, vmap=True))
+def index_add(x, slices):
+    """Every row of every slice is added to its slice's sum.
+
+    O(Σ lengths) work and memory: every row is copied as often as it is used.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    rows, owners = ragged_rows(slices)
+    sums = x.new_zeros((len(slices), *x.shape[1:])).index_add(0, owners, x[rows])
+    return (sums / lengths).to(dtype)
+
+
+@implementation("slice_mean", source="torch.sparse_csr_tensor", gradient=Gradient())
+def sparse_csr_matmul(x, slices):
+    """A sparse matrix with a one for each row of each slice, times x.
+
+    O(Σ lengths) work, O(Σ lengths) memory for the entries of the matrix.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    rows, _ = ragged_rows(slices)
+    columns = x.reshape(len(x), x.shape[1:].numel())
+    ends = torch.nn.functional.pad((slices[:, 1] - slices[:, 0]).cumsum(0), (1, 0))
+    ones = torch.ones(len(rows), dtype=x.dtype, device=x.device)
+    matrix = torch.sparse_csr_tensor(ends, rows, ones, (len(slices), len(x)), check_invariants=False)
+    return ((matrix @ columns).reshape(len(slices), *x.shape[1:]) / lengths).to(dtype)
+
+
+@implementation(
+    "slice_mean",
+    source="a mask as a matrix",
+    waives={"specials": "zero times NaN or inf: one in any row reaches every mean", "locality": "zero times NaN is NaN, backwards too"},
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def mask_matmul(x, slices):
+    """A matrix with a one where a row is in a slice, times x.
+
+    O(k·n) work and memory.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    row = torch.arange(len(x), device=x.device)
+    mask = (slices[:, :1] <= row) & (row < slices[:, 1:])
+    sums = mask.to(x.dtype) @ x.reshape(len(x), x.shape[1:].numel())
+    return (sums.reshape(len(slices), *x.shape[1:]) / lengths).to(dtype)
+
+
+@implementation("slice_mean", source="numpy.ufunc.reduceat", gradient=None, devices=("cpu",))
+def numpy_reduceat(x, slices):
+    """np.add.reduceat between the flattened starts and ends; every other result lies between two slices and is dropped.
+
+    O(Σ lengths + Σ gaps) work, O(n + k) memory. Leaves autograd.
+    """
+    x, lengths, dtype = check_slices(x, slices)
+    values = x.detach().resolve_conj().resolve_neg().numpy()
+    padded = np.concatenate([values, np.zeros((1, *values.shape[1:]), values.dtype)])  # an end may be n
+    sums = np.add.reduceat(padded, slices.flatten().numpy(), axis=0)[::2]
+    return (torch.from_numpy(sums) / lengths).to(dtype)
+
+
+def published_prefix_sum(x, slices):
+    """The answer as published: padded prefix sums, their differences squeezed.
+
+    O(n + k) work and memory. The squeeze takes a feature axis of one with it; two dimensions only; nothing is validated.
+    """
+    padded = torch.nn.functional.pad(x.cumsum(0), (0, 0, 1, 0))
+    return padded[slices].diff(dim=1).squeeze() / slices.diff(dim=1)
+
+
+def published_trimmed_prefix_sum(x, slices):
+    """The second answer as published: the first, on the rows from the first start to the last end.
+
+    O(span + k) work and memory. Wrong where the first is, and raises for no slices.
+    """
+    low, high = slices.min(), slices.max()
+    return published_prefix_sum(x[low:high], slices - low)
+
+
+def prefix_sums(x):
+    """0, x[0], x[0] + x[1], …: one row more than x."""
+    return torch.cat([x.new_zeros((1, *x.shape[1:])), x.cumsum(0)])
+
+
+def ragged_rows(slices):
+    """The row numbers of all slices, one slice after the other, and for each the number of its slice."""
+    counts = slices[:, 1] - slices[:, 0]
+    owners = torch.repeat_interleave(torch.arange(len(slices), device=slices.device), counts)
+    shift = slices[:, 0] - (counts.cumsum(0) - counts)
+    return torch.arange(len(owners), device=slices.device) + shift[owners], owners
+
+
+def real_columns(x):
+    """x as a real matrix: one row for each of its rows, two columns for a complex feature."""
+    x = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
+    return x.reshape(len(x), x.shape[1:].numel())
+
+
+def like_features(sums, x):
+    """The inverse of real_columns, for a matrix of another number of rows."""
+    if x.is_complex():
+        return torch.view_as_complex(sums.reshape(len(sums), *x.shape[1:], 2))
+    return sums.reshape(len(sums), *x.shape[1:])
+
+
+def check_slices(x, slices):
+    """Check the slices; return x in the dtype to add in, the lengths to divide by, and the dtype of the result.
+
+    Half types are added in float32, integers in torch's default dtype.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the first offending slice.
+    """
+    if x.ndim == 0:
+        raise ValueError("x has no dimensions; expected (n, *features)")
+    if slices.ndim != 2 or slices.shape[1] != 2:
+        raise ValueError(f"slices has shape {tuple(slices.shape)}; expected (k, 2): one row (start, end) for each slice")
+    if slices.dtype != torch.int64:
+        raise TypeError(f"slices has dtype {slices.dtype}; expected torch.int64")
+    bad = (slices[:, 0] < 0) | (slices[:, 0] >= slices[:, 1]) | (slices[:, 1] > len(x))
+    if bad.any():
+        row = int(bad.int().argmax())
+        start, end = slices[row].tolist()
+        rule = "every slice needs 0 <= start < end <= rows"
+        raise ValueError(f"slice {row} of {len(slices)}: [{start}, {end}) in {len(x)} rows; {rule}")
+    dtype = x.dtype if x.is_floating_point() or x.is_complex() else torch.get_default_dtype()
+    x = x.to(torch.float32 if dtype.itemsize == 2 else dtype)
+    lengths = (slices[:, 1] - slices[:, 0]).to(x.dtype.to_real())
+    return x, lengths.reshape(-1, *[1] * (x.ndim - 1)), dtype

@@ -1,0 +1,1 @@
+"""Windows in two dimensions, and convolution."""

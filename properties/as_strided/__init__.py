@@ -1,0 +1,1 @@
+"""Strided views without copying, and matrices built from them."""

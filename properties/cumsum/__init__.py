@@ -1,0 +1,1 @@
+"""Prefix sums, and means by way of them."""

@@ -1,0 +1,1 @@
+"""Addressing by index."""

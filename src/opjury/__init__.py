@@ -1,0 +1,60 @@
+"""opjury puts competing implementations of one tensor operation on trial."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opjury.operation import Error, Gradient, Implementation, Law, Operation, Workload, implementation
+from opjury.registry import UnknownName
+
+if TYPE_CHECKING:
+    from opjury.uses.audit import Audit, audit
+    from opjury.case import Case, Tensor
+    from opjury.records import Verdict
+
+# In a source checkout `impls/`, `properties/` and `benchmarks/` stand at the top; the wheel has them inside the package.
+if not (Path(__file__).parent / "impls").is_dir():
+    __path__.append(str(Path(__file__).parents[2]))
+
+_LAZY = {"Audit": "uses.audit", "audit": "uses.audit", "Case": "case", "Tensor": "case", "Verdict": "records"}
+
+__all__ = [
+    "Audit",
+    "Case",
+    "Error",
+    "Gradient",
+    "Implementation",
+    "Law",
+    "Operation",
+    "Tensor",
+    "UnknownName",
+    "Verdict",
+    "Workload",
+    "audit",
+    "get",
+    "implementation",
+]
+
+
+def get(operation: str, implementation: str) -> Any:
+    """The function registered under these names.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest known names.
+    """
+    from opjury import registry
+
+    return registry.implementation(operation, implementation).function
+
+
+def __getattr__(name: str) -> Any:
+    # What needs torch is imported when it is asked for: `import opjury` stays light.
+    if name in _LAZY:
+        value = getattr(import_module(f"opjury.{_LAZY[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'opjury' has no attribute {name!r}")

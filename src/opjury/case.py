@@ -1,0 +1,395 @@
+"""A case: the arguments of one call as data, from which live arguments are built afresh for every call.
+
+Cases are plain frozen data: they travel to workers, are stored in records, and can be written as Python code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+Mode = Literal["float", "long", "exact"]
+
+LAYOUTS = ("contiguous", "transposed", "offset", "step", "expanded", "conj", "neg")
+
+_INTEGER_LIMITS = {
+    "uint8": (0, 255),
+    "int8": (-128, 127),
+    "int16": (-(2**15), 2**15 - 1),
+    "int32": (-(2**31), 2**31 - 1),
+}
+
+
+def torch_dtype(name: str) -> torch.dtype:
+    """The torch dtype of a name; "default" is torch's default dtype at this moment."""
+    return torch.get_default_dtype() if name == "default" else getattr(torch, name)
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether the dtype is floating or complex, that is: whether gradients exist."""
+    return dtype.startswith(("float", "bfloat", "complex"))
+
+
+def carrier(dtype: str) -> np.dtype:
+    """The NumPy dtype that holds every value of the dtype exactly."""
+    if dtype.startswith("complex"):
+        return np.dtype(np.complex128)
+    return np.dtype(np.float64 if is_floating(dtype) else np.bool_ if dtype == "bool" else np.int64)
+
+
+def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
+    """The values rounded to the dtype, in its carrier."""
+    carried = torch.from_numpy(np.array(values, dtype=carrier(dtype), order="C"))
+    return carried.to(torch_dtype(dtype)).to(carried.dtype).numpy()
+
+
+class ExactComplex:
+    """A complex number of two `Fraction`s: what `Fraction` is for the reals."""
+
+    __slots__ = ("imag", "real")
+
+    def __init__(self, real: Any, imag: Any = 0) -> None:
+        self.real, self.imag = Fraction(real), Fraction(imag)
+
+    @staticmethod
+    def _of(other: Any) -> ExactComplex:
+        return other if isinstance(other, ExactComplex) else ExactComplex(other.real, other.imag)
+
+    def __add__(self, other: Any) -> ExactComplex:
+        other = self._of(other)
+        return ExactComplex(self.real + other.real, self.imag + other.imag)
+
+    def __neg__(self) -> ExactComplex:
+        return ExactComplex(-self.real, -self.imag)
+
+    def __sub__(self, other: Any) -> ExactComplex:
+        return self + -self._of(other)
+
+    def __rsub__(self, other: Any) -> ExactComplex:
+        return self._of(other) + -self
+
+    def __mul__(self, other: Any) -> ExactComplex:
+        other = self._of(other)
+        return ExactComplex(
+            self.real * other.real - self.imag * other.imag, self.real * other.imag + self.imag * other.real
+        )
+
+    def __truediv__(self, other: Any) -> ExactComplex:
+        other = self._of(other)
+        size = other.real**2 + other.imag**2
+        product = self * other.conjugate()
+        return ExactComplex(product.real / size, product.imag / size)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __rtruediv__(self, other: Any) -> ExactComplex:
+        return self._of(other) / self
+
+    def conjugate(self) -> ExactComplex:
+        return ExactComplex(self.real, -self.imag)
+
+    def __abs__(self) -> float:
+        return math.hypot(float(self.real), float(self.imag))
+
+    def __bool__(self) -> bool:
+        return bool(self.real or self.imag)
+
+    def __eq__(self, other: object) -> bool:
+        other = self._of(other)
+        return self.real == other.real and self.imag == other.imag
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _exactly(value: Any) -> Any:
+    return ExactComplex(value.real, value.imag) if isinstance(value, complex) else Fraction(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """The recipe of one tensor argument.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        The logical values, in the carrier of `dtype` (every element representable in `dtype`).
+    dtype : str
+    layout : str
+        One of `LAYOUTS`: how the values lie in memory. Gaps in memory hold NaN or the largest integer.
+    data : bool
+        False for indices, slices and the like: int64 whatever the dtype on trial, never differentiated.
+    """
+
+    values: np.ndarray
+    dtype: str
+    layout: str = "contiguous"
+    data: bool = True
+
+    @property
+    def differentiable(self) -> bool:
+        return self.data and is_floating(self.dtype)
+
+    def build(self, device: str = "cpu", requires_grad: bool = False) -> torch.Tensor:
+        """A new tensor with memory of its own.
+
+        Raises
+        ------
+        ValueError
+            For a layout that these values cannot have.
+        """
+        values = np.array(self.values, dtype=carrier(self.dtype), order="C")
+        plain = torch.from_numpy(values).to(torch_dtype(self.dtype)).to(device)
+        laid = _LAY[self.layout](plain).detach()
+        return laid.requires_grad_(True) if requires_grad and self.differentiable else laid
+
+    def wide(self, mode: Mode) -> np.ndarray:
+        """The values for the reference: float64/complex128, long double, or exact objects. Integers stay int64."""
+        values = np.array(self.values)
+        if mode == "float" or not self.differentiable:
+            return values
+        if mode == "long":
+            return values.astype(np.clongdouble if values.dtype.kind == "c" else np.longdouble)
+        objects = np.empty(values.size, dtype=object)
+        objects[:] = [_exactly(value) for value in values.ravel().tolist()]
+        return objects.reshape(values.shape)
+
+    def code(self) -> str:
+        """Python that builds it, needing torch alone."""
+        text = _literal(self.values.tolist() if self.values.size <= 2000 else self.values.ravel().tolist())
+        shape = "" if self.values.size and self.values.size <= 2000 else f".reshape({tuple(self.values.shape)})"
+        built = f"torch.tensor({text}, dtype=torch.{self.dtype}){shape}"
+        return _LAID_CODE[self.layout].format(built)
+
+    def to_json(self) -> dict[str, Any]:
+        flat = self.values.ravel()
+        if flat.dtype.kind == "c":
+            flat = flat.view(np.float64)
+        listed = [v if not isinstance(v, float) or math.isfinite(v) else repr(v) for v in flat.tolist()]
+        return {
+            "tensor": self.dtype,
+            "shape": list(self.values.shape),
+            "layout": self.layout,
+            "data": self.data,
+            "values": listed,
+        }
+
+    @staticmethod
+    def from_json(entry: dict[str, Any]) -> Tensor:
+        kind = carrier(entry["tensor"])
+        flat = [float(v) if isinstance(v, str) else v for v in entry["values"]]
+        values = np.array(flat, dtype=np.float64 if kind.kind == "c" else kind)
+        values = values.view(kind).reshape(entry["shape"]) if values.size else np.zeros(entry["shape"], kind)
+        return Tensor(values, entry["tensor"], entry["layout"], entry["data"])
+
+
+def _padded(x: torch.Tensor, width: int) -> torch.Tensor:
+    filler = (
+        math.nan
+        if x.is_floating_point() or x.is_complex()
+        else torch.iinfo(x.dtype).max
+        if x.dtype != torch.bool
+        else 1
+    )
+    return torch.full((*x.shape[:-1], width), filler, dtype=x.dtype, device=x.device)
+
+
+def _offset(x: torch.Tensor) -> torch.Tensor:
+    if x.ndim == 0:
+        return _offset(x.reshape(1))[0]
+    base = _padded(x, x.shape[-1] + 3)
+    base[..., 2:-1] = x
+    return base[..., 2:-1]
+
+
+def _step(x: torch.Tensor) -> torch.Tensor:
+    if x.ndim == 0:
+        return _offset(x)
+    base = _padded(x, 2 * x.shape[-1])
+    base[..., ::2] = x
+    return base[..., ::2]
+
+
+def _transposed(x: torch.Tensor) -> torch.Tensor:
+    order = tuple(reversed(range(x.ndim)))
+    return x.permute(order).contiguous().permute(order)
+
+
+def _expanded(x: torch.Tensor) -> torch.Tensor:
+    if x.ndim == 0 or x.shape[0] == 0:
+        return x
+    return x[:1].clone().expand(x.shape)
+
+
+def _conj(x: torch.Tensor) -> torch.Tensor:
+    return x.conj().resolve_conj().conj()
+
+
+def _neg(x: torch.Tensor) -> torch.Tensor:
+    return torch._neg_view(-x) if x.is_floating_point() or x.is_complex() else x
+
+
+_LAY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "contiguous": lambda x: x,
+    "transposed": _transposed,
+    "offset": _offset,
+    "step": _step,
+    "expanded": _expanded,
+    "conj": _conj,
+    "neg": _neg,
+}
+_LAID_CODE = {
+    "contiguous": "{}",
+    "transposed": "(lambda t: t.mT.contiguous().mT if t.ndim > 1 else t)({})",
+    "offset": "torch.nn.functional.pad({}, (2, 1), value=float('nan'))[..., 2:-1]",
+    "step": "(lambda t: torch.stack([t, t], -1).flatten(-2)[..., ::2] if t.ndim else t)({})",
+    "expanded": "(lambda t: t[:1].clone().expand(t.shape) if t.ndim and len(t) else t)({})",
+    "conj": "(lambda t: t.conj().resolve_conj().conj())({})",
+    "neg": "(lambda t: torch._neg_view(-t))({})",
+}
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_literal, value)) + "]"
+    if isinstance(value, complex):
+        return f"complex({_literal(value.real)}, {_literal(value.imag)})"
+    if isinstance(value, float):
+        return (
+            repr(int(value)) + "."
+            if value.is_integer() and abs(value) < 1e6 and str(value) != "-0.0"
+            else (repr(value) if math.isfinite(value) else f"float('{value}')")
+        )
+    return repr(value)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """The arguments of one call.
+
+    Parameters
+    ----------
+    args, kwargs
+        `Tensor` and other recipes, or plain Python values.
+    tier : {"exact", "rounding", "special", "illegal"}
+    seed : int
+        From which checks derive whatever else they need (incoming gradients, partners of a law).
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    tier: str = "exact"
+    seed: int = 0
+
+    @staticmethod
+    def of(*args: Any, **kwargs: Any) -> Case:
+        return Case(args, kwargs)
+
+    def leaves(self) -> Iterator[tuple[int | str, Any]]:
+        """Every argument with its place: a position or a keyword."""
+        yield from enumerate(self.args)
+        yield from self.kwargs.items()
+
+    def map(self, change: Callable[[Any], Any]) -> Case:
+        """A case with every argument replaced."""
+        return replace(
+            self, args=tuple(map(change, self.args)), kwargs={name: change(v) for name, v in self.kwargs.items()}
+        )
+
+    def with_leaf(self, place: int | str, value: Any) -> Case:
+        """A case with one argument replaced."""
+        if isinstance(place, int):
+            return replace(self, args=(*self.args[:place], value, *self.args[place + 1 :]))
+        return replace(self, kwargs={**self.kwargs, place: value})
+
+    @property
+    def differentiable(self) -> list[int | str]:
+        """The places of the arguments that have gradients."""
+        return [place for place, leaf in self.leaves() if isinstance(leaf, Tensor) and leaf.differentiable]
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the data arguments ("float64" where there are none)."""
+        return next((leaf.dtype for _, leaf in self.leaves() if isinstance(leaf, Tensor) and leaf.data), "float64")
+
+    @property
+    def elements(self) -> int:
+        """The number of elements of all data arguments."""
+        return sum(leaf.values.size for _, leaf in self.leaves() if isinstance(leaf, Tensor) and leaf.data)
+
+    def build(self, device: str = "cpu", requires_grad: Any = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Live arguments, fresh in memory. `requires_grad`: for all differentiable ones, or a collection of places."""
+
+        def live(place: int | str, leaf: Any) -> Any:
+            wanted = requires_grad if isinstance(requires_grad, bool) else place in requires_grad
+            return leaf.build(device, wanted) if hasattr(leaf, "build") else leaf
+
+        args = tuple(live(place, leaf) for place, leaf in enumerate(self.args))
+        return args, {name: live(name, leaf) for name, leaf in self.kwargs.items()}
+
+    def wide(self, mode: Mode = "float") -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments for the reference."""
+
+        def widened(leaf: Any) -> Any:
+            return leaf.wide(mode) if hasattr(leaf, "wide") else leaf
+
+        return tuple(map(widened, self.args)), {name: widened(v) for name, v in self.kwargs.items()}
+
+    def code(self) -> str:
+        """The arguments as Python: `torch.tensor([1., 2.], dtype=torch.float32), dim=0`."""
+
+        def text(leaf: Any) -> str:
+            return leaf.code() if hasattr(leaf, "code") else repr(leaf)
+
+        return ", ".join([*map(text, self.args), *(f"{name}={text(v)}" for name, v in self.kwargs.items())])
+
+    def to_json(self) -> dict[str, Any]:
+        def plain(leaf: Any) -> Any:
+            if hasattr(leaf, "to_json"):
+                return leaf.to_json()
+            if isinstance(leaf, tuple):
+                return {"tuple": [plain(v) for v in leaf]}
+            if isinstance(leaf, float) and not math.isfinite(leaf):
+                return {"float": repr(leaf)}
+            if isinstance(leaf, np.generic):
+                return {"numpy": leaf.dtype.name, "value": leaf.item()}
+            return leaf
+
+        return {
+            "args": [plain(v) for v in self.args],
+            "kwargs": {name: plain(v) for name, v in self.kwargs.items()},
+            "tier": self.tier,
+            "seed": self.seed,
+        }
+
+    @staticmethod
+    def from_json(entry: dict[str, Any]) -> Case:
+        def live(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return value
+            if "tensor" in value:
+                return Tensor.from_json(value)
+            if "tuple" in value:
+                return tuple(live(v) for v in value["tuple"])
+            if "float" in value:
+                return float(value["float"])
+            if "numpy" in value:
+                return np.dtype(value["numpy"]).type(value["value"])
+            raise ValueError(f"argument of an unknown kind: {sorted(value)}; known: tensor, tuple, float, numpy")
+
+        return Case(
+            tuple(map(live, entry["args"])),
+            {name: live(v) for name, v in entry["kwargs"].items()},
+            entry["tier"],
+            entry["seed"],
+        )
+
+
+def integer_limits(dtype: str) -> tuple[int, int]:
+    """Smallest and largest value of an integer dtype (bool: 0 and 1)."""
+    return (0, 1) if dtype == "bool" else _INTEGER_LIMITS.get(dtype, (-(2**63), 2**63 - 1))

@@ -1,0 +1,104 @@
+"""The command line: list, audit, replay, schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from opjury import registry
+
+if TYPE_CHECKING:
+    from opjury.records import Verdict
+
+GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="opjury")
+def main() -> None:
+    """Put competing implementations of a tensor operation on trial.
+
+    Exit status: 0 good, 1 something refuted, 2 usage, 3 nothing ran.
+    """
+
+
+@main.command("list")
+@click.argument("operation", required=False)
+def list_(operation: str | None) -> None:
+    """Show the operations, or one operation's implementations."""
+    from opjury.faces import terminal
+
+    terminal.show_list(operation)
+
+
+@main.command()
+@click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py:FUNCTION]...")
+@click.option("--as", "operation", metavar="OPERATION", help="The contract that FILE.py:FUNCTION is held to.")
+@click.option("--profile", default="quick", show_default=True, metavar="quick|full|nightly")
+@click.option("--check", "checks", multiple=True, help="Only this check (repeatable).")
+@click.option("--dtype", "dtypes", multiple=True, help="Only this dtype (repeatable).")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--jobs", type=click.IntRange(1), help="Worker processes; by default one for each core.")
+@click.option("--seed", type=int, help="By default a new one, printed at the end.")
+@click.option("--no-isolation", is_flag=True, help="Judge in this process.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False),
+    help="Write the records (JSON Lines); an interrupted audit resumes from them.",
+)
+@click.option("--junit", "junit_file", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.option("--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation.")
+@click.pass_context
+def audit(context: click.Context, targets: tuple[str, ...], **options: Any) -> None:
+    """Find out which implementations are right, and shrink what is wrong to a smallest counterexample.
+
+    Without arguments: every implementation of every operation.
+    """
+    from opjury.faces import auditing
+
+    context.exit(auditing.run(targets, **options))
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_context
+def replay(context: click.Context, file: Path) -> None:
+    """Try the counterexamples in FILE (records, or a replay script) again."""
+    from opjury.faces import auditing
+
+    context.exit(auditing.replay(file))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of a record."""
+    import json
+
+    from opjury import records
+
+    click.echo(json.dumps(records.schema(), indent=2))
+
+
+def run() -> None:
+    """The entry point: unknown names become a usage error, never a traceback."""
+    try:
+        main(standalone_mode=False)
+    except registry.UnknownName as error:
+        click.echo(f"opjury: {error}", err=True)
+        sys.exit(USAGE)
+    except click.exceptions.Exit as status:
+        sys.exit(status.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("opjury: interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()

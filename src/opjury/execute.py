@@ -1,0 +1,210 @@
+"""Where tasks run: here, or in isolated worker processes that a hang or a crash takes down alone."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+import multiprocessing.context
+import multiprocessing.popen_forkserver
+import multiprocessing.spawn
+import os
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from opjury.records import Verdict
+from opjury.verify.judge import PROFILES, Task, judge
+
+
+@dataclass(frozen=True)
+class Function:
+    """A plain function in a form that travels: by module and name where it can be imported, else by value."""
+
+    name: str
+    module: str = ""
+    path: str = ""
+    pickled: bytes = b""
+
+    @staticmethod
+    def of(function: Callable[..., Any]) -> Function:
+        """Raises `TypeError` for what can be neither imported nor pickled."""
+        name = getattr(function, "__qualname__", "")
+        module = sys.modules.get(getattr(function, "__module__", "") or "")
+        path = getattr(module, "__file__", None) or ""
+        if module is not None and module.__name__ != "__main__" and path and _attribute(module, name) is function:
+            return Function(name, module.__name__, os.path.abspath(path))
+        try:
+            import cloudpickle
+
+            pickled = cloudpickle.dumps(function)
+            pickle.loads(pickled)
+        except Exception as error:
+            raise TypeError(
+                f"{name or function!r} cannot be sent to another process ({error}); define it in a module"
+            ) from error
+        return Function(name, pickled=pickled)
+
+    def load(self) -> Callable[..., Any]:
+        """The function itself, in whatever process this is."""
+        if self.pickled:
+            return pickle.loads(self.pickled)  # type: ignore[no-any-return]
+        return _attribute(import_file(self.path, self.module), self.name)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Here:
+    """A function that stays in this process."""
+
+    function: Callable[..., Any]
+
+    def load(self) -> Callable[..., Any]:
+        return self.function
+
+
+def _attribute(module: Any, qualified: str) -> Any:
+    for part in qualified.split("."):
+        module = getattr(module, part, None)
+    return module
+
+
+def import_file(path: str, name: str = "") -> ModuleType:
+    """The module at a path: the one imported already, by its name where that leads to the path, else from the file."""
+    path = os.path.abspath(path)
+    for module in list(sys.modules.values()):
+        if (
+            getattr(module, "__file__", None)
+            and os.path.abspath(module.__file__ or "") == path
+            and module.__name__ != "__main__"
+        ):
+            return module
+    if name:
+        try:
+            module = importlib.import_module(name)
+            if os.path.abspath(module.__file__ or "") == path:
+                return module
+        except ImportError:
+            pass
+    name = name or os.path.splitext(os.path.basename(path))[0]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, os.path.dirname(path))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(os.path.dirname(path))
+    return module
+
+
+class _Process(multiprocessing.context.ForkServerProcess):
+    """A worker that does not import the caller's main module: scripts and notebooks need no `if __name__ == "__main__"`."""
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:
+        class Popen(multiprocessing.popen_forkserver.Popen):
+            def _launch(self, started: Any) -> None:
+                with _lock:
+                    original = multiprocessing.spawn.get_preparation_data
+
+                    def without_main(name: str, *rest: Any) -> dict[str, Any]:
+                        return {k: v for k, v in original(name, *rest).items() if not k.startswith("init_main")}
+
+                    multiprocessing.spawn.get_preparation_data = without_main
+                    try:
+                        super()._launch(started)
+                    finally:
+                        multiprocessing.spawn.get_preparation_data = original
+
+        return Popen(process)
+
+
+_lock = threading.Lock()
+
+
+class _Context(multiprocessing.context.ForkServerContext):
+    Process = _Process
+
+
+def _start_worker(threads: int) -> None:
+    import signal
+    import warnings
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the audit, which ends the workers
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+
+
+def run_here(tasks: Sequence[Task]) -> Iterator[tuple[Task, Verdict]]:
+    """Judge in this process, one after another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for task in tasks:
+            yield task, judge(task)
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_isolated(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Verdict]]:
+    """Judge in `jobs` worker processes; results come as they are done. A hang or a crash becomes a verdict.
+
+    Workers are forked from a server that has imported torch once: a new one costs milliseconds.
+    """
+    from concurrent.futures import FIRST_COMPLETED, wait
+
+    from pebble import ProcessExpired, ProcessPool
+
+    context = _Context()
+    context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
+    with ProcessPool(max_workers=jobs, initializer=_start_worker, initargs=(1,), context=context) as pool:
+        try:
+            waiting = {pool.schedule(judge, args=[task], timeout=time_limit_of(task)): task for task in tasks}
+            while waiting:
+                done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    task = waiting.pop(future)
+                    try:
+                        yield task, future.result()
+                    except FutureTimeout:
+                        yield task, _fallen(task, f"no answer within {time_limit_of(task):g} s; the process was ended")
+                    except ProcessExpired as error:
+                        how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
+                        yield task, _fallen(task, f"the process was ended by the call ({how})")
+        finally:
+            pool.stop()
+
+
+def time_limit_of(task: Task) -> float:
+    """Seconds for a whole task, far above what its calls and its shrinking may take."""
+    profile = PROFILES[task.profile]
+    return 20 + 5 * profile.limit + 2 * profile.shrink + profile.examples * 0.5
+
+
+def _fallen(task: Task, message: str) -> Verdict:
+    waiver = dict(task.waives).get(task.check)
+    return Verdict(
+        operation=task.operation,
+        implementation=task.implementation,
+        check=task.check,
+        dtypes=task.dtypes,
+        device=task.device,
+        seed=task.seed,
+        status="waived" if waiver else "refuted",
+        examples=1,
+        message=message,
+    )

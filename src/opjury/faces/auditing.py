@@ -1,0 +1,286 @@
+"""The command `opjury audit`: targets to tasks, progress, table, counterexamples, files."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from opjury import records, registry
+from opjury.case import Case
+from opjury.cli import BAD, GOOD, NOTHING, USAGE
+from opjury.execute import Function, import_file
+from opjury.faces import terminal
+from opjury.operation import CHECKS
+from opjury.records import Verdict
+from opjury.uses.audit import Audit, example_database, in_order, names_checked, plan, run as run_tasks
+from opjury.verify.checks import CHECKS as RUN
+from opjury.verify.judge import PROFILES, Task, implementation_of
+from opjury.verify.trial import Refuted, Trial, Unsuitable
+
+COUNTEREXAMPLES = Path(".opjury") / "counterexamples"
+
+
+def run(
+    targets: Sequence[str],
+    *,
+    operation: str | None,
+    profile: str,
+    checks: Sequence[str],
+    dtypes: Sequence[str],
+    device: str,
+    jobs: int | None,
+    seed: int | None,
+    no_isolation: bool,
+    json_file: str | None,
+    junit_file: str | None,
+    all_verdicts: bool,
+) -> int:
+    """Audit the targets and show what was found; the exit status."""
+    names_checked("profile", [profile], PROFILES)
+    names_checked("check", checks, CHECKS)
+    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
+    if device.startswith("cuda") and not _has_cuda():
+        click.echo("opjury: no CUDA device is present; nothing was run", err=True)
+        return NOTHING
+    journal = Path(json_file + ".partial") if json_file else None
+    resumed = _resumed(journal)
+    seed = secrets.randbits(32) if seed is None else seed
+    options: dict[str, Any] = dict(
+        profile=profile,
+        checks=checks or None,
+        dtypes=dtypes or None,
+        device=device,
+        seed=seed,
+        database=example_database(),
+    )
+    tasks = [
+        task
+        for target in targets or [o.name for o in registry.operations()]
+        for task in tasks_of(target, operation, options)
+    ]
+    wanted = {_key(task) for task in tasks}
+    done = {_key(verdict): verdict for verdict in resumed if _key(verdict) in wanted}
+    verdicts = list(done.values())
+    open_tasks = [task for task in tasks if _key(task) not in done]
+    try:
+        with _progress(len(tasks), len(done)) as advance:
+            for verdict in run_tasks(open_tasks, jobs=jobs, isolate=not no_isolation):
+                verdicts.append(verdict)
+                if journal:
+                    _append(journal, verdict)
+                advance(verdict)
+    except KeyboardInterrupt:
+        kept = (
+            f"; {len(verdicts)} of {len(tasks)} verdicts are in {journal}, the same command resumes" if journal else ""
+        )
+        click.echo(f"opjury: interrupted{kept}", err=True)
+        return 130
+    found = Audit(in_order(tasks, verdicts))
+    if json_file:
+        records.write(json_file, found.verdicts)
+        assert journal is not None
+        journal.unlink(missing_ok=True)
+    if junit_file:
+        records.write_text(junit_file, junit(found.verdicts))
+    show(found, all_verdicts)
+    click.echo(f"seed {seed}; the same audit again: --seed {seed}")
+    if not any(v.examples for v in found.verdicts):
+        click.echo("opjury: nothing was executed", err=True)
+        return NOTHING
+    return GOOD if found.ok else BAD
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
+    """The tasks of one argument of the command line.
+
+    Raises
+    ------
+    click.UsageError
+        For a file without `--as`, a file that cannot be imported, a function that is not in it.
+    UnknownName
+    """
+    path, _, name = target.rpartition(":")
+    if path.endswith(".py") or target.endswith(".py"):
+        return _tasks_of_file(path or target, name, operation, options)
+    contract = registry.operation(target.partition(":")[0])
+    names_checked("dtype", options["dtypes"] or (), contract.dtypes)
+    only = target.partition(":")[2]
+    entries = [registry.implementation(contract.name, only)] if only else registry.implementations(contract.name)
+    return [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
+
+
+def _tasks_of_file(path: str, name: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
+    if operation is None:
+        raise click.UsageError(f"{path}:{name} needs --as OPERATION, the contract that it is held to")
+    contract = registry.operation(operation)
+    if not Path(path).is_file():
+        raise click.UsageError(f"there is no file {path}")
+    try:
+        module = import_file(path)
+    except BaseException as error:
+        raise click.UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise click.UsageError(registry.unknown(f"function of {path}", name, known))
+    return plan(contract, name, function=Function.of(function), **options)
+
+
+class _progress:  # noqa: N801 (used like a function)
+    """A progress bar on a terminal; silence elsewhere."""
+
+    def __init__(self, total: int, done: int) -> None:
+        columns = (
+            TextColumn("judging"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+        )
+        self._bar = Progress(*columns, console=terminal.console, transient=True, disable=not sys.stdout.isatty())
+        self._task = self._bar.add_task("", total=total, completed=done)
+
+    def __enter__(self) -> Any:
+        self._bar.start()
+        return lambda verdict: self._bar.update(
+            self._task, advance=1, description=f"{verdict.implementation} {verdict.check}"[:40]
+        )
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+
+def _key(entry: Task | Verdict) -> tuple[Any, ...]:
+    return (entry.operation, entry.implementation, entry.check, tuple(entry.dtypes), entry.device)
+
+
+def _resumed(journal: Path | None) -> list[Verdict]:
+    """The verdicts of an audit that was interrupted: those of the same versions; a line cut short is left out."""
+    if journal is None or not journal.exists():
+        return []
+    kept = []
+    for line in journal.read_bytes().splitlines():
+        try:
+            kept.append(records.decode(line))
+        except ValueError:
+            continue
+    return [verdict for verdict in kept if verdict.environment == records.environment()]
+
+
+def _append(journal: Path, verdict: Verdict) -> None:
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with journal.open("ab") as stream:
+        stream.write(records.encode(verdict) + b"\n")
+
+
+def show(found: Audit, all_verdicts: bool) -> None:
+    """The matrix, then each refutation with its counterexample, then what is not as declared."""
+    console = terminal.console
+    console.print(terminal.matrix(found.verdicts))
+    console.print(terminal.legend(found.verdicts))
+    if all_verdicts:
+        for v in found.verdicts:
+            console.print(
+                f"{v.status:12} {v.name} {v.check} ({', '.join(v.dtypes)}) {v.examples} examples {v.message}",
+                markup=False,
+            )
+    grouped: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in found.refuted:
+        grouped.setdefault((verdict.name, verdict.check), []).append(verdict)
+    for verdicts in grouped.values():
+        smallest = min(verdicts, key=lambda v: len(str(v.counterexample)) if v.counterexample else 10**9)
+        terminal.show_refutation([smallest, *(v for v in verdicts if v is not smallest)], _write_script(smallest))
+    for verdict in found.verdicts:
+        if verdict.status == "holds" and verdict.message:
+            console.print(f"note: {verdict.name}: {verdict.check} is {verdict.message}", markup=False)
+    surprises = found.surprises()
+    held = len({v.name for v in found.verdicts}) - len({v.name for v in found.refuted})
+    examples = sum(v.examples for v in found.verdicts)
+    console.print(
+        f"\n{held} of {len({v.name for v in found.verdicts})} implementations hold up, in {examples} executed examples."
+    )
+    if surprises and any(v.control for v in found.verdicts):
+        console.print("Not as declared:\n" + "\n".join(f"  {line}" for line in surprises), markup=False)
+
+
+def _write_script(verdict: Verdict) -> str:
+    if not verdict.script:
+        return ""
+    path = COUNTEREXAMPLES / f"{verdict.operation}-{verdict.implementation}-{verdict.check}.py"
+    records.write_text(path, verdict.script.encode())
+    return str(path)
+
+
+def junit(verdicts: Sequence[Verdict]) -> bytes:
+    """JUnit XML: a test suite for each implementation, a test case for each verdict."""
+    root = ET.Element("testsuites", name="opjury")
+    suites: dict[str, ET.Element] = {}
+    for v in verdicts:
+        suite = suites.setdefault(v.name, ET.SubElement(root, "testsuite", name=v.name))
+        case = ET.SubElement(
+            suite,
+            "testcase",
+            classname=v.name,
+            name=f"{v.check}[{'-'.join(v.dtypes)}-{v.device}]",
+            time=f"{v.seconds:.3f}",
+        )
+        if v.status == "refuted":
+            ET.SubElement(case, "failure", message=_printable(v.message)).text = _printable(v.script)
+        elif v.status != "holds":
+            ET.SubElement(case, "skipped", message=_printable(f"{v.status}: {v.message}"))
+    for suite in suites.values():
+        suite.set("tests", str(len(suite)))
+        suite.set("failures", str(len(suite.findall("*/failure"))))
+        suite.set("skipped", str(len(suite.findall("*/skipped"))))
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
+
+
+def _printable(text: str) -> str:
+    return "".join(c for c in text if c in "\n\t" or ord(c) >= 32)
+
+
+def replay(file: Path) -> int:
+    """Try stored counterexamples again: 1 if any is still refuted."""
+    if file.suffix == ".py":
+        return BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD
+    try:
+        stored = [v for v in records.read(file) if v.counterexample]
+    except ValueError as error:
+        click.echo(f"opjury: {error}", err=True)
+        return USAGE
+    if not stored:
+        click.echo(f"opjury: {file} holds no counterexample", err=True)
+        return NOTHING
+    again = 0
+    for verdict in stored:
+        outcome = _replay_one(verdict)
+        again += outcome is not None and not verdict.control
+        terminal.console.print(f"{verdict.name} {verdict.check}: {outcome or 'holds now'}", markup=False)
+    return BAD if again else GOOD
+
+
+def _replay_one(verdict: Verdict) -> str | None:
+    assert verdict.counterexample is not None
+    task = Task(verdict.operation, verdict.implementation, verdict.check, verdict.dtypes)
+    trial = Trial(registry.operation(verdict.operation), implementation_of(task), verdict.device)
+    try:
+        RUN[verdict.check].run(trial, Case.from_json(verdict.counterexample))
+    except Refuted as error:
+        return f"still refuted: {error.message}"
+    except Unsuitable:
+        return None
+    return None

@@ -1,0 +1,103 @@
+"""Tables and counterexamples for the terminal; plain text when piped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from opjury import registry
+from opjury.operation import CHECKS
+
+if TYPE_CHECKING:
+    from opjury.records import Verdict
+
+console = Console(highlight=False)
+
+_STYLE = {"holds": "green", "refuted": "bold red", "waived": "yellow", "skipped": "dim", "not declared": "dim"}
+_MARK = {"holds": "✓", "refuted": "✗", "waived": "w", "skipped": "·", "not declared": "-"}
+_WORST = ("refuted", "waived", "holds", "skipped", "not declared")
+
+
+def show_list(operation: str | None) -> None:
+    """One line an operation, or one an implementation."""
+    if operation is None:
+        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+        table.add_column("operation")
+        table.add_column("implementations", overflow="fold")
+        by_operation: dict[str, list[str]] = {}
+        for entry in registry.implementations():
+            by_operation.setdefault(entry.operation, []).append(entry.name + ("†" if entry.refuted else ""))
+        for name, names in sorted(by_operation.items()):
+            table.add_row(name, " ".join(names))
+        console.print(table)
+        console.print("† published but wrong: kept as a negative control")
+        return
+    entries = registry.implementations(operation)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("implementation", no_wrap=True)
+    table.add_column("idea, and what is declared")
+    for entry in entries:
+        notes = [escape(entry.summary)]
+        notes += [f"waives {check}: {escape(reason)}" for check, reason in entry.waives.items()]
+        notes += [f"[red]wrong[/red] in {check}: {escape(reason)}" for check, reason in entry.refuted.items()]
+        table.add_row(entry.name, "\n".join(notes))
+    console.print(table)
+
+
+def matrix(verdicts: Sequence[Verdict]) -> Table:
+    """One row an implementation, one column a check; the worst verdict of its dtypes stands in the cell."""
+    present = [check for check in CHECKS if any(v.check == check for v in verdicts)]
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("implementation", no_wrap=True)
+    for check in present:
+        table.add_column(_SHORT[check], justify="center")
+    table.add_column("examples", justify="right")
+    rows: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        rows.setdefault((verdict.operation, verdict.implementation), []).append(verdict)
+    several = len({operation for operation, _ in rows}) > 1
+    for (operation, name), found in rows.items():
+        cells = []
+        for check in present:
+            states = {v.status for v in found if v.check == check}
+            worst = next((s for s in _WORST if s in states), "")
+            cells.append(f"[{_STYLE[worst]}]{_MARK[worst]}[/]" if worst else "")
+        label = f"{operation}:{name}" if several else name
+        table.add_row(escape(label) + ("†" if found[0].control else ""), *cells, str(sum(v.examples for v in found)))
+    return table
+
+
+_SHORT = {
+    "agreement": "agr", "specials": "spec", "form": "form", "layouts": "lay", "purity": "pur", "determinism": "det",
+    "gradient": "grad", "second_order": "2nd", "forward_mode": "fwd", "vmap": "vmap", "locality": "loc", "laws": "laws",
+    "rejects": "rej", "terminates": "term",
+}  # fmt: skip
+
+
+def legend(verdicts: Sequence[Verdict]) -> str:
+    """What the marks in the matrix mean, as far as they occur."""
+    seen = {v.status for v in verdicts}
+    marks = [f"[{_STYLE[s]}]{_MARK[s]}[/] {s}" for s in _MARK if s in seen]
+    return "   ".join(marks) + ("   † negative control: must be refuted" if any(v.control for v in verdicts) else "")
+
+
+def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
+    """One check's refutation of one implementation: the message, the two values, and where the script is."""
+    verdict = verdicts[0]
+    dtypes = ", ".join(dict.fromkeys(d for v in verdicts for d in v.dtypes))
+    console.print(f"\n[bold red]✗[/] [bold]{escape(verdict.name)}[/]  {verdict.check}  [dim]({dtypes})[/]")
+    console.print("  " + escape(verdict.message), soft_wrap=False)
+    if verdict.counterexample:
+        from opjury.case import Case
+
+        code = Case.from_json(verdict.counterexample).code()
+        console.print("  [dim]case[/]      " + escape(code if len(code) < 600 else code[:600] + " …"))
+    for label, value in (("observed", verdict.observed), ("expected", verdict.expected)):
+        if value:
+            console.print(f"  [dim]{label}[/]  " + escape(value.replace("\n", "\n            ")))
+    if script:
+        console.print(f"  [dim]replay[/]    python {escape(script)}")

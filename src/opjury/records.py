@@ -1,0 +1,144 @@
+"""What was found, as stored: one JSON object a line, with a published schema."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+
+Status = Literal["holds", "refuted", "waived", "skipped", "not declared"]
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a record was made."""
+
+    opjury: str
+    python: str
+    torch: str
+    numpy: str
+    scipy: str
+    machine: str
+    device: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
+    """Whether one check holds for one implementation.
+
+    `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
+    largest error ever seen, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge.
+    """
+
+    operation: str
+    implementation: str
+    check: str
+    status: Status
+    dtypes: tuple[str, ...] = ()
+    device: str = "cpu"
+    examples: int = 0
+    message: str = ""
+    observed: str = ""
+    expected: str = ""
+    counterexample: dict[str, Any] | None = None
+    script: str = ""
+    seed: int = 0
+    error_of_bound: float = 0.0
+    error_ulps: float = 0.0
+    seconds: float = 0.0
+    control: bool = False
+    format: int = FORMAT
+    environment: Environment | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.operation}:{self.implementation}"
+
+
+def environment() -> Environment:
+    """This machine's versions."""
+    import importlib.metadata
+    import platform
+
+    def version(package: str) -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return "source checkout" if package == "opjury" else "absent"
+
+    return Environment(
+        opjury=version("opjury"),
+        python=platform.python_version(),
+        torch=version("torch"),
+        numpy=version("numpy"),
+        scipy=version("scipy"),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    )
+
+
+def encode(record: Verdict) -> bytes:
+    """One line of JSON, without its end. Non-finite floats are strings."""
+    return msgspec.json.encode(_finite(msgspec.to_builtins(record)))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def decode(line: bytes | str) -> Verdict:
+    """A record from its line.
+
+    Raises
+    ------
+    ValueError
+        Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
+    """
+    try:
+        return msgspec.json.decode(line, type=Verdict, strict=False)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
+
+
+def read(path: Path | str) -> Iterator[Verdict]:
+    """The records of a file; a line that is none raises `ValueError` with its number."""
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                yield decode(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from None
+
+
+def write(path: Path | str, records: Iterable[Verdict]) -> None:
+    """Write a file of records whole or not at all."""
+    write_text(path, b"".join(encode(record) + b"\n" for record in records))
+
+
+def write_text(path: Path | str, content: bytes) -> None:
+    """Write a file whole or not at all: beside it first, then renamed over it."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(beside, 0o644)
+        os.replace(beside, target)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a record."""
+    return msgspec.json.schema(Verdict)

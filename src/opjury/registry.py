@@ -1,0 +1,162 @@
+"""Who competes and by which contract: the only module with mutable state.
+
+Modules that declare are found through entry points, the built-in ones and third parties' alike:
+`opjury.impls`, `opjury.properties` and `opjury.benchmarks`. A module that declares several kinds may stand in several groups.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+import warnings
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opjury.operation import Implementation, Operation, Workload
+
+GROUPS = ("opjury.impls", "opjury.properties", "opjury.benchmarks")
+
+_operations: dict[str, Operation] = {}
+_implementations: dict[tuple[str, str], Implementation] = {}
+_workloads: dict[str, Workload] = {}
+_loaded: set[str] = set()
+problems: list[str] = []
+
+
+class UnknownName(ValueError):
+    """A name that nothing is registered under. The message gives the nearest known ones."""
+
+
+def unknown(what: str, given: object, known: Iterable[str]) -> str:
+    """`unknown check 'agrement'; did you mean 'agreement'?`"""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(given), known, n=3, cutoff=0.5)
+    if near:
+        return f"unknown {what} {given!r}; did you mean {' or '.join(repr(name) for name in near)}?"
+    return f"unknown {what} {given!r}; known: {', '.join(known) or 'none'}"
+
+
+def _origin(function: Any) -> tuple[str, str]:
+    code = getattr(function, "__code__", None)
+    return (getattr(code, "co_filename", ""), getattr(function, "__qualname__", repr(function)))
+
+
+def _add(table: dict[Any, Any], key: Any, entry: Any, what: str, origin: Callable[[Any], Any]) -> None:
+    # pytest and asv may import the declaring folders a second time under another name: the same
+    # function declared again replaces itself, another one is an error.
+    if key in table and _origin(origin(table[key])) != _origin(origin(entry)):
+        first, second = _origin(origin(table[key])), _origin(origin(entry))
+        raise ValueError(
+            f"{what} is declared twice: {first[1]} in {first[0]} and {second[1]} in {second[0]}; rename one"
+        )
+    table[key] = entry
+
+
+def add_operation(entry: Operation) -> None:
+    _add(_operations, entry.name, entry, f"operation {entry.name!r}", lambda e: e.reference)
+
+
+def add_implementation(entry: Implementation) -> None:
+    label = f"implementation {entry.operation}:{entry.name}"
+    _add(_implementations, (entry.operation, entry.name), entry, label, lambda e: e.function)
+
+
+def add_workload(entry: Workload) -> None:
+    _add(_workloads, entry.operation, entry, f"workload of {entry.operation!r}", lambda e: e.arguments)
+
+
+def _lazy(*names: str) -> None:
+    """Put modules that import themselves at the first attribute access in place of heavy ones.
+
+    A file that declares implementations begins with `import torch` like any other; listing what is declared must not
+    pay the seconds that this takes.
+    """
+    for name in names:
+        if name in sys.modules:
+            continue
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.loader is None:
+            continue
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+
+
+def _import_all(module: ModuleType) -> None:
+    for info in pkgutil.walk_packages(getattr(module, "__path__", []), module.__name__ + "."):
+        leaf = info.name.rpartition(".")[2]
+        if not leaf.startswith(("test_", "bench_", "conftest")):
+            importlib.import_module(info.name)
+
+
+def _load(group: str) -> None:
+    if group in _loaded:
+        return
+    _loaded.add(group)
+    if "torch" not in sys.modules:
+        _lazy("numpy", "torch")
+    found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
+    for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
+        try:
+            _import_all(importlib.import_module(target))
+        except Exception as error:
+            if target == group:
+                raise
+            owner = getattr(found[target].dist, "name", "an unknown distribution")
+            problem = f"plug-in {target!r} of {owner} was left out: {type(error).__name__}: {error}"
+            problems.append(problem)
+            warnings.warn(problem, stacklevel=2)
+
+
+def implementations(operation: str | None = None) -> list[Implementation]:
+    """All implementations, or one operation's, in order of declaration."""
+    _load("opjury.impls")
+    entries = [entry for entry in _implementations.values() if operation in (None, entry.operation)]
+    if operation is not None and not entries:
+        operations()
+        if operation not in _operations:
+            raise UnknownName(unknown("operation", operation, {key for key, _ in _implementations} | set(_operations)))
+    return entries
+
+
+def implementation(operation: str, name: str) -> Implementation:
+    """One implementation by its names.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest known names.
+    """
+    known = {entry.name: entry for entry in implementations(operation)}
+    if name not in known:
+        raise UnknownName(unknown(f"implementation of {operation}", name, known))
+    return known[name]
+
+
+def operations() -> list[Operation]:
+    """All contracts."""
+    _load("opjury.properties")
+    return list(_operations.values())
+
+
+def operation(name: str) -> Operation:
+    """One contract by its name; `UnknownName` otherwise."""
+    operations()
+    if name not in _operations:
+        raise UnknownName(unknown("operation", name, _operations))
+    return _operations[name]
+
+
+def workload(operation: str) -> Workload:
+    """One operation's benchmark inputs by its name; `UnknownName` otherwise."""
+    _load("opjury.benchmarks")
+    if operation not in _workloads:
+        raise UnknownName(unknown("workload", operation, _workloads))
+    return _workloads[operation]

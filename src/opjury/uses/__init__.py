@@ -1,0 +1,1 @@
+"""The three uses: audit, choose, track."""

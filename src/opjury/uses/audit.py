@@ -1,0 +1,245 @@
+"""audit: a verdict for every implementation and check, each refuted one with a smallest counterexample."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from opjury import registry
+from opjury.case import is_floating
+from opjury.operation import CHECKS, Operation, group_dtypes
+from opjury.records import Verdict
+from opjury.verify.checks import CHECKS as RUN
+from opjury.verify.judge import PROFILES, Task, implementation_of
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Parameters
+    ----------
+    verdicts : tuple of Verdict
+    """
+
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def refuted(self) -> tuple[Verdict, ...]:
+        """The refuted verdicts, negative controls' among them."""
+        return tuple(v for v in self.verdicts if v.status == "refuted")
+
+    @property
+    def ok(self) -> bool:
+        """Whether something was executed, nothing is refuted but negative controls, and those are, in just their checks."""
+        return any(v.examples for v in self.verdicts) and not self.surprises()
+
+    def surprises(self) -> list[str]:
+        """Everything that is not as declared: refutations, and negative controls that were not refuted as expected."""
+        found = [f"{v.name}: {v.check} is refuted: {v.message}" for v in self.refuted if not v.control]
+        for (operation, name), verdicts in _by_implementation(self.verdicts).items():
+            if not verdicts[0].control:
+                continue
+            expected = set(registry.implementation(operation, name).refuted)
+            seen = {v.check for v in verdicts if v.status == "refuted"}
+            tried = {v.check for v in verdicts}
+            found += [
+                f"{operation}:{name} is a negative control, but {c} is not refuted"
+                for c in sorted((expected & tried) - seen)
+            ]
+            found += [
+                f"{operation}:{name} is a negative control, refuted in {c} too, which it does not declare"
+                for c in sorted(seen - expected)
+            ]
+        return found
+
+    def summary(self) -> str:
+        """One line a refuted verdict."""
+        return "\n".join(f"{v.name} {v.check}: {v.message}" for v in self.refuted)
+
+
+def _by_implementation(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
+    grouped: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        grouped.setdefault((verdict.operation, verdict.implementation), []).append(verdict)
+    return grouped
+
+
+def example_database() -> str:
+    """Where failing cases are kept to be tried first the next time."""
+    return str(Path(platformdirs.user_cache_dir("opjury")) / "examples")
+
+
+def plan(
+    operation: Operation,
+    name: str,
+    *,
+    function: Any = None,
+    profile: str = "quick",
+    checks: Sequence[str] | None = None,
+    dtypes: Sequence[str] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    waives: Mapping[str, str] | None = None,
+    database: str = "",
+) -> list[Task]:
+    """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype."""
+    base = Task(
+        operation.name, name, "agreement", (), profile, device, 0, tuple((waives or {}).items()), database, function
+    )
+    declared = implementation_of(base).dtypes or operation.dtypes
+    wanted = tuple(d for d in declared if dtypes is None or d in dtypes)
+    groups = list(group_dtypes(wanted).values()) if PROFILES[profile].grouped else [(d,) for d in wanted]
+    tasks = []
+    for check in checks or CHECKS:
+        for group in [wanted] if check in _TOGETHER and PROFILES[profile].grouped else groups:
+            group = tuple(d for d in group if is_floating(d) or not _floating_alone(check))
+            if group:
+                tasks.append(
+                    replace(base, check=check, dtypes=group, seed=_seed(seed, operation.name, name, check, *group))
+                )
+    return tasks
+
+
+_TOGETHER = ("rejects", "terminates", "vmap", "forward_mode", "second_order", "laws")
+
+
+def _floating_alone(check: str) -> bool:
+    return bool(RUN[check].needs) or check in ("specials", "locality")
+
+
+def _seed(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(" ".join(map(str, parts)).encode()).digest()[:8])
+
+
+def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `UnknownName` for the first that is not known."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise registry.UnknownName(registry.unknown(what, name, known))
+
+
+def run(tasks: Sequence[Task], *, jobs: int | None = None, isolate: bool = True) -> Iterator[Verdict]:
+    """Judge the tasks; verdicts come as they are done."""
+    from opjury import execute
+
+    results = execute.run_isolated(tasks, jobs or os.cpu_count() or 1) if isolate else execute.run_here(tasks)
+    for _, verdict in results:
+        yield verdict
+
+
+def in_order(tasks: Sequence[Task], verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """Verdicts in the order of their tasks."""
+    place = {(t.operation, t.implementation, t.check, t.dtypes): i for i, t in enumerate(tasks)}
+    return tuple(
+        sorted(verdicts, key=lambda v: place.get((v.operation, v.implementation, v.check, tuple(v.dtypes)), len(place)))
+    )
+
+
+def audit(
+    implementation: Callable[..., Any] | str,
+    operation: str | None = None,
+    *,
+    profile: str = "quick",
+    checks: Sequence[str] | None = None,
+    waives: Mapping[str, str] | None = None,
+    dtypes: Sequence[str] | None = None,
+    device: str = "cpu",
+    seed: int | None = None,
+    jobs: int | None = None,
+    isolate: bool = True,
+    database: str | None = None,
+) -> Audit:
+    """Put an implementation on trial.
+
+    Parameters
+    ----------
+    implementation : callable or str
+        Any plain function, or a registered name: "slice_mean:python_loop", or "slice_mean" for all of an operation's.
+    operation : str, optional
+        The contract that a plain function is held to.
+    profile : {"quick", "full", "nightly"}
+    checks : sequence of str, optional
+        Only these.
+    waives : mapping of check to reason, optional
+        For a plain function: checks that it is known not to pass.
+    dtypes : sequence of str, optional
+        Only these; by default all of the contract's.
+    device : str
+        "cpu" or "cuda".
+    seed : int, optional
+        By default a new one; it stands in every verdict.
+    jobs : int, optional
+        Worker processes; by default one for each core.
+    isolate : bool
+        Judge in worker processes, so that a hang or a crash is a verdict. False: in this process.
+    database : str, optional
+        Folder of failing cases that are tried first; "" for none.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    UnknownName
+        For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
+    TypeError
+        For something that is neither a name nor callable, or a function without an operation.
+
+    Examples
+    --------
+    >>> found = opjury.audit(my_mean, operation="slice_mean")
+    >>> found.ok, [v.check for v in found.refuted]
+    (False, ['specials', 'locality'])
+    """
+    names_checked("profile", [profile], PROFILES)
+    names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
+    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
+    seed = secrets.randbits(32) if seed is None else seed
+    options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, seed=seed)
+    options["database"] = example_database() if database is None else database
+    if isinstance(implementation, str):
+        contract_name, _, only = implementation.partition(":")
+        if operation and not only and contract_name != operation:
+            contract_name, only = operation, implementation
+        contract = registry.operation(contract_name)
+        entries = [registry.implementation(contract_name, only)] if only else registry.implementations(contract_name)
+        names_checked("dtype", dtypes or (), contract.dtypes)
+        tasks = [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
+    elif callable(implementation):
+        if operation is None:
+            raise TypeError("a plain function needs operation=...: the contract that it is held to")
+        contract = registry.operation(operation)
+        names_checked("dtype", dtypes or (), contract.dtypes)
+        shipped, isolate = ship(implementation, isolate)
+        name = getattr(implementation, "__name__", type(implementation).__name__)
+        tasks = plan(contract, name, function=shipped, waives=waives, **options)
+    else:
+        raise TypeError(f"{implementation!r} is neither a function nor a registered name")
+    return Audit(in_order(tasks, run(tasks, jobs=jobs, isolate=isolate)))
+
+
+def ship(function: Callable[..., Any], isolate: bool) -> tuple[Any, bool]:
+    """The function in a form that reaches workers, or, with a warning, to be judged in this process."""
+    from opjury.execute import Function, Here
+
+    if not isolate:
+        return Here(function), False
+    try:
+        return Function.of(function), True
+    except TypeError as error:
+        warnings.warn(f"{error}. Judging in this process: a crash or a hang will not be survived.", stacklevel=3)
+        return Here(function), False
+
+
+__all__ = ["Audit", "Verdict", "audit"]

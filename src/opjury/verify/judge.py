@@ -1,0 +1,361 @@
+"""judge(task) → Verdict: one check of one implementation, tried on drawn cases until it is refuted or they are used up."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.database import DirectoryBasedExampleDatabase
+from hypothesis.errors import HypothesisException, Unsatisfiable
+
+from opjury import registry
+from opjury.case import LAYOUTS, Case
+from opjury.operation import Gradient, Implementation, Operation
+from opjury.records import Verdict, environment
+from opjury.verify.checks import CHECKS, Check, preserved_state
+from opjury.verify.minimise import complexity, minimise
+from opjury.verify.script import write_script
+from opjury.verify.strategies import BOUNDARIES, Space, legal_case, seeds, usable_layouts
+from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long an audit takes.
+
+    Parameters
+    ----------
+    examples : int
+        Cases for a check of weight 1 and one group of dtypes.
+    shrink : float
+        Seconds for shrinking one counterexample.
+    limit : float
+        Seconds that one call may take.
+    grouped : bool
+        Judge half, complex and integer dtypes together (each case draws one) instead of one by one.
+    """
+
+    name: str
+    examples: int
+    shrink: float
+    limit: float
+    grouped: bool
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("quick", 40, 2.0, 3.0, True),
+        Profile("full", 120, 5.0, 5.0, False),
+        Profile("nightly", 1500, 20.0, 10.0, False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that a judgement depends on; picklable.
+
+    Parameters
+    ----------
+    operation, implementation : str
+    check : str
+    dtypes : tuple of str
+        Each case draws one of them.
+    profile : str
+    seed : int
+    function : Function, optional
+        For plain functions that are not registered.
+    database : str
+        A folder that keeps failing cases to be tried first the next time; "" for none.
+    """
+
+    operation: str
+    implementation: str
+    check: str
+    dtypes: tuple[str, ...]
+    profile: str = "quick"
+    device: str = "cpu"
+    seed: int = 0
+    waives: tuple[tuple[str, str], ...] = ()
+    database: str = ""
+    function: Any = None
+
+    @property
+    def label(self) -> str:
+        """`slice_mean-python_loop-float32-cpu`"""
+        from opjury.operation import group_dtypes
+
+        groups = list(group_dtypes(self.dtypes))
+        dtype = self.dtypes[0] if len(self.dtypes) == 1 else groups[0] if len(groups) == 1 else "all"
+        return f"{self.operation}-{self.implementation}-{dtype}-{self.device}"
+
+
+def implementation_of(task: Task) -> Implementation:
+    """The declaration on trial: the registered one, or a plain function held to the contract alone."""
+    if task.function is None:
+        return registry.implementation(task.operation, task.implementation)
+    return Implementation(
+        operation=task.operation, name=task.implementation, function=task.function.load(), waives=dict(task.waives)
+    )
+
+
+def why_not(operation: Operation, implementation: Implementation, check: str, device: str) -> tuple[str, str] | None:
+    """The status and reason of a check that does not apply, or None."""
+    needs = CHECKS[check].needs
+    gradient = implementation.gradient
+    if device.partition(":")[0] not in implementation.devices:
+        return "skipped", f"declared for {', '.join(implementation.devices)} alone"
+    if implementation.requires and importlib.util.find_spec(implementation.requires) is None:
+        return "skipped", f"needs {implementation.requires}, which is not installed"
+    if check == "laws" and not operation.laws:
+        return "skipped", "the contract has no laws"
+    if (needs or check == "locality") and not operation.differentiable:
+        return "skipped", "the operation has no gradient" if needs else "the operation takes no floating tensors"
+    if check == "specials" and operation.result == "sparse":
+        return "skipped", "the operation takes no floating tensors"
+    if needs == "gradient" and gradient is None:
+        return "not declared", "no gradient is promised"
+    if needs in ("second", "forward", "vmap") and not getattr(gradient or Gradient(), needs):
+        return "not declared", f"{check.replace('_', ' ')} is not promised"
+    return None
+
+
+def judge(task: Task) -> Verdict:
+    """Try one check on drawn cases; a refutation is shrunk to a smallest counterexample.
+
+    Returns
+    -------
+    Verdict
+        Never raises for what an implementation does.
+    """
+    started = time.perf_counter()
+    operation = registry.operation(task.operation)
+    base: dict[str, Any] = dict(
+        operation=task.operation,
+        implementation=task.implementation,
+        check=task.check,
+        dtypes=task.dtypes,
+        device=task.device,
+        seed=task.seed,
+        environment=environment(),
+    )
+    try:
+        implementation = implementation_of(task)
+    except Exception as error:
+        return Verdict(
+            **base, status="refuted", message=f"the function cannot be loaded: {type(error).__name__}: {error}"
+        )
+    base["control"] = bool(implementation.refuted)
+    reason = why_not(operation, implementation, task.check, task.device)
+    if reason:
+        return Verdict(**base, status=reason[0], message=reason[1])  # type: ignore[arg-type]
+    profile = PROFILES[task.profile]
+    trial = Trial(operation, implementation, task.device, profile.limit, declared=task.function is None)
+    search = _Search(trial, CHECKS[task.check], profile)
+    with preserved_state(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        search.run(task)
+    base |= dict(
+        examples=search.executed,
+        error_of_bound=trial.of_bound,
+        error_ulps=trial.ulps,
+        seconds=time.perf_counter() - started,
+    )
+    if search.refuted is None:
+        return _without_refutation(base, search, implementation, task.check)
+    case, refuted = search.refuted
+    waiver = implementation.waives.get(task.check)
+    message = refuted.message + search.note
+    return Verdict(
+        **base,
+        status="waived" if waiver else "refuted",
+        message=f"waived: {waiver} ({message})" if waiver else message,
+        observed=refuted.observed,
+        expected=refuted.expected,
+        counterexample=case.to_json(),
+        script=write_script(
+            implementation.function,
+            case,
+            f"{task.operation}:{task.implementation}, {task.check}: {message}",
+            refuted.steps,
+        ),
+    )
+
+
+def _without_refutation(base: dict[str, Any], search: _Search, implementation: Implementation, check: str) -> Verdict:
+    waived = check in implementation.waives
+    if not search.executed:
+        why = search.problem or "no drawn case was suitable for this check"
+        return Verdict(**base, status="skipped", message=why)
+    return Verdict(
+        **base,
+        status="holds",
+        message=f"waived ({implementation.waives[check]}), but the check holds" if waived else "",
+    )
+
+
+class _Search:
+    """One hypothesis run, and the simplest failing case met in it."""
+
+    def __init__(self, trial: Trial, check: Check, profile: Profile) -> None:
+        self.trial, self.check, self.profile = trial, check, profile
+        self.executed = 0
+        self.refuted: tuple[Case, Refuted] | None = None
+        self.problem = ""
+        self.note = ""
+        self._stop_at = float("inf")
+
+    def run(self, task: Task) -> None:
+        strategy = strategy_for(self.trial.operation, self.check, task.dtypes, self.trial.implementation)
+        if strategy is None:
+            self.problem = "no tier of this check makes sense for these dtypes"
+            return
+
+        @hypothesis.seed(task.seed)
+        @settings(
+            max_examples=max(4, round(self.profile.examples * self.check.weight * _share(task.dtypes))),
+            database=DirectoryBasedExampleDatabase(Path(task.database) / task.label / task.check)
+            if task.database
+            else None,
+            deadline=None,
+            derandomize=False,
+            print_blob=False,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+        )
+        @given(strategy)
+        def property_(case: Case) -> None:
+            self._try(case)
+
+        for case in self.trial.operation.examples:
+            if case.dtype in task.dtypes and (case.tier in self.check.tiers) and self._fails(case):
+                break
+        try:
+            if self.refuted is None:
+                property_()
+        except Refuted:
+            pass
+        except _Enough:
+            pass
+        except TimeLimitExceeded:
+            case = self.trial.in_flight or Case()
+            self.refuted = (
+                case,
+                Refuted(
+                    f"no answer within {self.profile.limit:g} s", steps="print(f(*args, **kwargs))  # does not end"
+                ),
+            )
+            return
+        except Unsatisfiable:
+            self.problem = "no drawn case was suitable for this check"
+        except HypothesisException as error:
+            self.note = (
+                ""
+                if self.refuted is None
+                else "; it did not show again when repeated: the result depends on earlier calls"
+            )
+            if self.refuted is None:
+                self.problem = f"{type(error).__name__}: {error}"
+        if self.refuted is not None:
+            self._shrink_values()
+
+    def _try(self, case: Case) -> None:
+        if time.monotonic() > self._stop_at:
+            raise _Enough
+        if not _in_domain(self.trial, case):
+            hypothesis.reject()
+        try:
+            self.check.run(self.trial, case)
+            self.executed += 1
+        except Unsuitable:
+            hypothesis.reject()
+        except Refuted as error:
+            self.executed += 1
+            if self.refuted is None:
+                self._stop_at = time.monotonic() + self.profile.shrink
+            if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
+                self.refuted = (case, error)
+            raise
+
+    def _fails(self, case: Case) -> bool:
+        try:
+            self.check.run(self.trial, case)
+        except Refuted as error:
+            self.refuted = (case, error)
+            return True
+        except (Unsuitable, TimeLimitExceeded):
+            return False
+        return False
+
+    def _shrink_values(self) -> None:
+        assert self.refuted is not None
+        case = self.refuted[0]
+        if self.note or not self._fails(case):  # depends on earlier calls
+            return
+
+        def legal_and_failing(candidate: Case) -> bool:
+            try:
+                with np.errstate(all="ignore"):
+                    args, kwargs = candidate.wide("float")
+                    self.trial.operation.reference(*args, **kwargs)
+            except Exception:
+                return False
+            return self._fails(candidate)
+
+        if case.tier != "illegal":
+            minimise(case, legal_and_failing, self.profile.shrink / 2)
+
+
+class _Enough(BaseException):
+    """The time for shrinking is used up. Not an `Exception`, so that hypothesis stops at once."""
+
+
+def _in_domain(trial: Trial, case: Case) -> bool:
+    domain = trial.implementation.domain
+    if domain is None or case.tier == "illegal":
+        return True
+    args, kwargs = case.wide("float")
+    return bool(domain(*args, **kwargs))
+
+
+def _share(dtypes: tuple[str, ...]) -> float:
+    """float32 and float64 get the full number of examples; groups that are judged together as many again."""
+    return 1.0 if dtypes[0] in ("float32", "float64") else 0.8
+
+
+def strategy_for(
+    operation: Operation, check: Check, dtypes: tuple[str, ...], implementation: Implementation | None = None
+) -> Any:
+    """The cases that a check is tried on, or None where it makes no sense for these dtypes."""
+    from opjury.case import is_floating
+
+    if check.needs and not all(map(is_floating, dtypes)):
+        return None
+    tiers = tuple(t for t in check.tiers if t in (*operation.tiers, "special")) or tuple(operation.tiers)
+    options = []
+    if check.tiers == ("special",) and not is_floating(dtypes[0]):
+        return None
+    if check.tiers != ("illegal",):
+        boundaries = BOUNDARIES if check.boundaries else ()
+        options.append(legal_case(operation.cases, dtypes, tiers, check.layouts, boundaries))
+    if "illegal" in check.tiers:
+        options.append(_illegal_case(operation.rejects, dtypes))
+    return st.one_of(*options) if len(options) > 1 else options[0]
+
+
+@st.composite
+def _illegal_case(draw: st.DrawFn, rejects: Callable[[Space], Any], dtypes: tuple[str, ...]) -> Case:
+    dtype = draw(st.sampled_from(dtypes))
+    space = Space(dtype, "exact", 0, tuple(usable_layouts(LAYOUTS, dtype)))
+    return replace(draw(rejects(space)), tier="illegal", seed=draw(seeds))

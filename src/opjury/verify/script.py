@@ -1,0 +1,104 @@
+"""A counterexample as a Python script that needs nothing but torch (or SciPy) and the implementation itself."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from opjury.case import Case
+
+
+def write_script(function: Callable[..., Any], case: Case, message: str, steps: str) -> str:
+    """The script: the implementation's source, the arguments, and the lines that show what is wrong."""
+    body, name = _source(function)
+    head = ["import numpy as np", "import scipy", "import torch"]
+    values = ", ".join(_argument(v) for v in case.args)
+    lines = [
+        '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""',
+        "",
+        *head,
+        "",
+        body.strip("\n"),
+        "",
+        "",
+        f"f = {name}",
+        f"args = ({values}{',' if case.args else ''})",
+        f"kwargs = dict({', '.join(f'{k}={_argument(v)}' for k, v in case.kwargs.items())})",
+        steps,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _argument(value: Any) -> str:
+    return value.code() if hasattr(value, "code") else repr(value)
+
+
+def _source(function: Callable[..., Any]) -> tuple[str, str]:
+    """Source that defines the function, and an expression for it.
+
+    What the function uses of its own module (helpers, constants, imports) comes along; declarations by decorator do not.
+    """
+    function = inspect.unwrap(function)
+    name = getattr(function, "__name__", "f")
+    try:
+        module_source = Path(inspect.getsourcefile(function) or "").read_text()
+        tree = ast.parse(module_source)
+        if name not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
+            raise ValueError
+        return _needed(tree, name), name
+    except (OSError, TypeError, SyntaxError, ValueError):
+        try:
+            text = textwrap.dedent(inspect.getsource(function))
+            return (
+                (text, name) if text.lstrip().startswith("def ") else (f"{name} = ...  # its source:\n# {text}", name)
+            )
+        except (OSError, TypeError):
+            module = getattr(function, "__module__", "")
+            if module in sys.modules and not hasattr(builtins, name):
+                return f"from {module} import {name}", name
+            return f"{name} = ...  # its source could not be found", name
+
+
+def _needed(tree: ast.Module, name: str) -> str:
+    defined: dict[str, ast.stmt] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined[node.name] = node
+        elif isinstance(node, ast.Assign):
+            defined.update({target.id: node for target in node.targets if isinstance(target, ast.Name)})
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                defined[(alias.asname or alias.name).partition(".")[0]] = node
+    wanted, pending = set(), [name]
+    while pending:
+        current = pending.pop()
+        if current in wanted or current not in defined:
+            continue
+        wanted.add(current)
+        node = defined[current]
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            node.decorator_list = [d for d in node.decorator_list if not _declares(d)]
+        pending += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
+    kept = {id(defined[key]) for key in wanted}
+    parts = [node for node in tree.body if id(node) in kept and not _imports_opjury(node)]
+    return "\n\n".join(ast.unparse(node) for node in parts)
+
+
+def _declares(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) in (
+        "implementation",
+        "wrong",
+        "right",
+    )
+
+
+def _imports_opjury(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("opjury")

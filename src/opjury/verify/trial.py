@@ -1,0 +1,254 @@
+"""One implementation on trial: calling it safely, and saying how a result differs from what must come out."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from opjury.case import Case, Tensor, carrier, is_floating
+from opjury.operation import Error, Implementation, Operation
+from opjury.verify import oracle
+from opjury.verify.bounds import Expected, compare
+
+
+class Refuted(Exception):
+    """A check does not hold. The message says what is, what should be, and for which input.
+
+    Parameters
+    ----------
+    message : str
+    observed, expected : str
+        The two values in print, where there are two.
+    steps : str
+        Python lines that show it again, given `f`, `args` and `kwargs`.
+    """
+
+    def __init__(
+        self, message: str, observed: str = "", expected: str = "", steps: str = "print(f(*args, **kwargs))"
+    ) -> None:
+        super().__init__(message)
+        self.message, self.observed, self.expected, self.steps = message, observed, expected, steps
+
+
+class Unsuitable(Exception):
+    """This case says nothing about this check (what is wrong with it is another check's business)."""
+
+
+class TimeLimitExceeded(BaseException):
+    """A call took longer than allowed. Not an `Exception`: an implementation must not be able to swallow it."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TimeLimitExceeded` in the main thread after so many seconds (elsewhere: no limit)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def expire(signum: int, frame: Any) -> NoReturn:
+        raise TimeLimitExceeded
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@dataclass
+class Trial:
+    """An implementation, its contract, and the largest error seen so far.
+
+    Parameters
+    ----------
+    limit : float
+        Seconds that one call may take.
+    declared : bool
+        Whether the implementation was registered with declarations of its own, or is a plain function held to the contract.
+    """
+
+    operation: Operation
+    implementation: Implementation
+    device: str = "cpu"
+    limit: float = 5.0
+    declared: bool = True
+    of_bound: float = 0.0
+    ulps: float = 0.0
+    in_flight: Case | None = field(default=None, repr=False)
+
+    @property
+    def error(self) -> Error | None:
+        return self.implementation.error
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The implementation, callable with defaulted arguments in their positions also where it takes them by keyword only."""
+        inner = self.implementation.function
+        try:
+            theirs = list(inspect.signature(inner).parameters.values())
+            ours = list(inspect.signature(self.operation.reference).parameters)
+        except (TypeError, ValueError):
+            return inner
+        keyword_only = {p.name for p in theirs if p.kind is p.KEYWORD_ONLY}
+        if not keyword_only:
+            return inner
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            positional = [value for name, value in zip(ours, args, strict=False) if name not in keyword_only]
+            named = {name: value for name, value in zip(ours, args, strict=False) if name in keyword_only}
+            return inner(*positional, **named, **kwargs)
+
+        return call
+
+    def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call it under the time limit. What it raises comes out, an attempt to exit the process as RuntimeError."""
+        try:
+            with time_limit(self.limit):
+                return self.function(*args, **kwargs)
+        except SystemExit as error:
+            raise RuntimeError(f"raised SystemExit({error.code!r})") from error
+
+    def call(self, case: Case, requires_grad: Any = False) -> Any:
+        """Call it with arguments built afresh.
+
+        Raises
+        ------
+        Refuted
+            If it raises here, but not for the same values as plain contiguous tensors without gradient.
+        Unsuitable
+            If it raises for those too: agreement judges that.
+        """
+        self.in_flight = case
+        try:
+            return self.invoke(*case.build(self.device, requires_grad))
+        except Exception as error:
+            try:
+                self.invoke(*plain(case).build(self.device))
+            except Exception:
+                raise Unsuitable from None
+            how = "inputs that require gradients" if requires_grad else "inputs that are laid out differently in memory"
+            raise Refuted(
+                f"raises {describe(error)} for {how}; the same values as plain tensors are accepted"
+            ) from None
+
+    def values(self, result: Any, expected: Expected | np.ndarray) -> np.ndarray:
+        """A result as a NumPy array in the carrier of what is expected.
+
+        Raises
+        ------
+        Unsuitable
+            If it is no tensor, or of another kind of number: that is the business of the check of form.
+        """
+        kind = expected.value.dtype if isinstance(expected, Expected) else expected.dtype
+        if self.operation.result == "sparse" and hasattr(result, "tocoo"):
+            return dense(result, kind)
+        if not isinstance(result, torch.Tensor):
+            raise Unsuitable
+        try:
+            plain_tensor = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
+            if plain_tensor.layout is not torch.strided or (plain_tensor.is_complex() and kind.kind != "c"):
+                raise Unsuitable
+            if plain_tensor.dtype in (torch.bfloat16, torch.float16):
+                plain_tensor = plain_tensor.to(torch.float32)
+            return plain_tensor.numpy().astype(kind)
+        except (RuntimeError, TypeError, NotImplementedError):
+            raise Unsuitable from None
+
+    def require(self, result: Any, expected: Expected, what: str = "result", steps: str = "") -> None:
+        """Raise `Refuted` unless the result is what must come out, within the bound."""
+        values = self.values(result, expected)
+        steps = steps or "print(f(*args, **kwargs))"
+        if values.shape != expected.value.shape:
+            raise Refuted(
+                f"{what} has shape {values.shape}; it should have {expected.value.shape}",
+                show(values),
+                show(expected.value),
+                steps,
+            )
+        comparison = compare(values, expected)
+        self.of_bound, self.ulps = max(self.of_bound, comparison.of_bound), max(self.ulps, comparison.ulps)
+        if comparison.wrong_at is None:
+            return
+        at = comparison.wrong_at
+        observed, exact = values[at], expected.value[at]
+        bound = np.broadcast_to(expected.bound, expected.value.shape)[at]
+        place = f"{what}[{', '.join(map(str, at))}]" if at else what
+        allowed = "exactly" if not bound else f"within {float(bound):.3g}"
+        if isinstance(exact, (np.floating, np.complexfloating)) and not np.isfinite(exact):
+            allowed = "exactly"
+        raise Refuted(
+            f"{place} is {number(observed)}; it should be {number(exact)}, {allowed}",
+            show(values),
+            show(expected.value),
+            steps,
+        )
+
+
+def plain(case: Case) -> Case:
+    """The same values as contiguous tensors."""
+    return case.map(lambda leaf: replace(leaf, layout="contiguous") if isinstance(leaf, Tensor) else leaf)
+
+
+def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
+    """A SciPy sparse array as a dense one, duplicates summed by ourselves."""
+    entries = matrix.tocoo()
+    out = np.zeros(matrix.shape, dtype=kind)
+    np.add.at(out, (entries.row, entries.col), entries.data)
+    return out
+
+
+def describe(error: BaseException) -> str:
+    """`ValueError: the first line of its message`."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
+
+
+def number(value: Any) -> str:
+    """A number in print, with every digit that tells it from its neighbours."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, complex):
+        return f"{number(value.real)}{'+' if np.copysign(1, value.imag) > 0 else '-'}{number(abs(value.imag))}j"
+    return (
+        repr(int(value))
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 and repr(value) != "-0.0"
+        else repr(value)
+    )
+
+
+def show(values: np.ndarray) -> str:
+    """An array in print, abbreviated where it is long."""
+    return np.array2string(np.asarray(values), threshold=40, edgeitems=3, max_line_width=100, separator=", ")
+
+
+def zero_bound(values: np.ndarray, like: Expected, slack: float) -> Expected:
+    """What an earlier result of the same implementation makes of an expectation: equal up to `slack` bounds."""
+    return replace(like, value=values, rest=0.0, bound=np.asarray(like.bound) * slack)
+
+
+def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> np.ndarray:
+    """Incoming gradients and tangents: small integers in the exact tier, general values elsewhere; in the dtype's carrier."""
+    from opjury.verify.strategies import general, small_integers
+
+    if not is_floating(dtype):
+        dtype = "float32"
+    if tier == "exact":
+        return small_integers(rng, shape, dtype, 64).astype(carrier(dtype))
+    return (
+        general(rng, shape, dtype, 64, 2, int(rng.choice([0, 1, 5])))
+        if dtype != "float16"
+        else general(rng, shape, dtype, 64, 1, 0)
+    )
+
+
+__all__ = ["Refuted", "TimeLimitExceeded", "Trial", "Unsuitable", "oracle"]
