@@ -10,9 +10,9 @@ from opjury.operation import Error, Gradient, Implementation, Law, Operation, Wo
 from opjury.registry import UnknownName
 
 if TYPE_CHECKING:
-    from opjury.uses.audit import Audit, audit
     from opjury.case import Case, Tensor
     from opjury.records import Verdict
+    from opjury.uses.audit import Audit, audit
 
 # In a source checkout `impls/`, `properties/` and `benchmarks/` stand at the top; the wheel has them inside the package.
 if not (Path(__file__).parent / "impls").is_dir():

@@ -11,7 +11,7 @@ import click
 from opjury import registry
 
 if TYPE_CHECKING:
-    from opjury.records import Verdict
+    pass
 
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
 

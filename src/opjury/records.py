@@ -32,6 +32,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
 
     `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
     largest error ever seen, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge.
+    `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too.
     """
 
     operation: str
@@ -46,6 +47,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     expected: str = ""
     counterexample: dict[str, Any] | None = None
     script: str = ""
+    cause: str = ""
     seed: int = 0
     error_of_bound: float = 0.0
     error_ulps: float = 0.0

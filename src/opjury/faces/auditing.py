@@ -20,7 +20,8 @@ from opjury.execute import Function, import_file
 from opjury.faces import terminal
 from opjury.operation import CHECKS
 from opjury.records import Verdict
-from opjury.uses.audit import Audit, example_database, in_order, names_checked, plan, run as run_tasks
+from opjury.uses.audit import Audit, example_database, in_order, names_checked, plan
+from opjury.uses.audit import run as run_tasks
 from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.judge import PROFILES, Task, implementation_of
 from opjury.verify.trial import Refuted, Trial, Unsuitable

@@ -48,17 +48,13 @@ class Audit:
         for (operation, name), verdicts in _by_implementation(self.verdicts).items():
             if not verdicts[0].control:
                 continue
-            expected = set(registry.implementation(operation, name).refuted)
-            seen = {v.check for v in verdicts if v.status == "refuted"}
-            tried = {v.check for v in verdicts}
-            found += [
-                f"{operation}:{name} is a negative control, but {c} is not refuted"
-                for c in sorted((expected & tried) - seen)
-            ]
-            found += [
-                f"{operation}:{name} is a negative control, refuted in {c} too, which it does not declare"
-                for c in sorted(seen - expected)
-            ]
+            declared = set(registry.implementation(operation, name).refuted)
+            refuted = [v for v in verdicts if v.status == "refuted"]
+            missing = (declared & {v.check for v in verdicts}) - {v.check for v in refuted}
+            extra = {v.check for v in refuted if v.check not in declared and v.cause not in declared}
+            label = f"{operation}:{name} is a negative control"
+            found += [f"{label}, but {check} is not refuted" for check in sorted(missing)]
+            found += [f"{label}, refuted in {check} too, which it does not declare" for check in sorted(extra)]
         return found
 
     def summary(self) -> str:

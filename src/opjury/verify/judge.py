@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import time
 import warnings
@@ -15,17 +16,17 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
-from hypothesis.errors import HypothesisException, Unsatisfiable
+from hypothesis.errors import HypothesisException, Unsatisfiable, UnsatisfiedAssumption
 
 from opjury import registry
-from opjury.case import LAYOUTS, Case
+from opjury.case import LAYOUTS, Case, Tensor
 from opjury.operation import Gradient, Implementation, Operation
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, Check, preserved_state
 from opjury.verify.minimise import complexity, minimise
 from opjury.verify.script import write_script
 from opjury.verify.strategies import BOUNDARIES, Space, legal_case, seeds, usable_layouts
-from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable
+from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ def judge(task: Task) -> Verdict:
         message=f"waived: {waiver} ({message})" if waiver else message,
         observed=refuted.observed,
         expected=refuted.expected,
+        cause=search.cause(task),
         counterexample=case.to_json(),
         script=write_script(
             implementation.function,
@@ -280,13 +282,18 @@ class _Search:
             self.executed += 1
         except Unsuitable:
             hypothesis.reject()
-        except Refuted as error:
+        except Exception as raised:
+            if isinstance(raised, UnsatisfiedAssumption):
+                raise
+            error = (
+                raised if isinstance(raised, Refuted) else Refuted(f"the result cannot be examined: {describe(raised)}")
+            )
             self.executed += 1
             if self.refuted is None:
                 self._stop_at = time.monotonic() + self.profile.shrink
             if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
                 self.refuted = (case, error)
-            raise
+            raise error from None
 
     def _fails(self, case: Case) -> bool:
         try:
@@ -294,9 +301,43 @@ class _Search:
         except Refuted as error:
             self.refuted = (case, error)
             return True
-        except (Unsuitable, TimeLimitExceeded):
+        except (Exception, TimeLimitExceeded):
             return False
         return False
+
+    def cause(self, task: Task) -> str:
+        """The more elementary check that fails too, on this case or on a few others of its dtype; "" if none does."""
+        elementary = [
+            name
+            for name in _MORE_ELEMENTARY.get(task.check, ())
+            if why_not(self.trial.operation, self.trial.implementation, name, task.device) is None
+        ]
+        assert self.refuted is not None
+        case = ordinary(self.refuted[0])
+        for name in elementary:
+            if _refutes(self.trial, name, case):
+                return name
+            strategy = strategy_for(self.trial.operation, CHECKS[name], (case.dtype,))
+            failing: list[str] = []
+
+            @hypothesis.seed(task.seed)
+            @settings(
+                max_examples=30,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                phases=(Phase.generate,),
+            )
+            @given(strategy)
+            def tried(other: Case, name: str = name, failing: list[str] = failing) -> None:
+                if not failing and _refutes(self.trial, name, other):
+                    failing.append(name)
+
+            with contextlib.suppress(Exception, TimeLimitExceeded):
+                tried()
+            if failing:
+                return name
+        return ""
 
     def _shrink_values(self) -> None:
         assert self.refuted is not None
@@ -315,6 +356,42 @@ class _Search:
 
         if case.tier != "illegal":
             minimise(case, legal_and_failing, self.profile.shrink / 2)
+
+
+_MORE_ELEMENTARY = {
+    "specials": ("agreement",),
+    "layouts": ("agreement",),
+    "determinism": ("agreement", "gradient"),
+    "gradient": (),
+    "second_order": ("gradient", "agreement"),
+    "forward_mode": ("agreement", "gradient"),
+    "vmap": ("agreement",),
+    "locality": ("agreement", "gradient"),
+    "laws": ("agreement",),
+}
+
+
+def _refutes(trial: Trial, check: str, case: Case) -> bool:
+    try:
+        CHECKS[check].run(trial, case)
+    except Refuted:
+        return True
+    except (Exception, TimeLimitExceeded):
+        return False
+    return False
+
+
+def ordinary(case: Case) -> Case:
+    """The case with ones in place of special values, in contiguous memory."""
+
+    def tame(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.differentiable:
+            return leaf
+        size = np.abs(leaf.values)
+        usual = np.isfinite(size) & (size < 1e4) & ((size == 0) | (size > 1e-4))
+        return replace(leaf, values=np.where(usual, leaf.values, 1), layout="contiguous")
+
+    return replace(case.map(tame), tier="exact" if case.tier == "special" else case.tier)
 
 
 class _Enough(BaseException):

@@ -176,14 +176,14 @@ def general(
     Wide ranges stay away from the overflow of any sum of `terms` products of `factors` values, and from underflow.
     """
     room = (math.log2(_LARGEST[dtype]) - math.log2(terms) - 2) / factors - 1
-    spread = min(room, 9.0 if dtype == "float16" else 40.0)
+    spread = max(2.0, min(room, 9.0 if dtype == "float16" else 40.0))
 
     def real() -> np.ndarray:
         values = rng.standard_normal(shape).clip(-4, 4)
         if family == 1:
             values = values * 2.0 ** rng.uniform(-spread, spread - 2, shape)
         elif family == 2:
-            large = np.asarray(values * 2.0 ** min(spread - 3, 24))
+            large = np.asarray(values * 2.0 ** min(spread - 2, 24))
             flat = large.reshape(-1)
             flat[1::2] = -flat[: flat.size - 1 : 2][: flat[1::2].size]
             values = large + rng.standard_normal(shape)

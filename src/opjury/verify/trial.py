@@ -19,6 +19,11 @@ from opjury.operation import Error, Implementation, Operation
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare
 
+Steps = str | Callable[[], str]
+
+_CALL = "print(f(*args, **kwargs))"
+GRAD = "for a in args:\n    if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex()):\n        a.requires_grad_()\n"
+
 
 class Refuted(Exception):
     """A check does not hold. The message says what is, what should be, and for which input.
@@ -28,15 +33,14 @@ class Refuted(Exception):
     message : str
     observed, expected : str
         The two values in print, where there are two.
-    steps : str
-        Python lines that show it again, given `f`, `args` and `kwargs`.
+    steps : str or callable
+        Python lines that show it again, given `f`, `args` and `kwargs`; a callable is asked for them only on refutation.
     """
 
-    def __init__(
-        self, message: str, observed: str = "", expected: str = "", steps: str = "print(f(*args, **kwargs))"
-    ) -> None:
+    def __init__(self, message: str, observed: str = "", expected: str = "", steps: Steps = _CALL) -> None:
         super().__init__(message)
-        self.message, self.observed, self.expected, self.steps = message, observed, expected, steps
+        self.message, self.observed, self.expected = message, observed, expected
+        self.steps = steps if isinstance(steps, str) else steps()
 
 
 class Unsuitable(Exception):
@@ -165,10 +169,9 @@ class Trial:
         except (RuntimeError, TypeError, NotImplementedError):
             raise Unsuitable from None
 
-    def require(self, result: Any, expected: Expected, what: str = "result", steps: str = "") -> None:
+    def require(self, result: Any, expected: Expected, what: str = "result", steps: Steps = _CALL) -> None:
         """Raise `Refuted` unless the result is what must come out, within the bound."""
         values = self.values(result, expected)
-        steps = steps or "print(f(*args, **kwargs))"
         if values.shape != expected.value.shape:
             raise Refuted(
                 f"{what} has shape {values.shape}; it should have {expected.value.shape}",

@@ -1,0 +1,410 @@
+"""Derivatives: first order, second order, forward mode, batching, and where they must be zero."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from opjury.case import Case, Tensor, carrier, torch_dtype
+from opjury.operation import Error
+from opjury.verify import oracle
+from opjury.verify.bounds import UNIT_ROUNDOFF, Expected
+from opjury.verify.trial import (
+    GRAD,
+    Refuted,
+    Steps,
+    Trial,
+    Unsuitable,
+    describe,
+    number,
+    plain,
+    random_like,
+    show,
+)
+
+SMALL = 40  # elements up to which whole Jacobians are computed
+
+
+def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> tuple[np.ndarray, Tensor]:
+    """An incoming gradient: its values, and a recipe with contiguous, expanded, transposed or stepped memory, or of zeros."""
+    values = random_like(rng, shape, dtype, tier)
+    layout = str(rng.choice(["contiguous", "expanded", "transposed", "step", "zeros"], p=[0.35, 0.25, 0.15, 0.15, 0.1]))
+    if layout == "zeros":
+        values, layout = np.zeros_like(values), "contiguous"
+    if layout == "expanded":
+        values = np.full_like(values, values.reshape(-1)[0] or 1) if values.size else values
+        if tier == "exact":
+            values = np.ones_like(values)
+    return values, Tensor(values, dtype, layout)
+
+
+def _expand_fully(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.reshape(-1)[:1].clone().reshape([1] * tensor.ndim).expand(tensor.shape) if tensor.numel() else tensor
+
+
+def check_gradient(trial: Trial, case: Case) -> None:
+    """The gradient of ⟨w, f(x)⟩ equals Jᵀw, J computed from the reference: for all or some inputs, for any incoming w."""
+    rng = np.random.default_rng(case.seed)
+    places = case.differentiable
+    chosen = [place for place in places if rng.integers(2)] or places if rng.integers(3) == 0 else places
+    args, kwargs = case.build(trial.device, requires_grad=chosen)
+    trial.in_flight = case
+    out = _forward(trial, case, args, kwargs, chosen)
+    shape = oracle.evaluate(trial.operation, plain(case)).shape
+    if (
+        not isinstance(out, torch.Tensor)
+        or tuple(out.shape) != shape
+        or out.dtype != torch_dtype(oracle.result_dtype(trial.operation, case))
+    ):
+        raise Unsuitable
+    live = {**dict(enumerate(args)), **kwargs}
+    weights, recipe = _incoming(rng, shape, str(out.dtype).removeprefix("torch."), case.tier)
+    incoming = recipe.build(trial.device)
+    incoming = _expand_fully(incoming) if recipe.layout == "expanded" else incoming
+    if not out.requires_grad:
+        if out.numel() == 0 or not any(
+            oracle.dependence(trial.operation, plain(case), place).any() for place in chosen if case.elements <= SMALL
+        ):
+            raise Unsuitable
+        raise Refuted(
+            "the result has no gradient history although inputs require gradients",
+            steps=GRAD + "print(f(*args, **kwargs).requires_grad)",
+        )
+
+    def steps() -> str:
+        wanted = "[a for a in args if getattr(a, 'requires_grad', False)]"
+        return f"{GRAD}w = {recipe.code()}\nout = f(*args, **kwargs)\nprint(torch.autograd.grad(out, {wanted}, w, allow_unused=True))"
+
+    try:
+        grads = torch.autograd.grad(
+            out, [live[place] for place in chosen], incoming, allow_unused=True, retain_graph=bool(rng.integers(2))
+        )
+    except Exception as error:
+        raise Refuted(f"backward raises {describe(error)}", steps=steps) from None
+    for place, grad in zip(chosen, grads, strict=True):
+        name = _name(trial, place)
+        leaf = dict(case.leaves())[place]
+        if grad is None:
+            grad = torch.zeros_like(live[place])
+        if grad.shape != live[place].shape or grad.dtype != live[place].dtype:
+            raise Refuted(f"the gradient for {name} has shape {tuple(grad.shape)} and dtype {grad.dtype}", steps=steps)
+        if leaf.values.size <= SMALL or trial.operation.kind == "movement" or trial.operation.gradient is not None:
+            expected = oracle.expected_gradient(trial.operation, plain(case), place, weights, trial.error)
+            trial.require(grad.reshape(-1), expected, f"gradient for {name}, flat,", steps)
+        else:
+            elements = np.unique(np.concatenate([[0, leaf.values.size - 1], rng.integers(0, leaf.values.size, 10)]))
+            expected = oracle.expected_gradient(trial.operation, plain(case), place, weights, trial.error, elements)
+            trial.require(
+                grad.reshape(-1)[torch.from_numpy(elements)],
+                expected,
+                f"gradient for {name} at {elements.tolist()}",
+                steps,
+            )
+            _adjoint(trial, case, place, weights, grad, rng, steps)
+    if (
+        case.tier == "exact"
+        and case.dtype in ("float64", "complex128")
+        and 0 < case.elements <= 12
+        and case.seed % 4 == 0
+    ):
+        _gradcheck(trial, case, chosen)
+
+
+def _forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, Any], chosen: list[Any]) -> Any:
+    try:
+        return trial.invoke(args, kwargs)
+    except Exception as error:
+        try:
+            trial.invoke(*plain(case).build(trial.device))
+        except Exception:
+            raise Unsuitable from None
+        raise Refuted(
+            f"raises {describe(error)} when {', '.join(_name(trial, p) for p in chosen)} requires gradients",
+            steps=GRAD + "f(*args, **kwargs)",
+        ) from None
+
+
+def _name(trial: Trial, place: int | str) -> str:
+    if isinstance(place, str):
+        return place
+    names = list(inspect.signature(trial.operation.reference).parameters)
+    return names[place] if place < len(names) else f"argument {place + 1}"
+
+
+def _adjoint(
+    trial: Trial,
+    case: Case,
+    place: Any,
+    weights: np.ndarray,
+    grad: torch.Tensor,
+    rng: np.random.Generator,
+    steps: Steps,
+) -> None:
+    """⟨w, f(x)⟩ = ⟨fᵀ(w), x⟩ for other x: catches what is wrong with a large gradient anywhere."""
+    if case.tier != "exact" or trial.error is not None or case.dtype in ("float16", "bfloat16"):
+        return
+    leaf = dict(case.leaves())[place]
+    values = trial.values(grad, np.zeros(0, carrier(leaf.dtype)))
+    for _ in range(3):
+        probe = rng.integers(-2, 3, leaf.values.shape).astype(carrier(leaf.dtype))
+        moved = plain(case).with_leaf(place, replace(leaf, values=probe, layout="contiguous"))
+        result = oracle.evaluate(trial.operation, moved)
+        left, right = np.sum(np.conj(weights) * result).real, np.sum(np.conj(values) * probe).real
+        absolute = moved.with_leaf(place, replace(leaf, values=np.abs(probe), layout="contiguous"))
+        size = float(np.sum(np.abs(weights) * np.abs(oracle.evaluate(trial.operation, absolute))))
+        if abs(left - right) > (64 + weights.size) * UNIT_ROUNDOFF[leaf.dtype] * size:
+            raise Refuted(
+                f"⟨w, f(v)⟩ is {left!r} but ⟨gradient, v⟩ is {right!r} for {_name(trial, place)}", steps=steps
+            )
+
+
+def _gradcheck(trial: Trial, case: Case, chosen: list[Any]) -> None:
+    """A second opinion: torch.autograd.gradcheck, by finite differences in double precision."""
+    args, kwargs = plain(case).build(trial.device, requires_grad=chosen)
+
+    def call(*live: Any) -> Any:
+        return trial.function(*live, **kwargs)
+
+    try:
+        torch.autograd.gradcheck(call, args, check_batched_grad=False, check_undefined_grad=True)
+    except RuntimeError as error:
+        raise Refuted(
+            f"torch.autograd.gradcheck: {describe(error)}", steps=GRAD + "torch.autograd.gradcheck(f, args)"
+        ) from None
+
+
+def check_second_order(trial: Trial, case: Case) -> None:
+    """The gradient can be differentiated again, and that derivative is right."""
+    rng = np.random.default_rng(case.seed)
+    args, kwargs = case.build(trial.device, requires_grad=True)
+    live = {**dict(enumerate(args)), **kwargs}
+    out = _forward(trial, case, args, kwargs, case.differentiable)
+    if not out.requires_grad or not out.numel():
+        raise Unsuitable
+    dtype = str(out.dtype).removeprefix("torch.")
+    if trial.operation.gradient is not None:
+        return _gradgradcheck(trial, case)
+    place = case.differentiable[int(rng.integers(len(case.differentiable)))]
+    leaf = dict(case.leaves())[place]
+    w = Tensor(random_like(rng, tuple(out.shape), dtype, "exact"), dtype).build(trial.device, requires_grad=True)
+    direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
+    moved = along_direction(trial, case, place, direction)
+    steps = (
+        GRAD
+        + "out = f(*args, **kwargs)\nw = torch.ones_like(out, requires_grad=True)\n(g,) = torch.autograd.grad(out, args[0], w, create_graph=True)\nprint(torch.autograd.grad(g.sum(), w))"
+    )
+    try:
+        (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
+        if grad is None or not grad.requires_grad:
+            if oracle.dependence(trial.operation, plain(case), place).any():
+                raise Refuted(f"the gradient for {_name(trial, place)} cannot be differentiated again", steps=steps)
+            raise Unsuitable
+        (second,) = torch.autograd.grad(grad, [w], direction.build(trial.device), allow_unused=True)
+    except RuntimeError as error:
+        raise Refuted(f"differentiating the gradient raises {describe(error)}", steps=steps) from None
+    trial.require(
+        torch.zeros_like(out) if second is None else second,
+        _derived(trial, moved),
+        f"derivative of the gradient for {_name(trial, place)}",
+        steps,
+    )
+    return None
+
+
+def along_direction(trial: Trial, case: Case, place: Any, direction: Tensor) -> Case:
+    """The case whose result is the derivative along a direction: one argument replaced by it.
+
+    Arithmetic operations are linear in each argument, the others fixed; movements in all together, the others zero.
+    """
+    moved = plain(case).with_leaf(place, direction)
+    if trial.operation.kind == "movement":
+        for other in case.differentiable:
+            if other != place:
+                leaf = dict(moved.leaves())[other]
+                moved = moved.with_leaf(other, replace(leaf, values=np.zeros_like(leaf.values)))
+    return moved
+
+
+def _derived(trial: Trial, case: Case) -> Expected:
+    """What a derivative of a linear operation must be: the operation itself, half types added in the half type."""
+    error = trial.error
+    if case.dtype in ("float16", "bfloat16"):
+        error = replace(error, accumulates="input") if error else Error(accumulates="input")
+    return replace(oracle.expected(trial.operation, replace(case, tier="exact"), error), signed_zeros=False)
+
+
+def _gradgradcheck(trial: Trial, case: Case) -> None:
+    if case.dtype not in ("float64", "complex128") or case.elements > 8:
+        raise Unsuitable
+    args, kwargs = plain(case).build(trial.device, requires_grad=True)
+    if any(isinstance(a, torch.Tensor) and a.numel() and not 1e-2 < float(a.detach().abs().max()) < 1e2 for a in args):
+        raise Unsuitable
+    try:
+        torch.autograd.gradgradcheck(lambda *live: trial.function(*live, **kwargs), args)
+    except RuntimeError as error:
+        raise Refuted(
+            f"torch.autograd.gradgradcheck: {describe(error)}", steps=GRAD + "torch.autograd.gradgradcheck(f, args)"
+        ) from None
+
+
+def check_forward_mode(trial: Trial, case: Case) -> None:
+    """torch.func.jvp gives the directional derivative."""
+    rng = np.random.default_rng(case.seed)
+    args, kwargs = plain(case).build(trial.device)
+    if not case.differentiable:
+        raise Unsuitable
+    place = case.differentiable[int(rng.integers(len(case.differentiable)))]
+    leaf = dict(case.leaves())[place]
+    direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
+
+    def along(x: torch.Tensor) -> Any:
+        return trial.function(
+            *(x if i == place else a for i, a in enumerate(args)),
+            **{k: x if k == place else v for k, v in kwargs.items()},
+        )
+
+    steps = (
+        f"x = args[{place!r}]\nprint(torch.func.jvp(lambda x: f(x, *args[1:], **kwargs), (x,), (torch.ones_like(x),)))"
+    )
+    try:
+        _, tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))
+    except Exception as error:
+        _unsuitable_if_it_fails_anyway(trial, case)
+        raise Refuted(f"torch.func.jvp raises {describe(error)}", steps=steps) from None
+    if trial.operation.gradient is None:
+        return trial.require(tangent, _derived(trial, along_direction(trial, case, place, direction)), "tangent", steps)
+    weights = random_like(rng, tuple(tangent.shape), leaf.dtype, "exact")
+    expected = oracle.expected_gradient(trial.operation, plain(case), place, weights, trial.error)
+    direct = trial.values(
+        tangent,
+        np.zeros(
+            0, carrier(leaf.dtype) if leaf.dtype.startswith("complex") and tangent.is_complex() else np.dtype(float)
+        ),
+    )
+    flat = direction.values.ravel()
+    left, right = np.sum(np.conj(weights) * direct).real, np.sum(np.conj(expected.value) * flat).real
+    slack = 4 * float(np.sum(np.asarray(expected.bound) * np.abs(flat))) + 128 * abs(right) * UNIT_ROUNDOFF[leaf.dtype]
+    if not abs(left - right) <= slack:
+        raise Refuted(f"⟨w, tangent⟩ is {left!r}; it should be {right!r}", steps=steps)
+    return None
+
+
+def _unsuitable_if_it_fails_anyway(trial: Trial, case: Case) -> None:
+    try:
+        trial.invoke(*plain(case).build(trial.device))
+    except Exception:
+        raise Unsuitable from None
+
+
+def check_vmap(trial: Trial, case: Case) -> None:
+    """torch.func.vmap over a data argument gives the stacked results."""
+    rng = np.random.default_rng(case.seed)
+    places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.data]
+    if not places or case.elements > 4 * SMALL:
+        raise Unsuitable
+    place = places[int(rng.integers(len(places)))]
+    leaf = replace(dict(case.leaves())[place], layout="contiguous")
+    batch = [leaf.values, leaf.values[::-1].copy() if leaf.values.ndim else leaf.values, leaf.values]
+    args, kwargs = plain(case).build(trial.device)
+    stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
+
+    def one(x: torch.Tensor) -> Any:
+        return trial.function(
+            *(x if i == place else a for i, a in enumerate(args)),
+            **{k: x if k == place else v for k, v in kwargs.items()},
+        )
+
+    steps = f"x = args[{place!r}]\nprint(torch.func.vmap(lambda x: f(x, *args[1:], **kwargs))(torch.stack([x, x])))"
+    try:
+        results = torch.func.vmap(one)(stacked)
+    except Exception as error:
+        _unsuitable_if_it_fails_anyway(trial, case)
+        raise Refuted(f"torch.func.vmap raises {describe(error)}", steps=steps) from None
+    for row, values in enumerate(batch):
+        expected = oracle.expected(
+            trial.operation, plain(case).with_leaf(place, replace(leaf, values=values)), trial.error
+        )
+        trial.require(results[row], expected, f"row {row} of the batch", steps)
+
+
+def check_locality(trial: Trial, case: Case) -> None:
+    """Where the reference does not depend on an input, a NaN there is harmless and the gradient exactly zero."""
+    case = plain(case)
+    rng = np.random.default_rng(case.seed)
+    places = [p for p in case.differentiable if dict(case.leaves())[p].values.size]
+    if not places or case.elements > SMALL:
+        raise Unsuitable
+    place = places[int(rng.integers(len(places)))]
+    leaf = dict(case.leaves())[place]
+    depends = oracle.dependence(trial.operation, case, place)
+    if depends.all():
+        raise Unsuitable
+    clean = oracle.expected(trial.operation, case, trial.error)
+    before = trial.values(trial.call(case), clean)
+    if before.shape != clean.value.shape:
+        raise Unsuitable
+    element = int(rng.choice(np.flatnonzero(~depends.reshape(len(depends), -1).all(1))))
+    values = leaf.values.copy().reshape(-1)
+    poison = [np.nan, np.inf, values.dtype.type(2.0**14 if leaf.dtype == "float16" else 2.0**60)][int(rng.integers(3))]
+    values[element] = poison
+    poisoned = case.with_leaf(place, replace(leaf, values=values.reshape(leaf.values.shape)))
+    after = trial.values(trial.call(poisoned), clean)
+    apart = ~depends[element]
+    changed = np.flatnonzero((apart & ~((before == after) | (np.isnan(before) & np.isnan(after)))).ravel())
+    if changed.size:
+        at = np.unravel_index(int(changed[0]), after.shape)
+        raise Refuted(
+            f"{_name(trial, place)} element {element} set to {number(poison)} changes result{[int(i) for i in at]} from {number(before[at])} to "
+            f"{number(after[at])}, which does not depend on it",
+            show(after),
+            show(before),
+            f"x = args[{place!r}]\nprint(f(*args, **kwargs))\nwith torch.no_grad():\n    x.reshape(-1)[{element}] = float('{float(poison.real)}')\nprint(f(*args, **kwargs))",
+        )
+    _local_gradient(trial, case, place, depends, rng)
+
+
+def _local_gradient(trial: Trial, case: Case, place: Any, depends: np.ndarray, rng: np.random.Generator) -> None:
+    if trial.implementation.gradient is None or not trial.operation.differentiable:
+        return
+    leaf = dict(case.leaves())[place]
+    args, kwargs = case.build(trial.device, requires_grad=[place])
+    out = _forward(trial, case, args, kwargs, [place])
+    live = {**dict(enumerate(args)), **kwargs}[place]
+    if not out.requires_grad or tuple(out.shape) != depends.shape[1:]:
+        raise Unsuitable
+    dtype = str(out.dtype).removeprefix("torch.")
+    weights = random_like(rng, tuple(out.shape), dtype, "rounding")
+    poisoned = np.flatnonzero(rng.random(weights.size) < 0.3) if rng.integers(2) else np.zeros(0, int)
+    weights.reshape(-1)[poisoned] = rng.choice([np.nan, np.inf])
+    recipe = Tensor(weights, dtype)
+
+    def steps() -> str:
+        return f"{GRAD}w = {recipe.code()}\nprint(torch.autograd.grad(f(*args, **kwargs), args[{place!r}], w))"
+
+    try:
+        (grad,) = torch.autograd.grad(out, [live], recipe.build(trial.device), allow_unused=True)
+    except Exception:
+        raise Unsuitable from None
+    if grad is None:
+        return
+    values = trial.values(grad, np.zeros(0, carrier(leaf.dtype))).ravel()
+    reached = depends.reshape(len(depends), -1)
+    leaking = np.flatnonzero(~reached.any(1) & (values != 0))
+    if leaking.size:
+        raise Refuted(
+            f"the gradient for {_name(trial, place)} element {int(leaking[0])} is {number(values[leaking[0]])}; it should be exactly 0: no output depends on it",
+            show(values),
+            steps=steps,
+        )
+    spread = np.flatnonzero(~reached[:, poisoned].any(1) & ~np.isfinite(values)) if poisoned.size else []
+    if len(spread):
+        raise Refuted(
+            f"an incoming {number(weights.reshape(-1)[poisoned[0]])} makes the gradient for {_name(trial, place)} element {int(spread[0])} {number(values[spread[0]])}; "
+            "the outputs it came in at do not depend on that element",
+            show(values),
+            steps=steps,
+        )

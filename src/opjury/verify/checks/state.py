@@ -1,0 +1,401 @@
+"""What else a call does: to its inputs, to the global state, to other calls."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from opjury.case import Case, Tensor
+from opjury.verify import oracle
+from opjury.verify.bounds import Expected
+from opjury.verify.trial import (
+    GRAD,
+    Refuted,
+    Trial,
+    Unsuitable,
+    plain,
+    random_like,
+    zero_bound,
+)
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What can be seen of an argument, its memory beyond the view included."""
+
+    value: tuple[Any, ...]
+
+    @staticmethod
+    def of(argument: Any) -> _Snapshot:
+        if isinstance(argument, torch.Tensor):
+            storage = argument.untyped_storage()
+            raw = (
+                bytes(torch.tensor([], dtype=torch.uint8).set_(storage).numpy().tobytes())
+                if argument.device.type == "cpu"
+                else b""
+            )
+            facts = (
+                argument.shape,
+                argument.stride(),
+                argument.storage_offset(),
+                argument.dtype,
+                argument.requires_grad,
+                argument.grad is None,
+            )
+            return _Snapshot((raw, *facts, argument._version, argument.is_conj(), argument.is_neg(), type(argument)))
+        if hasattr(argument, "tocoo"):
+            arrays = [
+                (name, value.tobytes(), value.shape, value.dtype.str)
+                for name, value in sorted(vars(argument).items())
+                if isinstance(value, np.ndarray)
+            ]
+            entries = (
+                sorted(map(repr, argument.items()))
+                if argument.format == "dok"
+                else [repr(argument.tolil().rows), repr(argument.tolil().data)]
+                if argument.format == "lil"
+                else []
+            )
+            return _Snapshot(
+                (
+                    type(argument),
+                    argument.shape,
+                    argument.dtype.str,
+                    repr(arrays) if argument.format != "lil" else "",
+                    repr(entries),
+                )
+            )
+        return _Snapshot((repr(argument),))
+
+    def difference(self, later: _Snapshot) -> str:
+        names = (
+            "values",
+            "shape",
+            "strides",
+            "storage offset",
+            "dtype",
+            "requires_grad",
+            "grad",
+            "version (it was written to in place)",
+            "conj bit",
+            "neg bit",
+            "type",
+        )
+        if len(self.value) == len(names):
+            return next((name for name, a, b in zip(names, self.value, later.value, strict=True) if a != b), "")
+        return "stored entries" if self.value != later.value else ""
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    state: Any = np.random.get_state()
+    return (state[1].tobytes(), *state[2:])
+
+
+def _global_state() -> dict[str, Any]:
+    return {
+        "torch's default dtype": torch.get_default_dtype(),
+        "torch's number of threads": torch.get_num_threads(),
+        "torch's gradient mode": torch.is_grad_enabled(),
+        "torch's random generator": torch.random.get_rng_state().numpy().tobytes(),
+        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "torch's default device": str(torch.get_default_device()) if hasattr(torch, "get_default_device") else "",
+        "torch's anomaly mode": torch.is_anomaly_enabled(),
+        "torch's matmul precision": torch.get_float32_matmul_precision(),
+        "NumPy's random generator": _numpy_state(),
+        "NumPy's error handling": tuple(np.geterr().items()),
+        "Python's random generator": random.getstate(),
+        "the environment": tuple(sorted(os.environ.items())),
+        "the working directory": os.getcwd(),
+    }
+
+
+@contextmanager
+def preserved_state() -> Iterator[None]:
+    """Put back, at the end, what of the global state a badly behaved implementation may have changed."""
+    dtype, threads, grad = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+    generator, numpys, pythons = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
+    deterministic, errors = torch.are_deterministic_algorithms_enabled(), np.geterr()
+    anomaly, precision = torch.is_anomaly_enabled(), torch.get_float32_matmul_precision()
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.random.set_rng_state(generator)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.autograd.set_detect_anomaly(anomaly)
+        torch.set_float32_matmul_precision(precision)
+        torch.set_default_device(None)
+        np.random.set_state(numpys)
+        random.setstate(pythons)
+        np.seterr(**errors)  # type: ignore[call-overload]
+
+
+def check_purity(trial: Trial, case: Case) -> None:
+    """Inputs unchanged in every respect, memory shared only as declared, global state untouched."""
+    rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
+    for requires_grad in rounds:
+        trial.call(case, requires_grad)  # what a first call imports or initialises is not its doing
+        args, kwargs = case.build(trial.device, requires_grad)
+        named = [*((str(i + 1), a) for i, a in enumerate(args)), *kwargs.items()]
+        before = [_Snapshot.of(value) for _, value in named]
+        with preserved_state():
+            state = _global_state()
+            try:
+                result = trial.invoke(args, kwargs)
+            except Exception:
+                raise Unsuitable from None
+            later = _global_state()
+        for key in state:
+            if state[key] != later[key]:
+                detail = f" (from {state[key]} to {later[key]})" if len(repr(state[key])) < 60 else ""
+                raise Refuted(f"the call changes {key}{detail}")
+        for (name, value), snapshot in zip(named, before, strict=True):
+            change = snapshot.difference(_Snapshot.of(value))
+            if change:
+                raise Refuted(f"the call changes argument {name}: its {change}", steps=_BEFORE_AFTER)
+        if not requires_grad:
+            _check_memory(trial, result, [value for _, value in named])
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    """The arrays that a SciPy sparse array is stored in."""
+    return [a for a in vars(value).values() if isinstance(a, np.ndarray)] if hasattr(value, "tocoo") else []
+
+
+def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
+    if trial.operation.result == "sparse":
+        shares = any(np.shares_memory(a, b) for value in arguments for a in _arrays(value) for b in _arrays(result))
+    elif isinstance(result, torch.Tensor) and result.numel():
+        mine = result.untyped_storage().data_ptr()
+        shares = any(
+            isinstance(a, torch.Tensor) and a.numel() and a.untyped_storage().data_ptr() == mine for a in arguments
+        )
+    else:
+        return
+    if trial.operation.fresh and shares:
+        raise Refuted("the result shares memory with an argument; the contract promises a copy")
+    if trial.declared and shares != trial.implementation.view and not trial.operation.fresh:
+        raise Refuted(
+            "the result shares memory with an argument, which is not declared"
+            if shares
+            else "the result is a copy; a view is declared"
+        )
+
+
+def _bits(trial: Trial, result: Any) -> Any:
+    """A result in a form that compares equal only if every bit is the same."""
+    if isinstance(result, torch.Tensor):
+        values = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu().contiguous()
+        return (
+            str(values.dtype),
+            tuple(values.shape),
+            values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"",
+        )
+    if hasattr(result, "tocoo"):
+        entries = result.tocoo()
+        return (type(result), result.shape, entries.data.tobytes(), entries.row.tobytes(), entries.col.tobytes())
+    raise Unsuitable
+
+
+def check_determinism(trial: Trial, case: Case) -> None:
+    """The same call gives the same bits: however often, after other calls, in another global state, in reused memory."""
+    rng = np.random.default_rng(case.seed)
+    first = trial.call(case)
+    bits = _bits(trial, first)
+    shares = _storage(first) in {_storage(a) for a in case.build()[0] if isinstance(a, torch.Tensor)}
+    other = _other_values(case, rng)
+    other_first = _bits(trial, trial.call(other))
+    if _bits(trial, first) != bits and not shares:
+        raise Refuted("an earlier result changes when the function is called again", steps=_KEPT)
+    if other_first == bits and _differ(trial, case, other):
+        raise Refuted(
+            "a second call with other values returns the first call's result",
+            steps=f"first = f(*args, **kwargs)\nsecond = f({other.code()})\nprint(first, second)",
+        )
+    _reused_memory(trial, case, other, other_first)
+    for repetition in range(_repetitions(rng)):
+        if _bits(trial, trial.call(case)) != bits:
+            raise Refuted(
+                f"call {repetition + 2} with the same arguments gives other bits than the first", steps=_REPEATED
+            )
+    for description, context in _other_states(trial, case):
+        with context():
+            again = _bits(trial, trial.call(case))
+            if again != bits:
+                raise Refuted(f"the same call gives another result {description}", steps=_STATES[description])
+    _threads(trial, case, first)
+    _same_gradient_twice(trial, case, rng)
+
+
+def _storage(value: Any) -> int:
+    return value.untyped_storage().data_ptr() if isinstance(value, torch.Tensor) and value.numel() else -1
+
+
+def _repetitions(rng: np.random.Generator) -> int:
+    return 110 if rng.integers(12) == 0 else 3
+
+
+def _other_values(case: Case, rng: np.random.Generator) -> Case:
+    """The same shapes with one element changed, or with all of them in another order."""
+    places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.data and leaf.values.size]
+    if not places:
+        return case
+    place = places[int(rng.integers(len(places)))]
+    leaf = dict(case.leaves())[place]
+    values = leaf.values.copy().reshape(-1)
+    index = rng.integers(values.size)
+    if values.dtype.kind == "b":
+        values[index] = not values[index]
+    else:
+        values[index] = 2 if values[index] != 2 else 1
+    if leaf.layout == "expanded":
+        leaf = replace(leaf, layout="contiguous")
+    return case.with_leaf(place, replace(leaf, values=values.reshape(leaf.values.shape)))
+
+
+def _differ(trial: Trial, one: Case, other: Case) -> bool:
+    a, b = (oracle.expected(trial.operation, plain(c)) for c in (one, other))
+    with np.errstate(invalid="ignore"):
+        return (
+            bool(np.any(np.abs(np.asarray(a.value != b.value))))
+            if a.value.dtype.kind in "iub"
+            else bool(np.any(np.abs(a.value - b.value) > 4 * np.asarray(_loose(trial, one).bound)))
+        )
+
+
+def _loose(trial: Trial, case: Case) -> Expected:
+    return oracle.expected(trial.operation, replace(plain(case), tier="rounding"), trial.error)
+
+
+def _reused_memory(trial: Trial, case: Case, other: Case, other_bits: Any) -> None:
+    """Overwrite the very tensors of one call with other values, and call again."""
+    args, kwargs = case.build(trial.device)
+    try:
+        trial.invoke(args, kwargs)
+        new_args, new_kwargs = other.build(trial.device)
+        for old, new in zip([*args, *kwargs.values()], [*new_args, *new_kwargs.values()], strict=True):
+            if isinstance(old, torch.Tensor) and not _equal(old, new):
+                old.copy_(new)
+        again = _bits(trial, trial.invoke(args, kwargs))
+    except Exception:
+        raise Unsuitable from None
+    if again != other_bits and all(getattr(leaf, "layout", "contiguous") == "contiguous" for _, leaf in case.leaves()):
+        raise Refuted(
+            "after its inputs were overwritten in place, a call still sees the old values", steps=_OVERWRITTEN
+        )
+
+
+def _equal(old: torch.Tensor, new: torch.Tensor) -> bool:
+    return (
+        bool(torch.equal(torch.nan_to_num(old), torch.nan_to_num(new)))
+        if old.is_floating_point()
+        else bool(torch.equal(old, new))
+    )
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    with preserved_state():
+        torch.manual_seed(20240229)
+        np.random.seed(99)
+        random.seed(99)
+        yield
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    with preserved_state():
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _other_states(trial: Trial, case: Case) -> Iterator[tuple[str, Callable[[], Any]]]:
+    if trial.operation.result_dtype(case.dtype) != "default":
+        yield "under default dtype float64", lambda: _default_dtype(torch.float64)
+        yield "under default dtype float16", lambda: _default_dtype(torch.float16)
+    yield "under torch.no_grad()", torch.no_grad
+    yield "under torch.inference_mode()", torch.inference_mode
+    yield "after other seeds", _seeded
+    yield "under torch.use_deterministic_algorithms(True)", _deterministic
+
+
+def _threads(trial: Trial, case: Case, first: Any) -> None:
+    before = torch.get_num_threads()
+    if before != 1 or case.seed % 8 or (os.cpu_count() or 1) < 2:
+        return
+    try:
+        torch.set_num_threads(2)
+        again = trial.call(case)
+    finally:
+        torch.set_num_threads(before)
+    expected = oracle.expected(trial.operation, plain(case), trial.error)
+    values = trial.values(first, expected)
+    if values.shape == expected.value.shape:
+        trial.require(again, zero_bound(values, expected, 2.0), "result with two threads")
+
+
+def _same_gradient_twice(trial: Trial, case: Case, rng: np.random.Generator) -> None:
+    if trial.implementation.gradient is None or not trial.operation.differentiable or not case.differentiable:
+        return
+    found = []
+    for _ in range(3):
+        args, kwargs = case.build(trial.device, requires_grad=True)
+        try:
+            out = trial.invoke(args, kwargs)
+            if not out.requires_grad:
+                return
+            inputs = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor) and a.requires_grad]
+            weights = random_like(
+                np.random.default_rng(case.seed), tuple(out.shape), str(out.dtype).removeprefix("torch."), "exact"
+            )
+            grads = torch.autograd.grad(
+                out, inputs, torch.from_numpy(weights).to(out.dtype).to(out.device), allow_unused=True
+            )
+        except Exception:
+            raise Unsuitable from None
+        found.append([None if g is None else _bits(trial, g) for g in grads])
+    if found[1] != found[0] or found[2] != found[0]:
+        raise Refuted(
+            "the gradient of the same call differs from one time to the next",
+            steps=GRAD
+            + "for _ in range(3):\n    print(torch.autograd.grad(f(*args, **kwargs).sum(), [a for a in args if getattr(a, 'requires_grad', False)]))",
+        )
+
+
+_BEFORE_AFTER = (
+    "import copy\nbefore = copy.deepcopy(args)\nf(*args, **kwargs)\nprint('before:', before)\nprint('after: ', args)"
+)
+_KEPT = "first = f(*args, **kwargs)\nkept = first.clone()\nf(*(a * 2 if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args), **kwargs)\nprint(kept, first)"
+_REPEATED = "first = f(*args, **kwargs)\nfor call in range(120):\n    again = f(*args, **kwargs)\n    if not torch.equal(torch.nan_to_num(again), torch.nan_to_num(first)):\n        print(call + 2, again, first)\n        break"
+_OVERWRITTEN = "first = f(*args, **kwargs).clone()\nx = next(a for a in args if isinstance(a, torch.Tensor))\nx.copy_(x.flip(-1) if x.ndim else x + 1)\nprint(first, f(*args, **kwargs), f(*(a.clone() if isinstance(a, torch.Tensor) else a for a in args), **kwargs))"
+_STATES = {
+    "under default dtype float64": "print(f(*args, **kwargs))\ntorch.set_default_dtype(torch.float64)\nprint(f(*args, **kwargs))",
+    "under default dtype float16": "print(f(*args, **kwargs))\ntorch.set_default_dtype(torch.float16)\nprint(f(*args, **kwargs))",
+    "under torch.no_grad()": "print(f(*args, **kwargs))\nwith torch.no_grad():\n    print(f(*args, **kwargs))",
+    "under torch.inference_mode()": "print(f(*args, **kwargs))\nwith torch.inference_mode():\n    print(f(*args, **kwargs))",
+    "after other seeds": "print(f(*args, **kwargs))\ntorch.manual_seed(1)\nprint(f(*args, **kwargs))",
+    "under torch.use_deterministic_algorithms(True)": "print(f(*args, **kwargs))\ntorch.use_deterministic_algorithms(True, warn_only=True)\nprint(f(*args, **kwargs))",
+}
