@@ -6,6 +6,7 @@ Cases are plain frozen data: they travel to workers, are stored in records, and 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -13,6 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+
+from opjury.sparse_case import Sparse
 
 Mode = Literal["float", "long", "exact"]
 
@@ -246,7 +249,7 @@ _LAY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 _LAID_CODE = {
     "contiguous": "{}",
     "transposed": "(lambda t: t.mT.contiguous().mT if t.ndim > 1 else t)({})",
-    "offset": "torch.nn.functional.pad({}, (2, 1), value=float('nan'))[..., 2:-1]",
+    "offset": "(lambda t: torch.cat([t.new_ones(*t.shape[:-1], 3), t], -1)[..., 3:] if t.ndim else t)({})",
     "step": "(lambda t: torch.stack([t, t], -1).flatten(-2)[..., ::2] if t.ndim else t)({})",
     "expanded": "(lambda t: t[:1].clone().expand(t.shape) if t.ndim and len(t) else t)({})",
     "conj": "(lambda t: t.conj().resolve_conj().conj())({})",
@@ -315,12 +318,12 @@ class Case:
     @property
     def dtype(self) -> str:
         """The dtype of the data arguments ("float64" where there are none)."""
-        return next((leaf.dtype for _, leaf in self.leaves() if isinstance(leaf, Tensor) and leaf.data), "float64")
+        return next((leaf.dtype for _, leaf in self.leaves() if _is_data(leaf)), "float64")
 
     @property
     def elements(self) -> int:
         """The number of elements of all data arguments."""
-        return sum(leaf.values.size for _, leaf in self.leaves() if isinstance(leaf, Tensor) and leaf.data)
+        return sum(leaf.values.size for _, leaf in self.leaves() if _is_data(leaf))
 
     def build(self, device: str = "cpu", requires_grad: Any = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Live arguments, fresh in memory. `requires_grad`: for all differentiable ones, or a collection of places."""
@@ -380,7 +383,13 @@ class Case:
                 return float(value["float"])
             if "numpy" in value:
                 return np.dtype(value["numpy"]).type(value["value"])
-            raise ValueError(f"argument of an unknown kind: {sorted(value)}; known: tensor, tuple, float, numpy")
+            if "sparse" in value:
+                return Sparse.from_json(value)
+            if "recipe" in value:
+                return _recipe(value["recipe"]).from_json(value)
+            raise ValueError(
+                f"argument of an unknown kind: {sorted(value)}; known: tensor, sparse, recipe, tuple, float, numpy"
+            )
 
         return Case(
             tuple(map(live, entry["args"])),
@@ -388,6 +397,22 @@ class Case:
             entry["tier"],
             entry["seed"],
         )
+
+
+def _is_data(leaf: Any) -> bool:
+    return isinstance(leaf, Sparse) or (isinstance(leaf, Tensor) and leaf.data)
+
+
+def _recipe(name: str) -> Any:
+    """A contract's own kind of argument, "module:class". Only modules that contracts were loaded from are looked at."""
+    from opjury import registry
+
+    registry.operations()
+    module, _, kind = name.partition(":")
+    found = getattr(sys.modules.get(module), kind, None)
+    if not hasattr(found, "from_json"):
+        raise ValueError(f"no contract that is installed knows the kind of argument {name!r}")
+    return found
 
 
 def integer_limits(dtype: str) -> tuple[int, int]:

@@ -71,22 +71,35 @@ def add_workload(entry: Workload) -> None:
     _add(_workloads, entry.operation, entry, f"workload of {entry.operation!r}", lambda e: e.arguments)
 
 
-def _lazy(*names: str) -> None:
-    """Put modules that import themselves at the first attribute access in place of heavy ones.
+class _Deferred(ModuleType):
+    """A module that is imported when an attribute of it is first asked for.
 
-    A file that declares implementations begins with `import torch` like any other; listing what is declared must not
-    pay the seconds that this takes.
+    A file that declares implementations begins with `import torch` like any other; listing what is declared must not pay
+    the seconds that this takes. (The standard library's LazyLoader loads at the `import` statement already, before Python 3.12.)
     """
+
+    def __getattr__(self, attribute: str) -> Any:
+        name = self.__name__
+        if sys.modules.get(name) is self:
+            del sys.modules[name]
+        real = importlib.import_module(name)
+        for module in list(sys.modules.values()):
+            names = (
+                [key for key, value in list(vars(module).items()) if value is self]
+                if isinstance(module, ModuleType)
+                else []
+            )
+            for key in names:
+                setattr(module, key, real)
+        return getattr(real, attribute)
+
+
+def _defer(*names: str) -> None:
     for name in names:
-        if name in sys.modules:
-            continue
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            continue
-        spec.loader = importlib.util.LazyLoader(spec.loader)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
+        if name not in sys.modules:
+            module = _Deferred(name)
+            module.__spec__ = importlib.util.find_spec(name)
+            sys.modules[name] = module
 
 
 def _import_all(module: ModuleType) -> None:
@@ -100,8 +113,7 @@ def _load(group: str) -> None:
     if group in _loaded:
         return
     _loaded.add(group)
-    if "torch" not in sys.modules:
-        _lazy("numpy", "torch")
+    _defer("numpy", "scipy", "torch")
     found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
     for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
         try:

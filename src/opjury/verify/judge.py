@@ -216,6 +216,7 @@ class _Search:
         self.problem = ""
         self.note = ""
         self._stop_at = float("inf")
+        self._unsuitable = 0
 
     def run(self, task: Task) -> None:
         strategy = strategy_for(self.trial.operation, self.check, task.dtypes, self.trial.implementation)
@@ -281,6 +282,9 @@ class _Search:
             self.check.run(self.trial, case)
             self.executed += 1
         except Unsuitable:
+            self._unsuitable += 1
+            if not self.executed and self._unsuitable >= 40:
+                raise _Enough from None
             hypothesis.reject()
         except Exception as raised:
             if isinstance(raised, UnsatisfiedAssumption):
@@ -395,7 +399,7 @@ def ordinary(case: Case) -> Case:
 
 
 class _Enough(BaseException):
-    """The time for shrinking is used up. Not an `Exception`, so that hypothesis stops at once."""
+    """The time for shrinking is used up, or no case is suitable. Not an `Exception`, so that hypothesis stops at once."""
 
 
 def _in_domain(trial: Trial, case: Case) -> bool:

@@ -206,9 +206,9 @@ def plain(case: Case) -> Case:
 def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
     """A SciPy sparse array as a dense one, duplicates summed by ourselves."""
     entries = matrix.tocoo()
-    out = np.zeros(matrix.shape, dtype=kind)
+    out = np.zeros(matrix.shape, dtype=matrix.dtype)
     np.add.at(out, (entries.row, entries.col), entries.data)
-    return out
+    return out.astype(kind)
 
 
 def describe(error: BaseException) -> str:
@@ -239,6 +239,11 @@ def zero_bound(values: np.ndarray, like: Expected, slack: float) -> Expected:
     return replace(like, value=values, rest=0.0, bound=np.asarray(like.bound) * slack)
 
 
+def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:
+    """Whether the result depends on an element of one of these arguments at all."""
+    return any(oracle.dependence(trial.operation, plain(case), place).any() for place in places)
+
+
 def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> np.ndarray:
     """Incoming gradients and tangents: small integers in the exact tier, general values elsewhere; in the dtype's carrier."""
     from opjury.verify.strategies import general, small_integers
@@ -252,6 +257,3 @@ def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, ti
         if dtype != "float16"
         else general(rng, shape, dtype, 64, 1, 0)
     )
-
-
-__all__ = ["Refuted", "TimeLimitExceeded", "Trial", "Unsuitable", "oracle"]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from opjury.case import Case, Tensor
+from opjury.sparse_case import shares_memory, snapshot
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected
 from opjury.verify.trial import (
@@ -52,27 +53,7 @@ class _Snapshot:
             )
             return _Snapshot((raw, *facts, argument._version, argument.is_conj(), argument.is_neg(), type(argument)))
         if hasattr(argument, "tocoo"):
-            arrays = [
-                (name, value.tobytes(), value.shape, value.dtype.str)
-                for name, value in sorted(vars(argument).items())
-                if isinstance(value, np.ndarray)
-            ]
-            entries = (
-                sorted(map(repr, argument.items()))
-                if argument.format == "dok"
-                else [repr(argument.tolil().rows), repr(argument.tolil().data)]
-                if argument.format == "lil"
-                else []
-            )
-            return _Snapshot(
-                (
-                    type(argument),
-                    argument.shape,
-                    argument.dtype.str,
-                    repr(arrays) if argument.format != "lil" else "",
-                    repr(entries),
-                )
-            )
+            return _Snapshot(snapshot(argument))
         return _Snapshot((repr(argument),))
 
     def difference(self, later: _Snapshot) -> str:
@@ -161,26 +142,18 @@ def check_purity(trial: Trial, case: Case) -> None:
             if state[key] != later[key]:
                 detail = f" (from {state[key]} to {later[key]})" if len(repr(state[key])) < 60 else ""
                 raise Refuted(f"the call changes {key}{detail}")
-        for (name, value), snapshot in zip(named, before, strict=True):
-            change = snapshot.difference(_Snapshot.of(value))
+        for (name, value), earlier in zip(named, before, strict=True):
+            change = earlier.difference(_Snapshot.of(value))
             if change:
                 raise Refuted(f"the call changes argument {name}: its {change}", steps=_BEFORE_AFTER)
         if not requires_grad:
             _check_memory(trial, result, [value for _, value in named])
 
 
-def _arrays(value: Any) -> list[np.ndarray]:
-    """The arrays that a SciPy sparse array is stored in."""
-    return [a for a in vars(value).values() if isinstance(a, np.ndarray)] if hasattr(value, "tocoo") else []
-
-
 def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
     if trial.operation.result == "sparse":
-        shares = any(np.shares_memory(a, b) for value in arguments for a in _arrays(value) for b in _arrays(result))
-    elif isinstance(result, torch.Tensor) and result.numel():
-        mine = result.untyped_storage().data_ptr()
-        shares = any(
-            isinstance(a, torch.Tensor) and a.numel() and a.untyped_storage().data_ptr() == mine for a in arguments
+        shares = any(shares_memory(value, result) for value in arguments if hasattr(value, "tocoo")) and hasattr(
+            result, "tocoo"
         )
     else:
         return

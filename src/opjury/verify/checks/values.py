@@ -15,6 +15,7 @@ from opjury.verify.trial import (
     Refuted,
     Trial,
     Unsuitable,
+    depends_on_any,
     describe,
     number,
     plain,
@@ -74,7 +75,7 @@ def check_form(trial: Trial, case: Case) -> None:
     fault = _tensor_form(trial, case, traced)
     if fault:
         raise Refuted(f"the result {fault} when inputs require gradients", observed=_outline(traced))
-    if not traced.requires_grad and traced.numel() and case.elements:
+    if not traced.requires_grad and traced.numel() and depends_on_any(trial, case, case.differentiable):
         raise Refuted(
             "the result has no gradient history although inputs require gradients",
             steps=GRAD + "print(f(*args, **kwargs).requires_grad)",

@@ -1,0 +1,30 @@
+"""pytest options for the suites that call `judge`: how many cases, and from which seed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--opjury-profile`, `--opjury-seed` and `--opjury-operation`."""
+    group = parser.getgroup("opjury", "competing implementations of tensor operations")
+    group.addoption(
+        "--opjury-profile",
+        default="quick",
+        choices=("quick", "full", "nightly"),
+        help="how many cases are tried (default: quick)",
+    )
+    group.addoption(
+        "--opjury-seed", type=int, default=0, help="seed of the drawn cases (default: 0, the same cases every time)"
+    )
+    group.addoption(
+        "--opjury-operation", action="append", default=[], metavar="NAME", help="only this operation (repeatable)"
+    )
+
+
+@pytest.fixture(scope="session")
+def opjury_seed(request: pytest.FixtureRequest) -> Any:
+    """The seed of the drawn cases."""
+    return request.config.getoption("--opjury-seed")

@@ -1,0 +1,156 @@
+"""opjury.audit on registered names and on plain functions, good and bad."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import opjury
+from opjury import registry
+from opjury.execute import Function
+
+QUICK = dict(operation="slice_mean", seed=1, database="")
+
+
+def mean_of_slices(x, slices):
+    if slices.ndim != 2 or slices.shape[1] != 2 or slices.dtype != torch.int64:
+        raise ValueError(f"slices: {tuple(slices.shape)} {slices.dtype}; expected (k, 2) int64")
+    x = x if x.is_floating_point() or x.is_complex() else x.to(torch.get_default_dtype())
+    means = []
+    for start, end in slices.tolist():
+        if not 0 <= start < end <= len(x):
+            raise ValueError(f"slice [{start}, {end}) of {len(x)} rows")
+        means.append(x[start:end].mean(0))
+    return torch.stack(means) if means else x[:0].sum(0, keepdim=True)[:0]
+
+
+def endless(x, slices):
+    while True:
+        pass
+
+
+def crashing(x, slices):
+    import os
+
+    os.abort()
+
+
+def statuses(found):
+    return {v.check: v.status for v in found.verdicts}
+
+
+def test_a_right_plain_function_holds_up():
+    found = opjury.audit(mean_of_slices, **QUICK)
+    assert found.ok, found.summary()
+    assert sum(v.examples for v in found.verdicts) > 1000
+    assert not any(v.status == "holds" and v.examples == 0 for v in found.verdicts)
+
+
+def test_a_wrong_one_is_refuted_with_a_smallest_counterexample():
+    def last_row_missing(x, slices):
+        return mean_of_slices(x, torch.stack([slices[:, 0], (slices[:, 1] - 1).maximum(slices[:, 0] + 1)], 1))
+
+    found = opjury.audit(last_row_missing, checks=["agreement"], dtypes=["float32"], **QUICK)
+    (verdict,) = found.refuted
+    case = opjury.Case.from_json(verdict.counterexample)
+    assert case.args[0].values.shape[0] == 2
+    assert len(case.args[1].values) == 1
+    assert np.count_nonzero(case.args[0].values) == 1
+    assert "it should be" in verdict.message
+    assert "last_row_missing" in verdict.script
+
+
+@pytest.mark.parametrize("result", [None, [1.0], np.zeros(3), torch.zeros(3).to("meta"), "text", float("nan")], ids=repr)
+def test_results_of_another_kind_are_refuted_in_form(result):
+    found = opjury.audit(lambda x, slices: result, checks=["form", "agreement"], isolate=False, dtypes=["float32"], **QUICK)
+    assert statuses(found)["form"] == "refuted"
+    assert not found.ok
+
+
+def test_a_wrong_signature_is_a_verdict():
+    found = opjury.audit(lambda x: x, checks=["agreement"], isolate=False, **QUICK)
+    assert "positional argument" in found.refuted[0].message
+
+
+@pytest.mark.parametrize(("function", "message"), [(endless, "no answer within"), (crashing, "the process was ended")])
+def test_a_hang_or_a_crash_is_a_verdict(function, message):
+    found = opjury.audit(function, checks=["terminates"], dtypes=["float32"], **QUICK)
+    assert message in found.refuted[0].message
+
+
+def test_other_verdicts_survive_a_crash():
+    def crashing_on_empty(x, slices):
+        if not len(slices):
+            crashing(x, slices)
+        return mean_of_slices(x, slices)
+
+    found = opjury.audit(crashing_on_empty, checks=["agreement", "rejects"], dtypes=["float32"], **QUICK)
+    assert statuses(found) == {"agreement": "refuted", "rejects": "holds"}
+
+
+def test_waived_checks_still_run():
+    found = opjury.audit(lambda x, slices: x, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK)
+    assert statuses(found) == {"rejects": "waived"}
+    assert found.ok
+    assert "left to the caller" in found.verdicts[0].message
+
+
+def test_a_waiver_that_is_not_needed_is_reported():
+    found = opjury.audit(mean_of_slices, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK)
+    assert "but the check holds" in found.verdicts[0].message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (dict(operation="slice_men"), "slice_mean"),
+        (dict(operation="slice_mean", profile="quik"), "quick"),
+        (dict(operation="slice_mean", checks=["agrement"]), "agreement"),
+        (dict(operation="slice_mean", dtypes=["float23"]), "float32"),
+        (dict(operation="slice_mean", device="cud"), "cuda"),
+    ],
+)
+def test_unknown_names_get_the_nearest_known(arguments, nearest):
+    with pytest.raises(opjury.UnknownName, match=nearest):
+        opjury.audit(mean_of_slices, **arguments)
+
+
+def test_unknown_implementation():
+    with pytest.raises(opjury.UnknownName, match="python_loop"):
+        opjury.audit("slice_mean:python_lop")
+    with pytest.raises(opjury.UnknownName, match="python_loop"):
+        opjury.get("slice_mean", "pythonloop")
+
+
+def test_what_is_neither_a_name_nor_a_function():
+    with pytest.raises(TypeError, match="needs operation="):
+        opjury.audit(mean_of_slices)
+    with pytest.raises(TypeError, match="neither a function nor"):
+        opjury.audit(7, operation="slice_mean")
+
+
+def test_an_audit_repeats_from_its_seed():
+    first, second = (opjury.audit("slice_mean:python_loop", checks=["agreement"], dtypes=["float32"], isolate=False, database="", seed=5) for _ in range(2))
+    assert [(v.examples, v.error_ulps) for v in first.verdicts] == [(v.examples, v.error_ulps) for v in second.verdicts]
+
+
+def test_a_negative_control_that_holds_up_is_a_surprise():
+    right = registry.implementation("slice_mean", "python_loop")
+    verdicts = opjury.audit("slice_mean:python_loop", checks=["form"], isolate=False, database="", seed=5).verdicts
+    assert opjury.Audit(verdicts).ok
+    control = next(e for e in registry.implementations("slice_mean") if e.refuted)
+    import msgspec
+
+    pretended = tuple(msgspec.structs.replace(v, implementation=control.name, control=True, check=next(iter(control.refuted))) for v in verdicts)
+    assert not opjury.Audit(pretended).ok
+    assert right.refuted == {}
+
+
+def test_functions_travel_by_name_or_by_value():
+    by_name = Function.of(mean_of_slices)
+    assert not by_name.pickled
+    assert by_name.load() is mean_of_slices
+    local = Function.of(lambda x: x + 1)
+    assert local.pickled
+    assert pickle.loads(pickle.dumps(local)).load()(1) == 2

@@ -1,0 +1,33 @@
+"""Every wrong function of the catalogue is refuted, and no right one is."""
+
+import pytest
+
+import opjury
+from opjury.operation import CHECKS
+from tests import broken, right
+
+# Checks that tell most, first: a wrong function is done with at its first refutation.
+ORDER = ("agreement", "gradient", "form", "rejects", "purity", "determinism", "specials", "layouts", "locality", "terminates", "laws")
+
+
+def refuting(function, operation, checks):
+    """The first check that refutes the function, with its message; or (None, "")."""
+    for check in checks:
+        found = opjury.audit(function, operation=operation, checks=[check], isolate=False, seed=0, database="")
+        if found.refuted:
+            return check, found.refuted[0].message
+    return None, ""
+
+
+@pytest.mark.parametrize(("operation", "function"), [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in broken.catalogue()])
+def test_wrong_functions_are_refuted(operation, function):
+    _, why, declared = function.wrong
+    first = [check for check in declared if check in CHECKS]
+    check, _ = refuting(function, operation, [*first, *(c for c in ORDER if c not in first)])
+    assert check, f"not refuted, although: {why}"
+
+
+@pytest.mark.parametrize(("operation", "function"), [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in right.catalogue()])
+def test_right_functions_hold_up(operation, function):
+    found = opjury.audit(function, operation=operation, isolate=False, seed=0, database="")
+    assert found.ok, found.summary()

@@ -1,0 +1,90 @@
+"""Cases: built afresh, laid out as told, stored and read back."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from opjury import registry
+from opjury.case import LAYOUTS, Case, ExactComplex, Tensor, round_to
+from opjury.verify.strategies import BOUNDARIES, illegal, legal_case, usable_layouts
+
+QUIET = settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+VALUES = np.array([[1.0, -2.0, 3.5], [0.0, np.inf, -0.0]])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64", "int8", "bool"])
+def test_layouts_hold_the_same_values(layout, dtype):
+    if layout not in usable_layouts((layout,), dtype):
+        pytest.skip("the dtype has no such layout")
+    values = np.nan_to_num(VALUES, posinf=4).astype(int) if dtype in ("int8", "bool") else VALUES
+    values = values != 0 if dtype == "bool" else values.astype(complex) if dtype == "complex64" else values
+    if layout == "expanded":
+        values = np.broadcast_to(values[:1], values.shape)
+    laid, plain = (Tensor(values, dtype, name).build() for name in (layout, "contiguous"))
+    assert torch.equal(laid.resolve_conj().resolve_neg(), plain)
+    assert laid.stride() != plain.stride() or laid.is_conj() or laid.is_neg() or layout == "contiguous"
+
+
+def test_every_build_has_memory_of_its_own():
+    case = Case.of(Tensor(VALUES, "float64"), 3, dim=1)
+    (first, _), _ = case.build()
+    first.fill_(7)
+    assert case.build()[0][0][0, 0] == 1
+
+
+def test_requires_grad_only_where_it_can_be():
+    case = Case.of(Tensor(VALUES, "float32"), Tensor(np.array([1]), "int64", data=False))
+    args, _ = case.build(requires_grad=True)
+    assert [a.requires_grad for a in args] == [True, False]
+
+
+@pytest.mark.parametrize("operation", registry.operations(), ids=lambda o: o.name)
+def test_cases_of_every_contract_survive_storage_and_read_as_code(operation):
+    @QUIET
+    @given(legal_case(operation.cases, operation.dtypes, (*operation.tiers, "special"), LAYOUTS, BOUNDARIES[:3]))
+    def stored(case):
+        again = Case.from_json(json.loads(json.dumps(case.to_json())))
+        assert again.to_json() == case.to_json()
+        rebuilt = eval(f"(lambda *args, **kwargs: args)({case.code()})", {"torch": torch, "np": np, "scipy": __import__("scipy")})
+        assert len(rebuilt) == len(case.args)
+        for ours, theirs in zip(case.build()[0], rebuilt, strict=True):
+            if isinstance(ours, torch.Tensor):
+                assert ours.dtype == theirs.dtype
+                assert ours.shape == theirs.shape
+                if ours.layout is torch.strided and ours.is_floating_point() and ours.dtype != torch.bool:
+                    assert torch.equal(torch.nan_to_num(ours), torch.nan_to_num(theirs))
+
+    stored()
+
+
+def test_unknown_arguments_in_a_record_are_named():
+    with pytest.raises(ValueError, match="unknown kind"):
+        Case.from_json({"args": [{"what": 1}], "kwargs": {}, "tier": "exact", "seed": 0})
+    with pytest.raises(ValueError, match="no contract"):
+        Case.from_json({"args": [{"recipe": "os:system"}], "kwargs": {}, "tier": "exact", "seed": 0})
+
+
+def test_illegal_cases_say_so():
+    assert illegal(1, 2).tier == "illegal"
+
+
+def test_round_to_is_the_dtypes_rounding():
+    assert round_to(np.array([2049.0]), "float16")[0] == 2048
+    assert round_to(np.array([257.0]), "bfloat16")[0] == 256
+    assert round_to(np.array([0.1]), "float64")[0] == 0.1
+
+
+def test_exact_complex_arithmetic():
+    a, b = ExactComplex(Fraction(1, 3), 2), ExactComplex(Fraction(1, 7), -1)
+    assert (a * b) / b == a
+    assert a - a == 0
+    assert not a - a
+    assert 2 * a == a + a
+    assert 1 / b * b == 1
+    assert a.conjugate().imag == -2
+    assert abs(ExactComplex(3, 4)) == 5.0

@@ -1,0 +1,131 @@
+"""The command line: exit statuses, files, resuming, replaying, nonsense."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from opjury import records
+
+WRONG = """
+import torch
+
+def always_zero(x, slices):
+    return x.new_zeros((len(slices), *x.shape[1:]))
+
+def off(x, slices):
+    return torch.stack([x[a:b].mean(0) for a, b in slices.tolist()]) if len(slices) else x[:0]
+
+value = 3
+"""
+
+
+def opjury(*arguments, cwd):
+    command = [sys.executable, "-m", "opjury.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
+
+
+FEW = ("--check", "agreement", "--dtype", "float32", "--seed", "1")
+
+
+def test_good_is_0(tmp_path):
+    done = opjury("audit", "slice_mean:python_loop", *FEW, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 implementations hold up" in done.stdout
+
+
+def test_refuted_is_1_and_shows_case_observed_expected_and_script(tmp_path):
+    (tmp_path / "mine.py").write_text(WRONG)
+    done = opjury("audit", "mine.py:always_zero", "--as", "slice_mean", *FEW, "--json", "found.jsonl", "--junit", "found.xml", cwd=tmp_path)
+    assert done.returncode == 1
+    for word in ("case", "observed", "expected", "replay", "it should be"):
+        assert word in done.stdout
+    (verdict,) = records.read(tmp_path / "found.jsonl")
+    assert verdict.status == "refuted"
+    assert ET.parse(tmp_path / "found.xml").find(".//failure") is not None
+    script = next((tmp_path / ".opjury" / "counterexamples").glob("*.py"))
+    assert subprocess.run([sys.executable, script], capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["audit", "slice_men"], "slice_mean"),
+        (["audit", "slice_mean:python_lop"], "python_loop"),
+        (["audit", "slice_mean", "--check", "agrement"], "agreement"),
+        (["audit", "slice_mean", "--profile", "quik"], "quick"),
+        (["audit", "slice_mean", "--device", "coda"], "cuda"),
+        (["audit", "slice_mean", "--dtype", "float23"], "float32"),
+        (["audit", "nowhere.py:f", "--as", "slice_mean"], "no file"),
+        (["audit", "broken.py:f", "--as", "slice_mean"], "cannot be imported: SyntaxError"),
+        (["audit", "mine.py:f"], "--as OPERATION"),
+        (["audit", "mine.py:of", "--as", "slice_mean"], "off"),
+        (["audit", "mine.py:value", "--as", "slice_mean"], "always_zero"),
+        (["audit", "--jobs", "0"], "jobs"),
+        (["list", "slice_men"], "slice_mean"),
+        (["replay", "nothing.jsonl"], "does not exist"),
+        (["replay", "mine.txt"], "not a record"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_usage_errors_are_2_with_the_nearest_names_and_no_traceback(tmp_path, arguments, message):
+    (tmp_path / "mine.py").write_text(WRONG)
+    (tmp_path / "mine.txt").write_text(WRONG)
+    (tmp_path / "broken.py").write_text("def f(:\n")
+    done = opjury(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_executed_is_3(tmp_path):
+    done = opjury("audit", "difference_matrix:dense_then_convert", "--check", "gradient", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "nothing was executed" in done.stderr
+
+
+def test_list_shows_every_implementation_without_importing_torch(tmp_path):
+    program = "import sys; from opjury.cli import main; main(['list'], standalone_mode=False); print('loaded' if 'torch._C' in sys.modules else 'light')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert "python_loop" in done.stdout
+    assert done.stdout.strip().endswith("light")
+
+
+def test_list_of_an_operation_tells_what_is_declared(tmp_path):
+    done = opjury("list", "slice_mean", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "waives specials" in done.stdout
+    assert "wrong in" in done.stdout
+
+
+def test_an_interrupted_audit_resumes(tmp_path):
+    everything = ("audit", "slice_mean:python_loop", "--check", "agreement", "--seed", "1", "--json", "found.jsonl")
+    assert opjury(*everything, cwd=tmp_path).returncode == 0
+    lines = (tmp_path / "found.jsonl").read_bytes().splitlines()
+    assert len(lines) == 5
+    kept = json.loads(lines[0]) | {"examples": 12345}
+    (tmp_path / "found.jsonl").unlink()
+    (tmp_path / "found.jsonl.partial").write_bytes(json.dumps(kept).encode() + b"\n" + lines[1][:40])
+    assert opjury(*everything, cwd=tmp_path).returncode == 0
+    verdicts = list(records.read(tmp_path / "found.jsonl"))
+    assert len(verdicts) == 5
+    assert [v.examples for v in verdicts].count(12345) == 1
+    assert not (tmp_path / "found.jsonl.partial").exists()
+
+
+def test_replay_of_records(tmp_path):
+    control = ("audit", "toeplitz:published_nonzero_index", "--check", "agreement", "--dtype", "float32", "--seed", "1", "--json", "found.jsonl")
+    assert opjury(*control, cwd=tmp_path).returncode == 0
+    again = opjury("replay", "found.jsonl", cwd=tmp_path)
+    assert again.returncode == 0
+    assert "still refuted" in again.stdout
+    found = (tmp_path / "found.jsonl").read_text()
+    (tmp_path / "found.jsonl").write_text(found.replace("published_nonzero_index", "gather").replace('"control":true', '"control":false'))
+    assert "holds now" in opjury("replay", "found.jsonl", cwd=tmp_path).stdout
+
+
+def test_schema_is_json(tmp_path):
+    done = opjury("schema", cwd=tmp_path)
+    assert "Verdict" in json.loads(done.stdout)["$ref"]

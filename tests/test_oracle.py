@@ -1,0 +1,106 @@
+"""What the oracle says, against NumPy, SciPy, torch and numbers known by hand."""
+
+import numpy as np
+import pytest
+import scipy
+import torch
+
+from opjury import registry
+from opjury.case import Case, Tensor
+from opjury.operation import Error
+from opjury.verify import oracle
+from opjury.verify.bounds import Expected, compare, error_bound, gamma, ulp
+
+CUMSUM, TOEPLITZ, MEAN, DIFFERENCES = map(registry.operation, ("cumsum", "toeplitz", "slice_mean", "difference_matrix"))
+RNG = np.random.default_rng(0)
+
+
+def slices(*pairs):
+    return Tensor(np.array(pairs).reshape(-1, 2), "int64", data=False)
+
+
+def test_references_against_numpy_and_scipy():
+    x = RNG.standard_normal((4, 5))
+    np.testing.assert_allclose(CUMSUM.reference(x, 1), np.cumsum(x, 1))
+    np.testing.assert_array_equal(TOEPLITZ.reference(x[0], x[1]), scipy.linalg.toeplitz(x[0], x[1]))
+    np.testing.assert_array_equal(TOEPLITZ.reference(x[0] + 1j), scipy.linalg.toeplitz(x[0] + 1j))
+    for order in range(5):
+        np.testing.assert_array_equal(DIFFERENCES.reference(6, order), np.diff(np.eye(6), n=order))
+    means = MEAN.reference(np.arange(40.0).reshape(10, 4), np.array([[3, 5], [1, 8], [4, 8], [6, 9]]))
+    np.testing.assert_array_equal(means, [[14, 15, 16, 17], [16, 17, 18, 19], [22, 23, 24, 25], [28, 29, 30, 31]])
+
+
+def test_the_exact_reference_sees_what_float64_loses():
+    case = Case((Tensor(np.array([1e16, 1.0, -1e16]), "float64"), 0), tier="rounding")
+    found = oracle.expected(CUMSUM, case)
+    assert found.value[-1] == 1.0
+    assert found.value[1] + found.rest[1] != found.value[1] or found.rest[1] == 1.0
+
+
+def test_movement_gradients_add_up_where_elements_are_copied():
+    case = Case((Tensor(np.array([1.0, 2, 3]), "float64"), Tensor(np.array([9.0, 4, 5, 6]), "float64")))
+    found = oracle.expected_gradient(TOEPLITZ, case, 0, np.ones((3, 4)))
+    np.testing.assert_array_equal(found.value, [3, 2, 1])
+    np.testing.assert_array_equal(oracle.expected_gradient(TOEPLITZ, case, 1, np.ones((3, 4))).value, [0, 3, 2, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_gradients_against_autograd(dtype):
+    values = RNG.standard_normal(5) + (1j * RNG.standard_normal(5) if dtype == "complex128" else 0)
+    weights = RNG.standard_normal((5, 5)) + (1j * RNG.standard_normal((5, 5)) if dtype == "complex128" else 0)
+    case = Case((Tensor(values, dtype),), tier="rounding")
+    (c,), _ = case.build(requires_grad=True)
+    indices = torch.arange(5)[:, None] - torch.arange(5)
+    made = torch.where(indices >= 0, c[indices.clamp(min=0)], c.conj()[(-indices).clamp(min=0)])
+    (grad,) = torch.autograd.grad(made, c, torch.from_numpy(weights))
+    np.testing.assert_allclose(oracle.expected_gradient(TOEPLITZ, case, 0, weights).value, grad.numpy(), atol=1e-14)
+
+
+def test_the_jacobian_of_means_is_one_over_the_length():
+    case = Case((Tensor(np.arange(4.0), "float64"), slices((0, 2), (1, 4))))
+    found = oracle.jacobian(MEAN, case, 0, np.arange(4))
+    np.testing.assert_allclose(found.straight.T, [[1 / 2, 1 / 2, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3]])
+
+
+def test_dependence():
+    case = Case((Tensor(np.arange(4.0), "float64"), slices((0, 2), (3, 4))))
+    np.testing.assert_array_equal(oracle.dependence(MEAN, case, 0).T, [[1, 1, 0, 0], [0, 0, 0, 1]])
+
+
+def test_the_exact_tier_has_no_slack_unless_an_error_model_is_declared():
+    case = Case((Tensor(np.arange(4.0), "float32"), slices((0, 2))))
+    assert oracle.expected(MEAN, case).bound == 0.0
+    prefix = Error(magnitude=lambda x, slices: np.abs(x).sum() * np.ones(len(slices)))
+    assert np.all(oracle.expected(MEAN, case, prefix).bound > 0)
+
+
+def test_gamma_and_bounds():
+    assert gamma(3, 2.0**-24) == pytest.approx(3 * 2.0**-24, rel=1e-6)
+    assert gamma(2**24, 2.0**-24) == np.inf
+    one = error_bound(np.array(1.0), 1.0, 1, "float32")
+    assert one == pytest.approx(2 * 2.0**-24, rel=1e-3)
+    half = error_bound(np.array(1.0), 1.0, 1, "float16")
+    assert half == pytest.approx(2.0**-11, rel=1e-2)
+    assert error_bound(np.array(1.0), 1.0, 1, "float16", accumulates="input") == pytest.approx(2 * 2.0**-11, rel=1e-2)
+    assert ulp(np.array([1.0, 1.5, 2.0]), "float32").tolist() == [2.0**-23, 2.0**-23, 2.0**-22]
+
+
+def test_comparison():
+    nan, inf = np.nan, np.inf
+    expected = Expected(np.array([1.0, nan, inf, -0.0]))
+    assert compare(np.array([1.0, nan, inf, 0.0]), expected).wrong_at is None
+    assert compare(np.array([1.0, nan, -inf, 0.0]), expected).wrong_at == (2,)
+    assert compare(np.array([1.0, 0.0, inf, 0.0]), expected).wrong_at == (1,)
+    assert compare(np.array([nan, nan, inf, 0.0]), expected).wrong_at == (0,)
+    signed = Expected(np.array([-0.0]), signed_zeros=True)
+    assert compare(np.array([0.0]), signed).wrong_at == (0,)
+    assert compare(np.array([1.0 + 2.0**-23]), Expected(np.array([1.0]), bound=2.0**-24)).wrong_at == (0,)
+    assert compare(np.array([True]), Expected(np.array([False]), dtype="bool")).wrong_at == (0,)
+
+
+def test_half_types_must_not_accumulate_in_half():
+    case = Case((Tensor(np.ones(4000), "float16"), 0), tier="rounding")
+    found = oracle.expected(CUMSUM, case)
+    in_half = np.minimum(np.arange(1, 4001.0), 2048)
+    assert compare(in_half, found).wrong_at is not None
+    assert compare(np.arange(1, 4001.0).astype(np.float16).astype(float), found).wrong_at is None

@@ -1,0 +1,44 @@
+"""Every command of the README is run."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+COMMANDS = [line.removeprefix("$ ") for language, block in BLOCKS if language == "console" for line in block.splitlines() if line.startswith("$ ")]
+PROGRAMS = [block for language, block in BLOCKS if language == "python"]
+INSTALLING = ("make", "pip", "git")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """What the README's commands find in the folder."""
+    (tmp_path / "mine.py").write_text(next(block for block in PROGRAMS if "def my_mean" in block).partition("found =")[0])
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(INSTALLING)])
+def test_commands_run(files, command):
+    name, *arguments = shlex.split(command.partition("#")[0])
+    assert name == "opjury"
+    done = subprocess.run([sys.executable, "-m", "opjury.cli", *arguments], capture_output=True, text=True, cwd=files, timeout=550)
+    assert done.returncode in (0, 1), done.stderr
+    assert done.stdout
+
+
+def test_make_targets_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for command in COMMANDS:
+        if command.startswith("make "):
+            assert re.search(rf"^{command.split()[1]}:", makefile, re.M), command
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_programs_run(files, program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=files, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,51 @@
+"""Records: read back as written, whole or not at all, with clear errors."""
+
+import json
+
+import msgspec
+import pytest
+
+from opjury import records
+from opjury.records import Verdict
+
+ONE = Verdict(operation="cumsum", implementation="torch_cumsum", check="agreement", status="holds", dtypes=("float32",), examples=7, error_ulps=float("inf"), environment=records.environment())
+
+
+def test_round_trip_with_non_finite_floats_as_strings(tmp_path):
+    assert json.loads(records.encode(ONE))["error_ulps"] == "inf"
+    records.write(tmp_path / "found.jsonl", [ONE, ONE])
+    assert list(records.read(tmp_path / "found.jsonl")) == [ONE, ONE]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "not a record"),
+        ('{"record": "verdict"}', "missing required field `operation`"),
+        ('{"record": "verdict", "operation": 3, "implementation": "b", "check": "c", "status": "holds"}', "operation"),
+        ('{"record": "verdict", "operation": "a", "implementation": "b", "check": "c", "status": "fine"}', "status"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, line, message):
+    (tmp_path / "found.jsonl").write_text(f"{records.encode(ONE).decode()}\n{line}\n")
+    with pytest.raises(ValueError, match=r"line 2:.*" + message):
+        list(records.read(tmp_path / "found.jsonl"))
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "found.jsonl"
+    records.write(path, [ONE])
+
+    def breaking():
+        yield ONE
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        records.write(path, breaking())
+    assert list(records.read(path)) == [ONE]
+    assert [p.name for p in tmp_path.iterdir()] == ["found.jsonl"]
+
+
+def test_the_schema_describes_every_field():
+    fields = records.schema()["$defs"]["Verdict"]["properties"]
+    assert set(fields) == {"record", *(f.encode_name for f in msgspec.structs.fields(Verdict))}
