@@ -201,10 +201,14 @@ def show(found: Audit, all_verdicts: bool) -> None:
             )
     grouped: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in found.refuted:
-        grouped.setdefault((verdict.name, verdict.check), []).append(verdict)
+        grouped.setdefault((verdict.name, "" if verdict.control else verdict.check), []).append(verdict)
     for verdicts in grouped.values():
         smallest = min(verdicts, key=lambda v: len(str(v.counterexample)) if v.counterexample else 10**9)
-        terminal.show_refutation([smallest, *(v for v in verdicts if v is not smallest)], _write_script(smallest))
+        scripts = {id(v): _write_script(v) for v in (verdicts if smallest.control else [smallest])}
+        if smallest.control:
+            terminal.show_control(verdicts)
+        else:
+            terminal.show_refutation([smallest, *(v for v in verdicts if v is not smallest)], scripts[id(smallest)])
     for verdict in found.verdicts:
         if verdict.status == "holds" and verdict.message:
             console.print(f"note: {verdict.name}: {verdict.check} is {verdict.message}", markup=False)

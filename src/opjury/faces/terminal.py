@@ -72,17 +72,29 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
 
 
 _SHORT = {
-    "agreement": "agr", "specials": "spec", "form": "form", "layouts": "lay", "purity": "pur", "determinism": "det",
-    "gradient": "grad", "second_order": "2nd", "forward_mode": "fwd", "vmap": "vmap", "locality": "loc", "laws": "laws",
-    "rejects": "rej", "terminates": "term",
+    "agreement": "ag", "specials": "sp", "form": "fo", "layouts": "la", "purity": "pu", "determinism": "de",
+    "gradient": "gr", "second_order": "2n", "forward_mode": "fw", "vmap": "vm", "locality": "lo", "laws": "lw",
+    "rejects": "re", "terminates": "te",
 }  # fmt: skip
 
 
 def legend(verdicts: Sequence[Verdict]) -> str:
-    """What the marks in the matrix mean, as far as they occur."""
+    """What the marks and the columns of the matrix mean, as far as they occur."""
     seen = {v.status for v in verdicts}
     marks = [f"[{_STYLE[s]}]{_MARK[s]}[/] {s}" for s in _MARK if s in seen]
-    return "   ".join(marks) + ("   † negative control: must be refuted" if any(v.control for v in verdicts) else "")
+    if any(v.control for v in verdicts):
+        marks.append("† known to be wrong, must be refuted")
+    columns = [f"{_SHORT[check]} {check}" for check in CHECKS if any(v.check == check for v in verdicts)]
+    return "   ".join(marks) + "\n[dim]" + " · ".join(columns) + "[/]"
+
+
+def show_control(verdicts: Sequence[Verdict]) -> None:
+    """Why a negative control is wrong: one line for each check that fails for a reason of its own."""
+    own = {v.check: v for v in sorted(verdicts, key=lambda v: len(v.message), reverse=True) if not v.cause}
+    console.print(f"\n[bold red]✗[/] [bold]{escape(verdicts[0].name)}[/]†")
+    for check in (c for c in CHECKS if c in own):
+        message = " ".join(own[check].message.split())
+        console.print(f"  [dim]{check:12}[/] " + escape(message if len(message) < 150 else message[:150] + " …"))
 
 
 def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
@@ -90,7 +102,10 @@ def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
     verdict = verdicts[0]
     dtypes = ", ".join(dict.fromkeys(d for v in verdicts for d in v.dtypes))
     console.print(f"\n[bold red]✗[/] [bold]{escape(verdict.name)}[/]  {verdict.check}  [dim]({dtypes})[/]")
-    console.print("  " + escape(verdict.message), soft_wrap=False)
+    if verdict.cause:
+        console.print(f"  [dim]follows from {verdict.cause}:[/] " + escape(verdict.message))
+        return
+    console.print("  " + escape(verdict.message))
     if verdict.counterexample:
         from opjury.case import Case
 
@@ -100,4 +115,4 @@ def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
         if value:
             console.print(f"  [dim]{label}[/]  " + escape(value.replace("\n", "\n            ")))
     if script:
-        console.print(f"  [dim]replay[/]    python {escape(script)}")
+        console.print(f"  [dim]replay[/]    python {escape(script)}", soft_wrap=True)

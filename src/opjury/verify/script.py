@@ -17,7 +17,7 @@ from opjury.case import Case
 def write_script(function: Callable[..., Any], case: Case, message: str, steps: str) -> str:
     """The script: the implementation's source, the arguments, and the lines that show what is wrong."""
     body, name = _source(function)
-    head = ["import numpy as np", "import scipy", "import torch"]
+    head = [line for line in ("import numpy as np", "import scipy", "import torch") if line not in body.splitlines()]
     values = ", ".join(_argument(v) for v in case.args)
     lines = [
         '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""',
