@@ -61,9 +61,13 @@ def test_a_wrong_one_is_refuted_with_a_smallest_counterexample():
     assert "last_row_missing" in verdict.script
 
 
-@pytest.mark.parametrize("result", [None, [1.0], np.zeros(3), torch.zeros(3).to("meta"), "text", float("nan")], ids=repr)
+@pytest.mark.parametrize(
+    "result", [None, [1.0], np.zeros(3), torch.zeros(3).to("meta"), "text", float("nan")], ids=repr
+)
 def test_results_of_another_kind_are_refuted_in_form(result):
-    found = opjury.audit(lambda x, slices: result, checks=["form", "agreement"], isolate=False, dtypes=["float32"], **QUICK)
+    found = opjury.audit(
+        lambda x, slices: result, checks=["form", "agreement"], isolate=False, dtypes=["float32"], **QUICK
+    )
     assert statuses(found)["form"] == "refuted"
     assert not found.ok
 
@@ -90,14 +94,18 @@ def test_other_verdicts_survive_a_crash():
 
 
 def test_waived_checks_still_run():
-    found = opjury.audit(lambda x, slices: x, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK)
+    found = opjury.audit(
+        lambda x, slices: x, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK
+    )
     assert statuses(found) == {"rejects": "waived"}
     assert found.ok
     assert "left to the caller" in found.verdicts[0].message
 
 
 def test_a_waiver_that_is_not_needed_is_reported():
-    found = opjury.audit(mean_of_slices, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK)
+    found = opjury.audit(
+        mean_of_slices, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK
+    )
     assert "but the check holds" in found.verdicts[0].message
 
 
@@ -131,7 +139,12 @@ def test_what_is_neither_a_name_nor_a_function():
 
 
 def test_an_audit_repeats_from_its_seed():
-    first, second = (opjury.audit("slice_mean:python_loop", checks=["agreement"], dtypes=["float32"], isolate=False, database="", seed=5) for _ in range(2))
+    first, second = (
+        opjury.audit(
+            "slice_mean:python_loop", checks=["agreement"], dtypes=["float32"], isolate=False, database="", seed=5
+        )
+        for _ in range(2)
+    )
     assert [(v.examples, v.error_ulps) for v in first.verdicts] == [(v.examples, v.error_ulps) for v in second.verdicts]
 
 
@@ -142,7 +155,10 @@ def test_a_negative_control_that_holds_up_is_a_surprise():
     control = next(e for e in registry.implementations("slice_mean") if e.refuted)
     import msgspec
 
-    pretended = tuple(msgspec.structs.replace(v, implementation=control.name, control=True, check=next(iter(control.refuted))) for v in verdicts)
+    pretended = tuple(
+        msgspec.structs.replace(v, implementation=control.name, control=True, check=next(iter(control.refuted)))
+        for v in verdicts
+    )
     assert not opjury.Audit(pretended).ok
     assert right.refuted == {}
 

@@ -7,7 +7,19 @@ from opjury.operation import CHECKS
 from tests import broken, right
 
 # Checks that tell most, first: a wrong function is done with at its first refutation.
-ORDER = ("agreement", "gradient", "form", "rejects", "purity", "determinism", "specials", "layouts", "locality", "terminates", "laws")
+ORDER = (
+    "agreement",
+    "gradient",
+    "form",
+    "rejects",
+    "purity",
+    "determinism",
+    "specials",
+    "layouts",
+    "locality",
+    "terminates",
+    "laws",
+)
 
 
 def refuting(function, operation, checks):
@@ -19,7 +31,10 @@ def refuting(function, operation, checks):
     return None, ""
 
 
-@pytest.mark.parametrize(("operation", "function"), [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in broken.catalogue()])
+@pytest.mark.parametrize(
+    ("operation", "function"),
+    [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in broken.catalogue()],
+)
 def test_wrong_functions_are_refuted(operation, function):
     _, why, declared = function.wrong
     first = [check for check in declared if check in CHECKS]
@@ -27,7 +42,10 @@ def test_wrong_functions_are_refuted(operation, function):
     assert check, f"not refuted, although: {why}"
 
 
-@pytest.mark.parametrize(("operation", "function"), [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in right.catalogue()])
+@pytest.mark.parametrize(
+    ("operation", "function"),
+    [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in right.catalogue()],
+)
 def test_right_functions_hold_up(operation, function):
     found = opjury.audit(function, operation=operation, isolate=False, seed=0, database="")
     assert found.ok, found.summary()

@@ -12,7 +12,9 @@ from opjury import registry
 from opjury.case import LAYOUTS, Case, ExactComplex, Tensor, round_to
 from opjury.verify.strategies import BOUNDARIES, illegal, legal_case, usable_layouts
 
-QUIET = settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(
+    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
 VALUES = np.array([[1.0, -2.0, 3.5], [0.0, np.inf, -0.0]])
 
 
@@ -50,7 +52,9 @@ def test_cases_of_every_contract_survive_storage_and_read_as_code(operation):
     def stored(case):
         again = Case.from_json(json.loads(json.dumps(case.to_json())))
         assert again.to_json() == case.to_json()
-        rebuilt = eval(f"(lambda *args, **kwargs: args)({case.code()})", {"torch": torch, "np": np, "scipy": __import__("scipy")})
+        rebuilt = eval(
+            f"(lambda *args, **kwargs: args)({case.code()})", {"torch": torch, "np": np, "scipy": __import__("scipy")}
+        )
         assert len(rebuilt) == len(case.args)
         for ours, theirs in zip(case.build()[0], rebuilt, strict=True):
             if isinstance(ours, torch.Tensor):

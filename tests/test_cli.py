@@ -38,7 +38,18 @@ def test_good_is_0(tmp_path):
 
 def test_refuted_is_1_and_shows_case_observed_expected_and_script(tmp_path):
     (tmp_path / "mine.py").write_text(WRONG)
-    done = opjury("audit", "mine.py:always_zero", "--as", "slice_mean", *FEW, "--json", "found.jsonl", "--junit", "found.xml", cwd=tmp_path)
+    done = opjury(
+        "audit",
+        "mine.py:always_zero",
+        "--as",
+        "slice_mean",
+        *FEW,
+        "--json",
+        "found.jsonl",
+        "--junit",
+        "found.xml",
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     for word in ("case", "observed", "expected", "replay", "it should be"):
         assert word in done.stdout
@@ -87,7 +98,10 @@ def test_nothing_executed_is_3(tmp_path):
 
 
 def test_list_shows_every_implementation_without_importing_torch(tmp_path):
-    program = "import sys; from opjury.cli import main; main(['list'], standalone_mode=False); print('loaded' if 'torch._C' in sys.modules else 'light')"
+    program = (
+        "import sys; from opjury.cli import main; main(['list'], standalone_mode=False); "
+        "print('loaded' if 'torch._C' in sys.modules else 'light')"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert "python_loop" in done.stdout
     assert done.stdout.strip().endswith("light")
@@ -116,13 +130,26 @@ def test_an_interrupted_audit_resumes(tmp_path):
 
 
 def test_replay_of_records(tmp_path):
-    control = ("audit", "toeplitz:published_nonzero_index", "--check", "agreement", "--dtype", "float32", "--seed", "1", "--json", "found.jsonl")
+    control = (
+        "audit",
+        "toeplitz:published_nonzero_index",
+        "--check",
+        "agreement",
+        "--dtype",
+        "float32",
+        "--seed",
+        "1",
+        "--json",
+        "found.jsonl",
+    )
     assert opjury(*control, cwd=tmp_path).returncode == 0
     again = opjury("replay", "found.jsonl", cwd=tmp_path)
     assert again.returncode == 0
     assert "still refuted" in again.stdout
     found = (tmp_path / "found.jsonl").read_text()
-    (tmp_path / "found.jsonl").write_text(found.replace("published_nonzero_index", "gather").replace('"control":true', '"control":false'))
+    (tmp_path / "found.jsonl").write_text(
+        found.replace("published_nonzero_index", "gather").replace('"control":true', '"control":false')
+    )
     assert "holds now" in opjury("replay", "found.jsonl", cwd=tmp_path).stdout
 
 

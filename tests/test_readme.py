@@ -10,7 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-COMMANDS = [line.removeprefix("$ ") for language, block in BLOCKS if language == "console" for line in block.splitlines() if line.startswith("$ ")]
+COMMANDS = [
+    line.removeprefix("$ ")
+    for language, block in BLOCKS
+    if language == "console"
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
 PROGRAMS = [block for language, block in BLOCKS if language == "python"]
 INSTALLING = ("make", "pip", "git")
 
@@ -18,7 +24,9 @@ INSTALLING = ("make", "pip", "git")
 @pytest.fixture
 def files(tmp_path):
     """What the README's commands find in the folder."""
-    (tmp_path / "mine.py").write_text(next(block for block in PROGRAMS if "def my_mean" in block).partition("found =")[0])
+    (tmp_path / "mine.py").write_text(
+        next(block for block in PROGRAMS if "def my_mean" in block).partition("found =")[0]
+    )
     return tmp_path
 
 
@@ -26,7 +34,9 @@ def files(tmp_path):
 def test_commands_run(files, command):
     name, *arguments = shlex.split(command.partition("#")[0])
     assert name == "opjury"
-    done = subprocess.run([sys.executable, "-m", "opjury.cli", *arguments], capture_output=True, text=True, cwd=files, timeout=550)
+    done = subprocess.run(
+        [sys.executable, "-m", "opjury.cli", *arguments], capture_output=True, text=True, cwd=files, timeout=550
+    )
     assert done.returncode in (0, 1), done.stderr
     assert done.stdout
 

@@ -8,7 +8,16 @@ import pytest
 from opjury import records
 from opjury.records import Verdict
 
-ONE = Verdict(operation="cumsum", implementation="torch_cumsum", check="agreement", status="holds", dtypes=("float32",), examples=7, error_ulps=float("inf"), environment=records.environment())
+ONE = Verdict(
+    operation="cumsum",
+    implementation="torch_cumsum",
+    check="agreement",
+    status="holds",
+    dtypes=("float32",),
+    examples=7,
+    error_ulps=float("inf"),
+    environment=records.environment(),
+)
 
 
 def test_round_trip_with_non_finite_floats_as_strings(tmp_path):

@@ -95,6 +95,7 @@ class ExactComplex:
         return self._of(other) / self
 
     def conjugate(self) -> ExactComplex:
+        """The same with the opposite imaginary part."""
         return ExactComplex(self.real, -self.imag)
 
     def __abs__(self) -> float:
@@ -136,6 +137,7 @@ class Tensor:
 
     @property
     def differentiable(self) -> bool:
+        """Whether it has a gradient."""
         return self.data and is_floating(self.dtype)
 
     def build(self, device: str = "cpu", requires_grad: bool = False) -> torch.Tensor:
@@ -170,6 +172,7 @@ class Tensor:
         return _LAID_CODE[self.layout].format(built)
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data, from which `from_json` makes it again."""
         flat = self.values.ravel()
         if flat.dtype.kind == "c":
             flat = flat.view(np.float64)
@@ -184,6 +187,7 @@ class Tensor:
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Tensor:
+        """What `to_json` wrote."""
         kind = carrier(entry["tensor"])
         flat = [float(v) if isinstance(v, str) else v for v in entry["values"]]
         values = np.array(flat, dtype=np.float64 if kind.kind == "c" else kind)
@@ -291,6 +295,7 @@ class Case:
 
     @staticmethod
     def of(*args: Any, **kwargs: Any) -> Case:
+        """The case of a call with these arguments."""
         return Case(args, kwargs)
 
     def leaves(self) -> Iterator[tuple[int | str, Any]]:
@@ -352,6 +357,8 @@ class Case:
         return ", ".join([*map(text, self.args), *(f"{name}={text(v)}" for name, v in self.kwargs.items())])
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data, from which `from_json` makes it again."""
+
         def plain(leaf: Any) -> Any:
             if hasattr(leaf, "to_json"):
                 return leaf.to_json()
@@ -372,6 +379,8 @@ class Case:
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Case:
+        """What `to_json` wrote; `ValueError` for an argument of a kind that is not known."""
+
         def live(value: Any) -> Any:
             if not isinstance(value, dict):
                 return value

@@ -53,7 +53,7 @@ def list_(operation: str | None) -> None:
 @click.option("--junit", "junit_file", type=click.Path(dir_okay=False), help="Write JUnit XML.")
 @click.option("--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation.")
 @click.pass_context
-def audit(context: click.Context, targets: tuple[str, ...], **options: Any) -> None:
+def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -> None:
     """Find out which implementations are right, and shrink what is wrong to a smallest counterexample.
 
     Without arguments: every implementation of every operation.
@@ -66,7 +66,7 @@ def audit(context: click.Context, targets: tuple[str, ...], **options: Any) -> N
 @main.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
-def replay(context: click.Context, file: Path) -> None:
+def replay(context: click.Context, /, file: Path) -> None:
     """Try the counterexamples in FILE (records, or a replay script) again."""
     from opjury.faces import auditing
 

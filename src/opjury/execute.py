@@ -53,8 +53,8 @@ class Function:
     def load(self) -> Callable[..., Any]:
         """The function itself, in whatever process this is."""
         if self.pickled:
-            return pickle.loads(self.pickled)  # type: ignore[no-any-return]
-        return _attribute(import_file(self.path, self.module), self.name)  # type: ignore[no-any-return]
+            return pickle.loads(self.pickled)
+        return _attribute(import_file(self.path, self.module), self.name)
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Here:
     function: Callable[..., Any]
 
     def load(self) -> Callable[..., Any]:
+        """The function itself."""
         return self.function
 
 
@@ -122,7 +123,7 @@ class _Process(multiprocessing.context.ForkServerProcess):
 
                     multiprocessing.spawn.get_preparation_data = without_main
                     try:
-                        super()._launch(started)
+                        super()._launch(started)  # type: ignore[misc]
                     finally:
                         multiprocessing.spawn.get_preparation_data = original
 

@@ -250,7 +250,7 @@ def implementation(
     error: Callable[..., Any] | Error | None = None,
     waives: Mapping[str, str] | None = None,
     refuted: Mapping[str, str] | None = None,
-    gradient: Gradient | None = Gradient(),  # noqa: B008 (frozen)
+    gradient: Gradient | None = Gradient(),
     devices: tuple[str, ...] = ("cpu", "cuda"),
     dtypes: tuple[str, ...] | None = None,
     domain: Callable[..., bool] | None = None,

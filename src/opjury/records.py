@@ -58,6 +58,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
 
     @property
     def name(self) -> str:
+        """`operation:implementation`"""
         return f"{self.operation}:{self.implementation}"
 
 

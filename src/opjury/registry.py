@@ -59,15 +59,18 @@ def _add(table: dict[Any, Any], key: Any, entry: Any, what: str, origin: Callabl
 
 
 def add_operation(entry: Operation) -> None:
+    """Register a contract; `ValueError` if another has its name."""
     _add(_operations, entry.name, entry, f"operation {entry.name!r}", lambda e: e.reference)
 
 
 def add_implementation(entry: Implementation) -> None:
+    """Register a competitor; `ValueError` if another has its name."""
     label = f"implementation {entry.operation}:{entry.name}"
     _add(_implementations, (entry.operation, entry.name), entry, label, lambda e: e.function)
 
 
 def add_workload(entry: Workload) -> None:
+    """Register benchmark inputs; `ValueError` if the operation has others."""
     _add(_workloads, entry.operation, entry, f"workload of {entry.operation!r}", lambda e: e.arguments)
 
 

@@ -57,7 +57,8 @@ class Sparse:
             return values
         new = getattr(scipy.sparse, f"{self.format}_{self.container}")
         if self.format in ("dok", "lil"):
-            return _filled(new(self.shape, dtype=self.dtype), *self.places, values)
+            rows, columns = self.places
+            return _filled(new(self.shape, dtype=self.dtype), rows, columns, values)
         return new(self._stored(values), shape=self.shape)
 
     def _stored(self, values: np.ndarray) -> tuple[Any, ...]:
@@ -109,7 +110,7 @@ class Sparse:
             _, height, width = self.values.shape
             rows = rows[:, None, None] * height + np.arange(height)[:, None]
             columns = columns[:, None, None] * width + np.arange(width)
-            return tuple(np.broadcast_to(part, self.values.shape) for part in (rows, columns))
+            return np.broadcast_to(rows, self.values.shape), np.broadcast_to(columns, self.values.shape)
         return rows, columns
 
     def code(self) -> str:
@@ -126,6 +127,7 @@ class Sparse:
         return f"{new}({_stored_code(self._stored(values))}, shape={self.shape})"
 
     def to_json(self) -> dict[str, Any]:
+        """Plain data, from which `from_json` makes it again."""
         flat = self.values.ravel()
         if flat.dtype.kind == "c":
             flat = flat.view(np.float64)
@@ -142,6 +144,7 @@ class Sparse:
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Sparse:
+        """What `to_json` wrote."""
         kind = np.dtype(entry["dtype"]).kind
         carrier = np.dtype({"f": np.float64, "c": np.complex128, "b": np.bool_}.get(kind, np.int64))
         flat = [float(v) if isinstance(v, str) else v for v in entry["values"]]

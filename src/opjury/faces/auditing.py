@@ -141,7 +141,7 @@ def _tasks_of_file(path: str, name: str, operation: str | None, options: dict[st
     return plan(contract, name, function=Function.of(function), **options)
 
 
-class _progress:  # noqa: N801 (used like a function)
+class _progress:
     """A progress bar on a terminal; silence elsewhere."""
 
     def __init__(self, total: int, done: int) -> None:

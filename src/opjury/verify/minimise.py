@@ -31,7 +31,7 @@ def complexity(case: Case) -> tuple[float, ...]:
     tensors = [leaf for _, leaf in case.leaves() if isinstance(leaf, Tensor)]
     values = np.concatenate([np.abs(t.values.astype(complex)).ravel() for t in tensors]) if tensors else np.zeros(0)
     finite = values[np.isfinite(values)]
-    others = sum(abs(v) for _, v in case.leaves() if isinstance(v, (int, np.integer)) and not isinstance(v, bool))
+    others = sum(abs(int(v)) for _, v in case.leaves() if type(v) is int or isinstance(v, np.integer))
     return (
         values.size + float(others),
         sum(t.layout != "contiguous" for t in tensors),

@@ -31,7 +31,7 @@ def result_dtype(operation: Operation, case: Case) -> str:
     return str(torch.get_default_dtype()).removeprefix("torch.")
 
 
-def evaluate(operation: Operation, case: Case, mode: str = "float") -> np.ndarray:
+def evaluate(operation: Operation | replace_reference, case: Case, mode: str = "float") -> np.ndarray:
     """The reference on a case, in float64/complex128 ("float"), long double ("long") or exactly ("exact")."""
     args, kwargs = case.wide(mode)  # type: ignore[arg-type]
     with np.errstate(all="ignore"):
@@ -211,7 +211,7 @@ def jacobian(operation: Operation, case: Case, place: Place, elements: np.ndarra
 
 
 @dataclass(frozen=True)
-class replace_reference:  # noqa: N801 (used like a function)
+class replace_reference:
     """Something with another reference, for `evaluate`."""
 
     reference: Any

@@ -21,7 +21,7 @@ __all__ = ["BOUNDARIES", "Case", "Space", "Tensor", "composite", "illegal", "see
 
 composite = st.composite
 
-BOUNDARIES = tuple(2**k + d for k in range(5, 11) for d in (-1, 0, 1)) + (2048, 2049, 4096, 4097)
+BOUNDARIES = (*(2**k + d for k in range(5, 11) for d in (-1, 0, 1)), 2048, 2049, 4096, 4097)
 _CAP = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "complex64": 2**22}
 _LARGEST = {
     "float16": 65504.0,

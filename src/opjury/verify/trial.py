@@ -93,6 +93,7 @@ class Trial:
 
     @property
     def error(self) -> Error | None:
+        """The implementation's own error model."""
         return self.implementation.error
 
     @cached_property

@@ -29,6 +29,12 @@ from opjury.verify.trial import (
 
 SMALL = 40  # elements up to which whole Jacobians are computed
 
+_SECOND = """\
+out = f(*args, **kwargs)
+w = torch.ones_like(out, requires_grad=True)
+(g,) = torch.autograd.grad(out, args[0], w, create_graph=True)
+print(torch.autograd.grad(g.sum(), w))"""
+
 
 def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> tuple[np.ndarray, Tensor]:
     """An incoming gradient: its values, and a recipe with contiguous, expanded, transposed or stepped memory, or of zeros."""
@@ -62,7 +68,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
         or out.dtype != torch_dtype(oracle.result_dtype(trial.operation, case))
     ):
         raise Unsuitable
-    live = {**dict(enumerate(args)), **kwargs}
+    live: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
     weights, recipe = _incoming(rng, shape, str(out.dtype).removeprefix("torch."), case.tier)
     incoming = recipe.build(trial.device)
     incoming = _expand_fully(incoming) if recipe.layout == "expanded" else incoming
@@ -180,7 +186,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
     """The gradient can be differentiated again, and that derivative is right."""
     rng = np.random.default_rng(case.seed)
     args, kwargs = case.build(trial.device, requires_grad=True)
-    live = {**dict(enumerate(args)), **kwargs}
+    live: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
     out = _forward(trial, case, args, kwargs, case.differentiable)
     if not out.requires_grad or not out.numel():
         raise Unsuitable
@@ -192,10 +198,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
     w = Tensor(random_like(rng, tuple(out.shape), dtype, "exact"), dtype).build(trial.device, requires_grad=True)
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
     moved = along_direction(trial, case, place, direction)
-    steps = (
-        GRAD
-        + "out = f(*args, **kwargs)\nw = torch.ones_like(out, requires_grad=True)\n(g,) = torch.autograd.grad(out, args[0], w, create_graph=True)\nprint(torch.autograd.grad(g.sum(), w))"
-    )
+    steps = GRAD + _SECOND
     try:
         (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
         if grad is None or not grad.requires_grad:
@@ -270,7 +273,7 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
         f"x = args[{place!r}]\nprint(torch.func.jvp(lambda x: f(x, *args[1:], **kwargs), (x,), (torch.ones_like(x),)))"
     )
     try:
-        _, tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))
+        tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))[1]
     except Exception as error:
         _unsuitable_if_it_fails_anyway(trial, case)
         raise Refuted(f"torch.func.jvp raises {describe(error)}", steps=steps) from None
@@ -356,12 +359,13 @@ def check_locality(trial: Trial, case: Case) -> None:
     changed = np.flatnonzero((apart & ~((before == after) | (np.isnan(before) & np.isnan(after)))).ravel())
     if changed.size:
         at = np.unravel_index(int(changed[0]), after.shape)
+        what = f"{_name(trial, place)} element {element} set to {number(poison)} changes result{[int(i) for i in at]}"
         raise Refuted(
-            f"{_name(trial, place)} element {element} set to {number(poison)} changes result{[int(i) for i in at]} from {number(before[at])} to "
-            f"{number(after[at])}, which does not depend on it",
+            f"{what} from {number(before[at])} to {number(after[at])}, which does not depend on it",
             show(after),
             show(before),
-            f"x = args[{place!r}]\nprint(f(*args, **kwargs))\nwith torch.no_grad():\n    x.reshape(-1)[{element}] = float('{float(poison.real)}')\nprint(f(*args, **kwargs))",
+            f"x = args[{place!r}]\nprint(f(*args, **kwargs))\n"
+            f"x.reshape(-1)[{element}] = float('{float(poison.real)}')\nprint(f(*args, **kwargs))",
         )
     _local_gradient(trial, case, place, depends, rng)
 
@@ -372,7 +376,7 @@ def _local_gradient(trial: Trial, case: Case, place: Any, depends: np.ndarray, r
     leaf = dict(case.leaves())[place]
     args, kwargs = case.build(trial.device, requires_grad=[place])
     out = _forward(trial, case, args, kwargs, [place])
-    live = {**dict(enumerate(args)), **kwargs}[place]
+    live = args[place] if isinstance(place, int) else kwargs[place]
     if not out.requires_grad or tuple(out.shape) != depends.shape[1:]:
         raise Unsuitable
     dtype = str(out.dtype).removeprefix("torch.")
@@ -394,15 +398,17 @@ def _local_gradient(trial: Trial, case: Case, place: Any, depends: np.ndarray, r
     reached = depends.reshape(len(depends), -1)
     leaking = np.flatnonzero(~reached.any(1) & (values != 0))
     if leaking.size:
+        what = f"the gradient for {_name(trial, place)} element {int(leaking[0])} is {number(values[leaking[0]])}"
         raise Refuted(
-            f"the gradient for {_name(trial, place)} element {int(leaking[0])} is {number(values[leaking[0]])}; it should be exactly 0: no output depends on it",
+            f"{what}; it should be exactly 0: no output depends on it",
             show(values),
             steps=steps,
         )
-    spread = np.flatnonzero(~reached[:, poisoned].any(1) & ~np.isfinite(values)) if poisoned.size else []
+    spread: Any = np.flatnonzero(~reached[:, poisoned].any(1) & ~np.isfinite(values)) if poisoned.size else []
     if len(spread):
+        what = f"the gradient for {_name(trial, place)} element {int(spread[0])} {number(values[spread[0]])}"
         raise Refuted(
-            f"an incoming {number(weights.reshape(-1)[poisoned[0]])} makes the gradient for {_name(trial, place)} element {int(spread[0])} {number(values[spread[0]])}; "
+            f"an incoming {number(weights.reshape(-1)[poisoned[0]])} makes {what}; "
             "the outputs it came in at do not depend on that element",
             show(values),
             steps=steps,

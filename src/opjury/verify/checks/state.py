@@ -120,7 +120,7 @@ def preserved_state() -> Iterator[None]:
         torch.set_default_device(None)
         np.random.set_state(numpys)
         random.setstate(pythons)
-        np.seterr(**errors)  # type: ignore[call-overload]
+        np.seterr(**errors)
 
 
 def check_purity(trial: Trial, case: Case) -> None:
@@ -353,22 +353,50 @@ def _same_gradient_twice(trial: Trial, case: Case, rng: np.random.Generator) -> 
     if found[1] != found[0] or found[2] != found[0]:
         raise Refuted(
             "the gradient of the same call differs from one time to the next",
-            steps=GRAD
-            + "for _ in range(3):\n    print(torch.autograd.grad(f(*args, **kwargs).sum(), [a for a in args if getattr(a, 'requires_grad', False)]))",
+            steps=GRAD + _SAME_GRADIENT,
         )
 
 
-_BEFORE_AFTER = (
-    "import copy\nbefore = copy.deepcopy(args)\nf(*args, **kwargs)\nprint('before:', before)\nprint('after: ', args)"
-)
-_KEPT = "first = f(*args, **kwargs)\nkept = first.clone()\nf(*(a * 2 if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args), **kwargs)\nprint(kept, first)"
-_REPEATED = "first = f(*args, **kwargs)\nfor call in range(120):\n    again = f(*args, **kwargs)\n    if not torch.equal(torch.nan_to_num(again), torch.nan_to_num(first)):\n        print(call + 2, again, first)\n        break"
-_OVERWRITTEN = "first = f(*args, **kwargs).clone()\nx = next(a for a in args if isinstance(a, torch.Tensor))\nx.copy_(x.flip(-1) if x.ndim else x + 1)\nprint(first, f(*args, **kwargs), f(*(a.clone() if isinstance(a, torch.Tensor) else a for a in args), **kwargs))"
+_BEFORE_AFTER = """\
+import copy
+before = copy.deepcopy(args)
+f(*args, **kwargs)
+print("before:", before)
+print("after: ", args)"""
+_KEPT = """\
+first = f(*args, **kwargs)
+kept = first.clone()
+f(*(a * 2 if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args), **kwargs)
+print(kept, first)"""
+_REPEATED = """\
+first = f(*args, **kwargs)
+for call in range(120):
+    again = f(*args, **kwargs)
+    if not torch.equal(torch.nan_to_num(again), torch.nan_to_num(first)):
+        print(call + 2, again, first)
+        break"""
+_OVERWRITTEN = """\
+first = f(*args, **kwargs).clone()
+x = next(a for a in args if isinstance(a, torch.Tensor))
+x.copy_(x.flip(-1) if x.ndim else x + 1)
+print(first, f(*args, **kwargs), f(*(a.clone() if isinstance(a, torch.Tensor) else a for a in args), **kwargs))"""
+_SAME_GRADIENT = """\
+inputs = [a for a in args if getattr(a, "requires_grad", False)]
+for _ in range(3):
+    print(torch.autograd.grad(f(*args, **kwargs).sum(), inputs))"""
+
+
+def _twice(between: str) -> str:
+    return f"print(f(*args, **kwargs))\n{between}\nprint(f(*args, **kwargs))"
+
+
 _STATES = {
-    "under default dtype float64": "print(f(*args, **kwargs))\ntorch.set_default_dtype(torch.float64)\nprint(f(*args, **kwargs))",
-    "under default dtype float16": "print(f(*args, **kwargs))\ntorch.set_default_dtype(torch.float16)\nprint(f(*args, **kwargs))",
-    "under torch.no_grad()": "print(f(*args, **kwargs))\nwith torch.no_grad():\n    print(f(*args, **kwargs))",
-    "under torch.inference_mode()": "print(f(*args, **kwargs))\nwith torch.inference_mode():\n    print(f(*args, **kwargs))",
-    "after other seeds": "print(f(*args, **kwargs))\ntorch.manual_seed(1)\nprint(f(*args, **kwargs))",
-    "under torch.use_deterministic_algorithms(True)": "print(f(*args, **kwargs))\ntorch.use_deterministic_algorithms(True, warn_only=True)\nprint(f(*args, **kwargs))",
+    "under default dtype float64": _twice("torch.set_default_dtype(torch.float64)"),
+    "under default dtype float16": _twice("torch.set_default_dtype(torch.float16)"),
+    "under torch.no_grad()": _twice("torch.set_grad_enabled(False)"),
+    "under torch.inference_mode()": _twice("torch.inference_mode().__enter__()"),
+    "after other seeds": _twice("torch.manual_seed(1)"),
+    "under torch.use_deterministic_algorithms(True)": _twice(
+        "torch.use_deterministic_algorithms(True, warn_only=True)"
+    ),
 }
