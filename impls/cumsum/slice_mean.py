@@ -4,6 +4,8 @@ Two schools. Prefix sums read every row once and then each slice costs one subtr
 as rounding (or as NaN). The others add the rows of each slice: they cost the total length, and err by the slice alone.
 """
 
+from math import isqrt
+
 import numpy as np
 import torch
 
@@ -125,15 +127,17 @@ def centred_prefix_sum(x, slices):
 def blocked_prefix_sum(x, slices):
     """Prefix sums of whole blocks, and row by row only what hangs over at the two ends of a slice.
 
-    O(n + k·BLOCK) work, O(n / BLOCK + k·BLOCK) memory. Errs less than plain prefix sums, but by the prefix still.
+    O(n + k·block) work, O(n / block + k·block) memory, the block √n up to BLOCK. Errs less than plain prefix sums, but by the prefix still.
     """
     x, lengths, dtype = check_slices(x, slices)
     starts, ends = slices.unbind(1)
-    blocks = len(x) // BLOCK
-    prefix = prefix_sums(x[: blocks * BLOCK].reshape(blocks, BLOCK, *x.shape[1:]).sum(1))
-    first, last = (starts + BLOCK - 1) // BLOCK, ends // BLOCK
-    head_ends = torch.minimum(first * BLOCK, ends)
-    edges = torch.stack([starts, torch.maximum(last * BLOCK, head_ends)], 1).unsqueeze(2) + torch.arange(BLOCK, device=x.device)
+    block = max(1, min(BLOCK, isqrt(len(x))))
+    blocks = len(x) // block
+    prefix = prefix_sums(x[: blocks * block].reshape(blocks, block, *x.shape[1:]).sum(1))
+    first, last = (starts + block - 1) // block, ends // block
+    head_ends = torch.minimum(first * block, ends)
+    tails = torch.maximum(last * block, head_ends)
+    edges = torch.stack([starts, tails], 1).unsqueeze(2) + torch.arange(block, device=x.device)
     inside = (edges < torch.stack([head_ends, ends], 1).unsqueeze(2)).flatten(1)
     rows = x[edges.flatten(1).clamp(max=len(x) - 1)]
     inside = inside.reshape(*inside.shape, *[1] * (x.ndim - 1))
@@ -286,6 +290,18 @@ def numpy_reduceat(x, slices):
     return (torch.from_numpy(sums) / lengths).to(dtype)
 
 
+@implementation(
+    "slice_mean",
+    source=f"{QUESTION}, first answer as published",
+    refuted={
+        "agreement": "squeeze() drops a feature axis of one; one dimension raises; a large row before a slice ruins its mean",
+        "form": "squeeze() drops a feature axis of one, and division makes a square of it",
+        "specials": SPREADS,
+        "gradient": "a difference of sums over rows outside the slice, in the input's dtype",
+        "locality": LEAKS,
+        "rejects": "reversed slices give a plausible mean, negative ones a wrong one, empty ones NaN",
+    },
+)
 def published_prefix_sum(x, slices):
     """The answer as published: padded prefix sums, their differences squeezed.
 
@@ -295,6 +311,18 @@ def published_prefix_sum(x, slices):
     return padded[slices].diff(dim=1).squeeze() / slices.diff(dim=1)
 
 
+@implementation(
+    "slice_mean",
+    source=f"{QUESTION}, second answer as published",
+    refuted={
+        "agreement": "no slices have no minimum; squeeze() and a large row between two slices as in the first answer",
+        "form": "squeeze() drops a feature axis of one, and division makes a square of it",
+        "specials": SPREADS,
+        "gradient": "a difference of sums over rows outside the slice, in the input's dtype",
+        "locality": LEAKS,
+        "rejects": "reversed slices give a plausible mean, empty ones NaN",
+    },
+)
 def published_trimmed_prefix_sum(x, slices):
     """The second answer as published: the first, on the rows from the first start to the last end.
 
