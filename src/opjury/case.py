@@ -149,7 +149,9 @@ class Tensor:
             For a layout that these values cannot have.
         """
         values = np.array(self.values, dtype=carrier(self.dtype), order="C")
-        plain = torch.from_numpy(values).to(torch_dtype(self.dtype)).to(device)
+        plain = (
+            torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format).to(device)
+        )
         laid = _LAY[self.layout](plain).detach()
         return laid.requires_grad_(True) if requires_grad and self.differentiable else laid
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from opjury.case import Case, Tensor, carrier, is_floating
 from opjury.operation import Error, Operation
+from opjury.sparse_case import Sparse
 from opjury.verify.bounds import UNIT_ROUNDOFF, Expected, error_bound
 
 EXACT_ELEMENTS = 40  # up to here the rounding tier is computed in rational arithmetic
@@ -128,19 +129,14 @@ def expected(operation: Operation, case: Case, error: Error | None = None) -> Ex
 
 def _magnitude(operation: Operation, case: Case, error: Error) -> np.ndarray:
     function = error.magnitude or operation.magnitude
-    absolute = case.map(
-        lambda leaf: (
-            replace(
-                leaf,
-                values=np.abs(
-                    leaf.values.astype(carrier("float64") if leaf.values.dtype.kind != "c" else leaf.values.dtype)
-                ),
-            )
-            if isinstance(leaf, Tensor) and leaf.data
-            else leaf
-        )
-    )
-    args, kwargs = absolute.wide("float")
+
+    def absolute(leaf: Any) -> Any:
+        if not isinstance(leaf, (Tensor, Sparse)) or not leaf.data:
+            return leaf
+        values = np.abs(leaf.values if leaf.values.dtype.kind == "c" else leaf.values.astype(np.float64))
+        return replace(leaf, values=values)
+
+    args, kwargs = case.map(absolute).wide("float")
     with np.errstate(all="ignore"):
         return np.abs(np.asarray((function or operation.reference)(*args, **kwargs)))
 

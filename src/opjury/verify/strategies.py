@@ -16,6 +16,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from opjury.case import Case, Tensor, carrier, integer_limits, is_floating, round_to
+from opjury.operation import HALF
 
 __all__ = ["BOUNDARIES", "Case", "Space", "Tensor", "composite", "illegal", "seeds", "st"]
 
@@ -271,8 +272,12 @@ def legal_case(
     """A legal case for one of the dtypes and tiers, with a seed for whatever a check needs beside it."""
     dtype = draw(st.sampled_from(dtypes)) if len(dtypes) > 1 else dtypes[0]
     allowed = tiers if is_floating(dtype) else ("exact",)
+    if (
+        dtype in HALF and "rounding" in tiers
+    ):  # sums of exact values stay so small in half types that little can go wrong
+        allowed = (*tiers, "rounding")
     tier = draw(st.sampled_from(allowed)) if len(allowed) > 1 else allowed[0]
-    boundary = draw(st.sampled_from(boundaries)) if boundaries and draw(st.integers(0, 2)) == 2 else 0
+    boundary = draw(st.sampled_from(boundaries)) if boundaries and draw(st.integers(0, 4)) > 2 else 0
     space = Space(dtype, tier, boundary, tuple(usable_layouts(layouts, dtype)))
     case = draw(cases(space))
     return Case(case.args, case.kwargs, tier, draw(seeds))

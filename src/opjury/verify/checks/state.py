@@ -170,11 +170,12 @@ def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
 def _bits(trial: Trial, result: Any) -> Any:
     """A result in a form that compares equal only if every bit is the same."""
     if isinstance(result, torch.Tensor):
-        values = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu().contiguous()
+        values = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
+        flat = torch.empty(values.numel(), dtype=values.dtype).copy_(values.reshape(-1))
         return (
             str(values.dtype),
             tuple(values.shape),
-            values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"",
+            flat.view(torch.uint8).numpy().tobytes(),
         )
     if hasattr(result, "tocoo"):
         entries = result.tocoo()
