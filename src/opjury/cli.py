@@ -51,6 +51,7 @@ def list_(operation: str | None) -> None:
     help="Write the records (JSON Lines); an interrupted audit resumes from them.",
 )
 @click.option("--junit", "junit_file", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.option("--claims", is_flag=True, help="Try what published answers claim, statement by statement.")
 @click.option("--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation.")
 @click.pass_context
 def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -> None:
@@ -60,6 +61,8 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     """
     from opjury.faces import auditing
 
+    if options.pop("claims"):
+        context.exit(auditing.try_claims(targets))
     context.exit(auditing.run(targets, **options))
 
 

@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from opjury.claims import Claim
     from opjury.operation import Implementation, Operation, Workload
 
 GROUPS = ("opjury.impls", "opjury.properties", "opjury.benchmarks")
@@ -25,6 +26,7 @@ GROUPS = ("opjury.impls", "opjury.properties", "opjury.benchmarks")
 _operations: dict[str, Operation] = {}
 _implementations: dict[tuple[str, str], Implementation] = {}
 _workloads: dict[str, Workload] = {}
+_claims: dict[str, Claim] = {}
 _loaded: set[str] = set()
 problems: list[str] = []
 
@@ -72,6 +74,11 @@ def add_implementation(entry: Implementation) -> None:
 def add_workload(entry: Workload) -> None:
     """Register benchmark inputs; `ValueError` if the operation has others."""
     _add(_workloads, entry.operation, entry, f"workload of {entry.operation!r}", lambda e: e.arguments)
+
+
+def add_claim(entry: Claim) -> None:
+    """Register a claim; `ValueError` if another has its id."""
+    _add(_claims, entry.name, entry, f"claim {entry.name!r}", lambda e: e.check)
 
 
 class _Deferred(ModuleType):
@@ -167,6 +174,12 @@ def operation(name: str) -> Operation:
     if name not in _operations:
         raise UnknownName(unknown("operation", name, _operations))
     return _operations[name]
+
+
+def claims() -> list[Claim]:
+    """All claims, question by question."""
+    _load("opjury.properties")
+    return list(_claims.values())
 
 
 def workload(operation: str) -> Workload:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from opjury import records, registry
@@ -256,6 +257,24 @@ def junit(verdicts: Sequence[Verdict]) -> bytes:
 
 def _printable(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or ord(c) >= 32)
+
+
+def try_claims(questions: Sequence[str]) -> int:
+    """Judge the claims (of some questions, by the first part of their ids) and print their evidence: 1 if any is news."""
+    found = [claim for claim in registry.claims() if not questions or claim.name.partition(".")[0] in questions]
+    names_checked("question", questions, {claim.name.partition(".")[0] for claim in registry.claims()})
+    news, title = 0, ""
+    for claim in found:
+        if claim.question != title:
+            title = claim.question
+            terminal.console.print(f"\n[bold]{escape(title)}[/]")
+        verdict, evidence = claim.judge()
+        news += verdict != claim.expected
+        was = "" if verdict == claim.expected else f"  [bold yellow](news: was {claim.expected})[/]"
+        terminal.console.print(f"  [{terminal.STYLE[verdict]}]{verdict:8}[/] {escape(claim.text)}{was}")
+        terminal.console.print(f"           [dim]{escape(claim.name)}: {escape(evidence)}[/]")
+    terminal.console.print(f"\n{len(found)} claims; {news} with another verdict than with the tested versions.")
+    return BAD if news else GOOD
 
 
 def replay(file: Path) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 console = Console(highlight=False)
 
-_STYLE = {"holds": "green", "refuted": "bold red", "waived": "yellow", "skipped": "dim", "not declared": "dim"}
+STYLE = {"holds": "green", "refuted": "bold red", "waived": "yellow", "skipped": "dim", "not declared": "dim"}
 _MARK = {"holds": "✓", "refuted": "✗", "waived": "w", "skipped": "·", "not declared": "-"}
 _WORST = ("refuted", "waived", "holds", "skipped", "not declared")
 
@@ -65,7 +65,7 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
         for check in present:
             states = {v.status for v in found if v.check == check}
             worst = next((s for s in _WORST if s in states), "")
-            cells.append(f"[{_STYLE[worst]}]{_MARK[worst]}[/]" if worst else "")
+            cells.append(f"[{STYLE[worst]}]{_MARK[worst]}[/]" if worst else "")
         label = f"{operation}:{name}" if several else name
         table.add_row(escape(label) + ("†" if found[0].control else ""), *cells, str(sum(v.examples for v in found)))
     return table
@@ -81,7 +81,7 @@ _SHORT = {
 def legend(verdicts: Sequence[Verdict]) -> str:
     """What the marks and the columns of the matrix mean, as far as they occur."""
     seen = {v.status for v in verdicts}
-    marks = [f"[{_STYLE[s]}]{_MARK[s]}[/] {s}" for s in _MARK if s in seen]
+    marks = [f"[{STYLE[s]}]{_MARK[s]}[/] {s}" for s in _MARK if s in seen]
     if any(v.control for v in verdicts):
         marks.append("† known to be wrong, must be refuted")
     columns = [f"{_SHORT[check]} {check}" for check in CHECKS if any(v.check == check for v in verdicts)]

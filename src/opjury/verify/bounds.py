@@ -136,7 +136,8 @@ def compare(observed: np.ndarray, expected: Expected) -> Comparison:
     finite = np.isfinite(value)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = np.abs((observed - value) - expected.rest)
-        fine = np.where(finite, error <= expected.bound, _same_non_finite(observed, value, expected.componentwise))
+        close = (error <= expected.bound) | np.isposinf(expected.bound)
+        fine = np.where(finite, close, _same_non_finite(observed, value, expected.componentwise))
         if expected.signed_zeros:
             fine &= _signs_of_zero(observed) == _signs_of_zero(value)
         meaningful = finite & np.isfinite(observed) & (error > 0)

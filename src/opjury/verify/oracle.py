@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from opjury.case import Case, Tensor, carrier, is_floating
-from opjury.operation import Error, Operation
+from opjury.operation import HALF, Error, Operation
 from opjury.sparse_case import Sparse
 from opjury.verify.bounds import UNIT_ROUNDOFF, Expected, error_bound
 
@@ -136,7 +136,8 @@ def _magnitude(operation: Operation, case: Case, error: Error) -> np.ndarray:
         values = np.abs(leaf.values if leaf.values.dtype.kind == "c" else leaf.values.astype(np.float64))
         return replace(leaf, values=values)
 
-    args, kwargs = case.map(absolute).wide("float")
+    # What is linear errs by the sum of absolutes; a condition like Σ|x|/|Σx| must see the signs.
+    args, kwargs = (case.map(absolute) if operation.linear else case).wide("float")
     with np.errstate(all="ignore"):
         return np.abs(np.asarray((function or operation.reference)(*args, **kwargs)))
 
@@ -284,7 +285,9 @@ def _analytic_gradient(
         pairs = operation.gradient(weights, *args, **kwargs)
     value, magnitude = (np.asarray(part).ravel() for part in pairs[case.differentiable.index(place)])
     terms = np.asarray(((error and error.terms) or operation.terms)(*args, **kwargs)).max(initial=1) + 8
-    bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, accumulates="input", reference_unit=2.0**-53)
+    bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
+    if leaf.dtype in HALF:  # the steps of the chain rule round to the half type, a few times
+        bound = bound + 16 * UNIT_ROUNDOFF[leaf.dtype] * magnitude
     return Expected(value.astype(carrier(leaf.dtype)), 0.0, bound, dtype=leaf.dtype)
 
 

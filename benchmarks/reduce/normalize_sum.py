@@ -1,0 +1,23 @@
+"""Sizes at which normalize_sum is worth measuring: square, tall and wide matrices, normalised by columns."""
+
+from opjury import Case, Tensor, Workload
+
+
+def arguments(rng, rows, columns):
+    """Values between 0.1 and 1.1: well-conditioned sums."""
+    return Case.of(Tensor(rng.random((rows, columns)) + 0.1, "float64"), 0)
+
+
+Workload(
+    "normalize_sum",
+    sizes={
+        "small": dict(rows=16, columns=16),
+        "medium": dict(rows=256, columns=256),
+        "large": dict(rows=2048, columns=2048),
+        "tall": dict(rows=100_000, columns=4),
+        "wide": dict(rows=8, columns=10_000),
+    },
+    arguments=arguments,
+    least_bytes=lambda itemsize, rows, columns: 2 * itemsize * rows * columns,
+    least_operations=lambda rows, columns: 2 * rows * columns,
+)

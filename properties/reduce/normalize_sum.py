@@ -1,0 +1,145 @@
+"""normalize_sum(x, dim): x / x.sum(dim, keepdim=True).
+
+Floating and complex; the dimension is not empty, and its sums are not zero and representable in the dtype of x. An
+error in a sum shows in every quotient, so the bound is conditioned by Σ|x| / |Σx|. Each quotient depends on its own sum
+alone.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from opjury import Law, Operation
+from opjury.case import round_to
+from opjury.verify.strategies import Case, Space, composite, illegal, st
+
+
+def normalize_sum(x, dim):
+    """Each element by the sum along dim."""
+    total = x.sum(axis=dim, keepdims=True)
+    if np.any(total == 0):
+        raise ValueError("a sum is zero")
+    return x / total
+
+
+def condition(x, dim):
+    """Σ|x| / |Σx|, along dim."""
+    return np.abs(x).sum(axis=dim, keepdims=True) / np.abs(x.sum(axis=dim, keepdims=True))
+
+
+def magnitude(x, dim):
+    """The quotients, times the condition of their sums."""
+    return np.abs(normalize_sum(x, dim)) * condition(x, dim)
+
+
+def terms(x, dim):
+    """Additions along dim, and a few roundings of a quotient or product."""
+    return x.shape[dim] + 3
+
+
+def gradient(w, x, dim):
+    """(w − Σ w·ȳ) / s̄, with y the result and s the sums."""
+    y, total = normalize_sum(x, dim), x.sum(axis=dim, keepdims=True)
+    value = (w - (w * np.conj(y)).sum(axis=dim, keepdims=True)) / np.conj(total)
+    size = np.abs(w) + (np.abs(w) * np.abs(y)).sum(axis=dim, keepdims=True)
+    return [(value, size * condition(x, dim) / np.abs(total))]
+
+
+@composite
+def cases(draw, space: Space) -> Case:
+    n = draw(space.sizes(1))
+    others = draw(space.shapes(0, 2))
+    place = draw(st.integers(0, len(others)))
+    shape = (*others[:place], n, *others[place:])
+    x = draw(space.tensor(shape, terms=n))
+    largest = 7 if space.dtype == "float16" else 70
+    exponent = draw(st.sampled_from([0, 0, 3, -2, largest, -largest if largest > 7 else 5]))
+    worst = 2.0 ** (30 if space.dtype in ("float64", "complex128") else 8)
+    values = conditioned(agreed(x.values) if space.tier == "special" else x.values, place, worst)
+    if space.tier != "special":
+        values = at_scale(values, place, exponent)
+    return Case.of(
+        replace(x, values=round_to(values, space.dtype)), place - len(shape) if draw(st.booleans()) else place
+    )
+
+
+def agreed(values):
+    """Without infinite and enormous complex numbers: by these, a quotient is not agreed upon."""
+    if values.dtype.kind != "c":
+        return values
+    values = np.where(np.isfinite(values), values, np.nan)
+    return np.where(np.abs(values) > 1e9, 1, values)
+
+
+def conditioned(values, dim, worst):
+    """The values; their absolutes where they cancel too far, and ones where there is next to nothing."""
+    size, total = np.sum(np.abs(values), axis=dim, keepdims=True), np.abs(np.sum(values, axis=dim, keepdims=True))
+    values = np.where(np.isfinite(total) & (total * worst < size), np.abs(values), values)
+    return np.where(size < 2.0**-100, 1, values)
+
+
+def at_scale(values, dim, exponent):
+    """Each sum between 2^exponent and twice that; no complex number so small that a quotient underflows."""
+    total = np.abs(np.sum(values, axis=dim, keepdims=True))
+    scaled = values * 2.0 ** (exponent - np.floor(np.log2(total)))
+    return np.where(np.abs(scaled) < 2.0**-100, 0, scaled) if values.dtype.kind == "c" else scaled
+
+
+@composite
+def rejects(draw, space: Space) -> Case:
+    shape = draw(space.shapes(1, 3, min_side=1))
+    x = draw(space.tensor(shape))
+    return illegal(x, draw(st.sampled_from([len(shape), len(shape) + 2, -len(shape) - 1, -len(shape) - 4])))
+
+
+def scaled(f, rng, x, dim):
+    return f(x * 2, dim), f(x, dim)
+
+
+def permuted(f, rng, x, dim):
+    order = rng.permutation(x.shape[dim])
+    return f(x.movedim(dim, 0)[order], 0), f(x, dim).movedim(dim, 0)[order]
+
+
+def sums_to_one(f, rng, x, dim):
+    if x.shape[dim] > 4:
+        return None
+    total = f(x, dim).to(torch.complex128 if x.is_complex() else torch.float64).sum(dim)
+    return total, torch.ones_like(total)
+
+
+def other_dim(f, rng, x, dim):
+    return f(x.movedim(dim, -1), -1).movedim(-1, dim), f(x, dim)
+
+
+def alone(f, rng, x, dim):
+    rows = x.movedim(dim, -1).reshape(-1, x.shape[dim])
+    if not len(rows):
+        return None
+    row = int(rng.integers(len(rows)))
+    return f(rows[row], 0), f(x, dim).movedim(dim, -1).reshape(rows.shape)[row]
+
+
+Operation(
+    "normalize_sum",
+    "each element divided by the sum along one dimension",
+    kind="arithmetic",
+    reference=normalize_sum,
+    magnitude=magnitude,
+    terms=terms,
+    roundings=3,
+    linear=False,
+    gradient=gradient,
+    cases=cases,
+    rejects=rejects,
+    tiers=("rounding",),
+    laws=(
+        Law("doubling x changes nothing", scaled),
+        Law("permuting along dim permutes the result", permuted),
+        Law("the result sums to one", sums_to_one),
+        Law("another place for dim changes nothing", other_dim),
+        Law("a row has the same result alone as among others", alone),
+    ),
+    baseline="plain_division",
+)
