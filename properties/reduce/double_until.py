@@ -158,7 +158,6 @@ Operation(
     magnitude=lambda x, threshold: np.zeros(x.shape),
     terms=lambda x, threshold: 0,
     roundings=0,
-    linear=False,
     gradient=gradient,
     cases=cases,
     rejects=rejects,

@@ -129,7 +129,7 @@ Operation(
     magnitude=magnitude,
     terms=terms,
     roundings=3,
-    linear=False,
+    conditioned=True,
     gradient=gradient,
     cases=cases,
     rejects=rejects,

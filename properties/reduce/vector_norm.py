@@ -142,7 +142,6 @@ Operation(
     kind="arithmetic",
     reference=vector_norm,
     terms=terms,
-    linear=False,
     gradient=gradient,
     cases=cases,
     rejects=rejects,

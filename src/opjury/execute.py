@@ -20,6 +20,7 @@ from typing import Any
 
 from opjury.records import Verdict
 from opjury.verify.judge import PROFILES, Task, judge
+from opjury.verify.trial import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -191,9 +192,9 @@ def run_isolated(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Verdi
 
 
 def time_limit_of(task: Task) -> float:
-    """Seconds for a whole task, far above what its calls and its shrinking may take."""
+    """Seconds for a whole task, far above what its calls and its shrinking may take, on a busy machine too."""
     profile = PROFILES[task.profile]
-    return 20 + 5 * profile.limit + 2 * profile.shrink + profile.examples * 0.5
+    return 60 + 3 * PATIENCE * profile.limit + 4 * profile.shrink + profile.examples
 
 
 def _fallen(task: Task, message: str) -> Verdict:

@@ -124,10 +124,10 @@ class _Operation:
     cases: Callable[..., Any]
     rejects: Callable[..., Any]
     magnitude: Callable[..., Any] | None = None
+    conditioned: bool = False
     terms: Callable[..., Any] = lambda *args, **kwargs: 1
     roundings: int = 1
     differentiable: bool = True
-    linear: bool = True
     gradient: Callable[..., Any] | None = None
     dtypes: tuple[str, ...] = FLOATING + COMPLEX
     result_dtype: Callable[[str], str] = lambda dtype: dtype
@@ -159,12 +159,14 @@ class Operation(_Operation):
         (`opjury.verify.strategies.Space`) draws sizes, values and layouts for the dtype and tier that is on trial.
     magnitude : callable, optional
         Σ|a_j·x_j| for each element of the result; by default the reference of the absolute values.
+    conditioned : bool
+        Whether magnitudes, an implementation's own too, must see the signs: a condition number like Σ|x|/|Σx|.
     terms : callable
         Roundings on the longest path of plain recursive summation, broadcastable to the result.
     roundings : int
         Roundings to the result's dtype after the summation: 1, or 2 where a division follows.
-    differentiable, linear : bool
-        Whether gradients are defined, and whether the result is linear in each floating tensor argument.
+    differentiable : bool
+        Whether gradients are defined.
     gradient : callable, optional
         For non-linear operations: `gradient(w, *args, **kwargs)` on NumPy arrays gives one (gradient, magnitude) pair
         for each floating tensor argument, the gradient of ⟨w, f(args)⟩.

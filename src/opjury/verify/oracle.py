@@ -136,8 +136,7 @@ def _magnitude(operation: Operation, case: Case, error: Error) -> np.ndarray:
         values = np.abs(leaf.values if leaf.values.dtype.kind == "c" else leaf.values.astype(np.float64))
         return replace(leaf, values=values)
 
-    # What is linear errs by the sum of absolutes; a condition like Σ|x|/|Σx| must see the signs.
-    args, kwargs = (case.map(absolute) if operation.linear else case).wide("float")
+    args, kwargs = (case if operation.conditioned else case.map(absolute)).wide("float")
     with np.errstate(all="ignore"):
         return np.abs(np.asarray((function or operation.reference)(*args, **kwargs)))
 
