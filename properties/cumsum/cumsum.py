@@ -70,7 +70,7 @@ Operation(
     cases=cases,
     rejects=rejects,
     dtypes=FLOATING + COMPLEX + INTEGER,
-    result_dtype=lambda dtype: "int64" if dtype in INTEGER else dtype,
+    result_dtype=lambda case: "int64" if case.dtype in INTEGER else case.dtype,
     laws=(
         Law("differences of the running sums give back x", differences),
         Law("the second half continues where the first ended", split),

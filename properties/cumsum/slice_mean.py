@@ -108,7 +108,7 @@ Operation(
     cases=cases,
     rejects=rejects,
     dtypes=FLOATING + COMPLEX + INTEGER,
-    result_dtype=lambda dtype: "default" if dtype in INTEGER else dtype,
+    result_dtype=lambda case: "default" if case.dtype in INTEGER else case.dtype,
     laws=(
         Law("permuting the slices permutes the means", permuted),
         Law("a slice has the same mean alone as among others", alone),

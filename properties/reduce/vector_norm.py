@@ -145,7 +145,7 @@ Operation(
     gradient=gradient,
     cases=cases,
     rejects=rejects,
-    result_dtype=lambda dtype: {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype),
+    result_dtype=lambda case: {"complex64": "float32", "complex128": "float64"}.get(case.dtype, case.dtype),
     tiers=("rounding",),
     laws=(
         Law("the order of the elements does not matter", permuted),

@@ -130,7 +130,7 @@ class _Operation:
     differentiable: bool = True
     gradient: Callable[..., Any] | None = None
     dtypes: tuple[str, ...] = FLOATING + COMPLEX
-    result_dtype: Callable[[str], str] = lambda dtype: dtype
+    result_dtype: Callable[[Any], str] = lambda case: case.dtype
     result: Literal["tensor", "sparse"] = "tensor"
     fresh: bool = False
     tiers: tuple[str, ...] = ("exact", "rounding")
@@ -168,10 +168,10 @@ class Operation(_Operation):
     differentiable : bool
         Whether gradients are defined.
     gradient : callable, optional
-        For non-linear operations: `gradient(w, *args, **kwargs)` on NumPy arrays gives one (gradient, magnitude) pair
+        For operations that are not linear in each floating argument: `gradient(w, *args, **kwargs)` on NumPy arrays gives one (gradient, magnitude) pair
         for each floating tensor argument, the gradient of ⟨w, f(args)⟩.
     dtypes : tuple of str
-        The dtypes of data arguments; `result_dtype` maps one to the result's ("default" is torch's default dtype).
+        The dtypes of data arguments; `result_dtype` gives the result's for a case ("default" is torch's default dtype).
     result : {"tensor", "sparse"}
         What is returned: a torch tensor or a SciPy sparse array.
     fresh : bool

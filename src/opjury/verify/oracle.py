@@ -24,7 +24,7 @@ Place = int | str
 
 def result_dtype(operation: Operation, case: Case) -> str:
     """The dtype that the result must have."""
-    name = operation.result_dtype(case.dtype)
+    name = operation.result_dtype(case)
     if name != "default":
         return name
     import torch

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury.case import Case, Tensor, carrier, torch_dtype
+from opjury.case import Case, Tensor, carrier, is_floating, torch_dtype
 from opjury.operation import Error
 from opjury.verify import oracle
 from opjury.verify.bounds import UNIT_ROUNDOFF, Expected
@@ -136,8 +136,11 @@ def _forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, 
 def _name(trial: Trial, place: int | str) -> str:
     if isinstance(place, str):
         return place
-    names = list(inspect.signature(trial.operation.reference).parameters)
-    return names[place] if place < len(names) else f"argument {place + 1}"
+    parameters = list(inspect.signature(trial.operation.reference).parameters.values())
+    last = len(parameters) - 1
+    if parameters[min(place, last)].kind is inspect.Parameter.VAR_POSITIONAL:
+        return f"{parameters[last].name}[{place - last}]"
+    return parameters[place].name
 
 
 def _adjoint(
@@ -338,7 +341,7 @@ def check_locality(trial: Trial, case: Case) -> None:
     case = plain(case)
     rng = np.random.default_rng(case.seed)
     places = [p for p in case.differentiable if dict(case.leaves())[p].values.size]
-    if not places or case.elements > SMALL:
+    if not places or case.elements > SMALL or not is_floating(oracle.result_dtype(trial.operation, case)):
         raise Unsuitable
     place = places[int(rng.integers(len(places)))]
     leaf = dict(case.leaves())[place]

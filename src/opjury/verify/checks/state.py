@@ -307,7 +307,7 @@ def _deterministic() -> Iterator[None]:
 
 
 def _other_states(trial: Trial, case: Case) -> Iterator[tuple[str, Callable[[], Any]]]:
-    if trial.operation.result_dtype(case.dtype) != "default":
+    if trial.operation.result_dtype(case) != "default":
         yield "under default dtype float64", lambda: _default_dtype(torch.float64)
         yield "under default dtype float16", lambda: _default_dtype(torch.float16)
     yield "under torch.no_grad()", torch.no_grad
