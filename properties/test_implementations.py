@@ -18,7 +18,9 @@ def pytest_generate_tests(metafunc):
     parameters = []
     for operation in map(registry.operation, wanted):
         for entry in registry.implementations(operation.name):
-            tasks = plan(operation, entry.name, checks=[check], profile=option("--opjury-profile"), seed=option("--opjury-seed"))
+            tasks = plan(
+                operation, entry.name, checks=[check], profile=option("--opjury-profile"), seed=option("--opjury-seed")
+            )
             together = entry.refuted or check in entry.waives
             groups = [tasks] if together and tasks else [[task] for task in tasks]
             for group in groups:
@@ -41,7 +43,9 @@ def require(entry, tasks):
     unexplained = [v for v in refuted if v.cause not in entry.refuted]
     assert not unexplained, f"{unexplained[0].message}\n\n{unexplained[0].script}"
     if check in entry.waives:
-        assert any(v.status == "waived" for v in verdicts), f"{check} is waived ({entry.waives[check]}), but holds: drop the waiver"
+        assert any(v.status == "waived" for v in verdicts), (
+            f"{check} is waived ({entry.waives[check]}), but holds: drop the waiver"
+        )
 
 
 def test_agreement(entry, tasks):

@@ -22,6 +22,8 @@ Workload(
         "many": dict(rows=100_000, features=16, slices=20_000, length=8),
     },
     arguments=arguments,
-    least_bytes=lambda itemsize, rows, features, slices, length: itemsize * features * (min(rows, slices * length) + slices),
+    least_bytes=lambda itemsize, rows, features, slices, length: (
+        itemsize * features * (min(rows, slices * length) + slices)
+    ),
     least_operations=lambda rows, features, slices, length: features * min(rows, slices * length),
 )

@@ -1,7 +1,7 @@
 """toeplitz(c, r=None): the matrix with first column c and first row r, constant along its diagonals.
 
-Every implementation lays the m + n − 1 diagonals out in one vector, from the lower left corner to the upper right, and reads row i of the
-matrix from it: n elements, each row starting one element before the row above.
+Every implementation lays the m + n − 1 diagonals out in one vector, from the lower left corner to the upper right or
+around it, and reads the rows of the matrix from there: n elements, each row starting one before the row above.
 """
 
 import numpy as np
@@ -11,9 +11,10 @@ import torch
 from opjury import Gradient, implementation
 
 QUESTION = "question 1: Toeplitz matrix with torch.as_strided and negative strides"
+ALL_MODES = Gradient(second=True, forward=True, vmap=True)
 
 
-@implementation("toeplitz", source=QUESTION, gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source=QUESTION, gradient=ALL_MODES)
 def strided_flip(c, r=None):
     """Overlapping rows of the diagonals by as_strided with positive strides, bottom row first, then flipped.
 
@@ -24,7 +25,7 @@ def strided_flip(c, r=None):
     return diagonals.as_strided((len(c), len(r)), (1, 1)).flip(0)
 
 
-@implementation("toeplitz", source="torch.Tensor.unfold", gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source="torch.Tensor.unfold", gradient=ALL_MODES)
 def unfold_flip(c, r=None):
     """Windows of n diagonals by Tensor.unfold, bottom row first, then flipped.
 
@@ -37,7 +38,7 @@ def unfold_flip(c, r=None):
     return diagonals.unfold(0, len(r), 1)[: len(c)].flip(0)
 
 
-@implementation("toeplitz", source="NumPy: broadcasting and advanced indexing", gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source="NumPy: broadcasting and advanced indexing", gradient=ALL_MODES)
 def broadcasted_index(c, r=None):
     """Index the diagonals with j − i, broadcast from a column and a row of numbers.
 
@@ -47,7 +48,7 @@ def broadcasted_index(c, r=None):
     return torch.cat([c.flip(0), r[1:]])[diagonal_numbers(c, r)]
 
 
-@implementation("toeplitz", source=f"{QUESTION}, the index version put right", gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source=f"{QUESTION}, the index version put right", gradient=ALL_MODES)
 def nonzero_index(c, r=None):
     """Index the diagonals with j − i for all (i, j) that nonzero() lists; negative numbers count from the end.
 
@@ -59,18 +60,18 @@ def nonzero_index(c, r=None):
     return diagonals[j - i].reshape(len(c), len(r))
 
 
-@implementation("toeplitz", source="torch.gather", gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source="torch.gather", gradient=ALL_MODES)
 def gather(c, r=None):
     """Gather the diagonals by number, the vector expanded to the rows of the matrix.
 
-    O(m·n) work; an index of 8 bytes beside each element. The gradient of the expanded vector is summed from an m × (m + n) matrix.
+    O(m·n) work; an index of 8 bytes beside each element. The gradient is summed from an m × (m + n) matrix.
     """
     c, r = check_vectors(c, r)
     diagonals = torch.cat([c.flip(0), r[1:]])
     return diagonals.expand(len(c), -1).gather(1, diagonal_numbers(c, r))
 
 
-@implementation("toeplitz", source="torch.index_select", gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source="torch.index_select", gradient=ALL_MODES)
 def index_select(c, r=None):
     """Select the diagonals by number, all rows in one vector.
 
@@ -81,7 +82,7 @@ def index_select(c, r=None):
     return torch.cat([c.flip(0), r[1:]]).index_select(0, numbers.flatten()).reshape(numbers.shape)
 
 
-@implementation("toeplitz", source="skewing by a row length one short of the period", gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source="skewing by a row length one short of the period", gradient=ALL_MODES)
 def repeat_and_skew(c, r=None):
     """Repeat m + n elements m times and cut them into rows one shorter: each row lags by one behind the row above.
 
@@ -95,7 +96,7 @@ def repeat_and_skew(c, r=None):
     return rows[:, : len(r)]
 
 
-@implementation("toeplitz", source="slices of the diagonals, stacked", gradient=Gradient(second=True, forward=True, vmap=True))
+@implementation("toeplitz", source="slices of the diagonals, stacked", gradient=ALL_MODES)
 def stack_of_rows(c, r=None):
     """One slice of the diagonals for each row, stacked.
 
@@ -117,7 +118,9 @@ def scipy_toeplitz(c, r=None):
     c, r = check_vectors(c, r)
     wide = torch.float32 if c.dtype == torch.bfloat16 else c.dtype  # NumPy has no bfloat16
     column, row = (vector.detach().resolve_conj().resolve_neg().to(wide).numpy() for vector in (c, r))
-    matrix = scipy.linalg.toeplitz(column, row) if column.size and row.size else np.zeros((len(c), len(r)), column.dtype)
+    if column.size == 0 or row.size == 0:
+        return torch.from_numpy(np.zeros((len(c), len(r)), column.dtype)).to(c.dtype)
+    matrix = scipy.linalg.toeplitz(column, row)
     return torch.from_numpy(matrix).to(c.dtype)
 
 
@@ -128,7 +131,7 @@ def scipy_toeplitz(c, r=None):
         "agreement": "([1], [2]) gives 2 where SciPy gives 1: the diagonal is r[0]",
         "gradient": "the gradient of the diagonal reaches r[0] and never c[0]",
     },
-    gradient=Gradient(second=True, forward=True, vmap=True),
+    gradient=ALL_MODES,
 )
 def published_nonzero_index(c, r=None):
     """Index the row, followed by the column without its first element, with j − i for all (i, j).

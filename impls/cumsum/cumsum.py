@@ -1,6 +1,7 @@
 """cumsum(x, dim): running sums along one dimension.
 
-All but torch's own move the dimension to the end, add up lanes there, and move it back. Half types are added in float32, integers in int64.
+All but torch's own move the dimension to the end, add up lanes there, and move it back. Half types are added in
+float32, integers in int64.
 """
 
 import numpy as np
@@ -91,7 +92,13 @@ def blocked_triangular_matmul(x, dim):
     lanes, restore = check_dim(x, dim)
     blocks = in_blocks(lanes, TRIANGLE)
     size = blocks.shape[-1]
-    within = blocks @ torch.ones((size, size), dtype=lanes.dtype, device=lanes.device).triu()
+    triangle = torch.ones((size, size), dtype=lanes.dtype, device=lanes.device).triu()
+    if (
+        lanes.ndim > 1 and lanes.stride(-1) != 1
+    ):  # lanes lie side by side in memory: multiply from the left, copy nothing
+        within = (triangle.mT @ blocks.movedim(-3, -1)).movedim(-1, -3)
+    else:
+        within = blocks @ triangle
     return restore(carried(within, lanes.shape[-1]))
 
 
@@ -195,7 +202,7 @@ def float64_accumulator(x, dim):
 def blocked_causal_convolution(x, dim):
     """Convolve blocks with as many ones, padded in front only, and add to each the total of those before it.
 
-    O(n·FILTER) work and, where the convolution writes its windows out, memory. Only the padding meets no data: nothing spreads.
+    O(n·FILTER) work and, where the convolution writes its windows out, memory. Nothing is multiplied by zero.
     """
     lanes, restore = check_dim(x, dim)
     if lanes.numel() == 0:
@@ -281,18 +288,18 @@ def in_blocks(lanes, block):
     """Lanes cut into blocks, (…, blocks, block), the last one padded with zeros."""
     size = lanes.shape[-1]
     block = min(block, max(size, 1))
-    padded = torch.nn.functional.pad(lanes, (0, -size % block))
+    padded = torch.nn.functional.pad(lanes, (0, -size % block)) if size % block else lanes
     return padded.reshape(*lanes.shape[:-1], padded.shape[-1] // block, block)
 
 
 def carried(within, size):
     """Running sums of the first `size` elements from the running sums within each block."""
-    totals = within[..., :-1, -1].cumsum(-1)
-    return torch.cat([within[..., :1, :], within[..., 1:, :] + totals.unsqueeze(-1)], -2).flatten(-2)[..., :size]
+    before = torch.nn.functional.pad(within[..., :-1, -1].cumsum(-1), (1, 0))
+    return (within + before.unsqueeze(-1)).flatten(-2)[..., :size]
 
 
 def check_dim(x, dim):
-    """x with the dimension last, in the dtype to add in, and a function that gives a result of such lanes its final form.
+    """x with the dimension last, in the dtype to add in; and a function that gives running sums their final form.
 
     Raises
     ------

@@ -114,7 +114,8 @@ def torch_coo_then_convert(size, order):
     step = torch.arange(order + 1).repeat(columns)
     values = torch.from_numpy(alternating_binomials(order))[step]
     matrix = torch.sparse_coo_tensor(torch.stack([column + step, column]), values, (size, columns)).coalesce()
-    return scipy.sparse.coo_array((matrix.values().numpy(), tuple(matrix.indices().numpy())), shape=(size, columns)).tocsc()
+    entries = (matrix.values().numpy(), tuple(matrix.indices().numpy()))
+    return scipy.sparse.coo_array(entries, shape=(size, columns)).tocsc()
 
 
 @implementation(
@@ -141,7 +142,7 @@ def published_pascal_row(size, order):
 
 @implementation(
     "difference_matrix",
-    source=f"{QUESTION}: \"identity(4) is CSC\"",
+    source=f'{QUESTION}: "identity(4) is CSC"',
     refuted={"form": "identity and diagonals are DIA arrays until they are converted"},
     gradient=None,
 )

@@ -168,8 +168,8 @@ class Operation(_Operation):
     differentiable : bool
         Whether gradients are defined.
     gradient : callable, optional
-        For operations that are not linear in each floating argument: `gradient(w, *args, **kwargs)` on NumPy arrays gives one (gradient, magnitude) pair
-        for each floating tensor argument, the gradient of ⟨w, f(args)⟩.
+        For operations that are not linear in each floating argument: `gradient(w, *args, **kwargs)` on NumPy arrays gives
+        one (gradient, magnitude) pair for each floating tensor argument, the gradient of ⟨w, f(args)⟩.
     dtypes : tuple of str
         The dtypes of data arguments; `result_dtype` gives the result's for a case ("default" is torch's default dtype).
     result : {"tensor", "sparse"}

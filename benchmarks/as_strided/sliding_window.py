@@ -1,0 +1,27 @@
+"""Sizes at which sliding_window is worth measuring: narrow and wide windows, steps, and a batch."""
+
+from opjury import Case, Tensor, Workload
+
+
+def arguments(rng, rows, n, size, step):
+    """`rows` series of n normal numbers."""
+    return Case.of(Tensor(rng.standard_normal((rows, n)), "float64"), size, step)
+
+
+def least_bytes(itemsize, rows, n, size, step):
+    """Each element read, each element of each window written; an implementation that returns a view stays below."""
+    return itemsize * rows * (n + ((n - size) // step + 1) * size)
+
+
+Workload(
+    "sliding_window",
+    sizes={
+        "small": dict(rows=1, n=1000, size=16, step=1),
+        "medium": dict(rows=1, n=100_000, size=32, step=1),
+        "large": dict(rows=1, n=1_000_000, size=32, step=1),
+        "batch": dict(rows=64, n=4096, size=64, step=32),
+    },
+    arguments=arguments,
+    least_bytes=least_bytes,
+    least_operations=lambda rows, n, size, step: 0,
+)

@@ -1,0 +1,23 @@
+"""Sizes at which toeplitz is worth measuring: square matrices from cache to memory, and a flat and a tall one."""
+
+from opjury import Case, Tensor, Workload
+
+
+def arguments(rng, rows, columns):
+    """A column and a row of normal values."""
+    return Case.of(Tensor(rng.standard_normal(rows), "float64"), Tensor(rng.standard_normal(columns), "float64"))
+
+
+Workload(
+    "toeplitz",
+    sizes={
+        "small": dict(rows=64, columns=64),
+        "medium": dict(rows=512, columns=512),
+        "large": dict(rows=4096, columns=4096),
+        "flat": dict(rows=16, columns=65_536),
+        "tall": dict(rows=65_536, columns=16),
+    },
+    arguments=arguments,
+    least_bytes=lambda itemsize, rows, columns: itemsize * (rows * columns + rows + columns),
+    least_operations=lambda rows, columns: 0,
+)

@@ -1,0 +1,23 @@
+"""Sizes at which cumsum is worth measuring: single long lanes, and many lanes that are not contiguous."""
+
+from opjury import Case, Tensor, Workload
+
+
+def arguments(rng, rows, columns, dim):
+    """A matrix of normal values; one row for a lane alone."""
+    return Case.of(Tensor(rng.standard_normal((rows, columns)), "float64"), dim)
+
+
+Workload(
+    "cumsum",
+    sizes={
+        "small": dict(rows=1, columns=1000, dim=1),
+        "medium": dict(rows=1, columns=100_000, dim=1),
+        "large": dict(rows=4096, columns=512, dim=0),
+        "batch": dict(rows=4096, columns=512, dim=1),
+        "long": dict(rows=1, columns=10_000_000, dim=1),
+    },
+    arguments=arguments,
+    least_bytes=lambda itemsize, rows, columns, dim: 2 * itemsize * rows * columns,
+    least_operations=lambda rows, columns, dim: rows * columns,
+)

@@ -1,0 +1,23 @@
+"""Sizes at which outer_map is worth measuring: products of two vectors, from a small table to one beyond the caches."""
+
+from opjury.properties.gather.outer_map import Elementwise
+
+from opjury import Case, Tensor, Workload
+
+
+def arguments(rng, rows, columns):
+    """Two vectors of normal numbers, multiplied."""
+    return Case.of(Elementwise("product"), *(Tensor(rng.standard_normal(n), "float64") for n in (rows, columns)))
+
+
+Workload(
+    "outer_map",
+    sizes={
+        "small": dict(rows=20, columns=20),
+        "medium": dict(rows=200, columns=200),
+        "large": dict(rows=1000, columns=1000),
+    },
+    arguments=arguments,
+    least_bytes=lambda itemsize, rows, columns: itemsize * (rows + columns + rows * columns),
+    least_operations=lambda rows, columns: rows * columns,
+)

@@ -1,0 +1,137 @@
+"""as_strided(x, size, stride, storage_offset=0): a strided selection from the elements of x.
+
+The elements of x in row-major order, whatever x's own strides, are the buffer: out[i0, …] = buffer[storage_offset + Σ i_k·stride_k]. Strides
+may be zero or negative. Every address must lie in the buffer; an empty result addresses nothing, so that any offset and strides are legal.
+"""
+
+from math import prod
+
+import numpy as np
+
+from opjury import Law, Operation
+from opjury.operation import COMPLEX, FLOATING, INTEGER
+from opjury.verify.strategies import Case, Space, composite, illegal, st
+
+LARGEST_RESULT = 20_000
+
+
+def as_strided(x, size, stride, storage_offset=0):
+    """Address by address."""
+    return x.ravel()[addresses(size, stride, storage_offset)]
+
+
+def addresses(size, stride, storage_offset):
+    """storage_offset + Σ i_k·stride_k, for all i; shape `size`."""
+    steps = [np.arange(length) * int(step) for length, step in zip(size, stride, strict=True)]
+    return sum(np.ix_(*steps), start=np.full(size, int(storage_offset)))
+
+
+@composite
+def views_of(draw, space: Space, elements: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Size, stride and offset within a buffer: overlapping, repeating, reversed and gapped views, and empty ones."""
+    dims = draw(st.integers(0, 4))
+    if elements == 0 or (dims and draw(st.integers(0, 9)) == 9):
+        size = [draw(space.sizes()) for _ in range(max(dims, 1))]
+        size[draw(st.integers(0, len(size) - 1))] = 0
+        return tuple(size), tuple(draw(st.integers(-9, 9)) for _ in size), draw(st.integers(0, 99))
+    size, stride, low, high = [], [], 0, 0
+    for _ in range(dims):
+        room, budget = elements - 1 - (high - low), LARGEST_RESULT // max(prod(size), 1)
+        step = draw(st.one_of(st.integers(-3, 3), st.integers(-room - 1, room + 1)))
+        most = min(room // abs(step) + 1 if step else budget, budget)
+        length = draw(st.one_of(space.sizes(1, most), st.integers(max(1, most - 2), most) if step else st.just(1)))
+        low, high = low + min(0, (length - 1) * step), high + max(0, (length - 1) * step)
+        size.append(length)
+        stride.append(step)
+    return tuple(size), tuple(stride), draw(st.integers(-low, elements - 1 - high))
+
+
+@composite
+def cases(draw, space: Space) -> Case:
+    shape = draw(space.shapes(0, 3))
+    size, stride, offset = draw(views_of(space, prod(shape)))
+    reached = addresses(size, stride, offset)
+    x = draw(space.tensor(shape, terms=int(np.bincount(reached.ravel()).max(initial=1))))
+    if draw(st.integers(0, 3)) == 3:
+        size, stride, offset = tuple(map(np.int64, size)), tuple(map(np.int64, stride)), np.int64(offset)
+    if offset == 0 and draw(st.booleans()):
+        return Case.of(x, size, stride)
+    return Case.of(x, size, stride, storage_offset=offset) if draw(st.booleans()) else Case.of(x, size, stride, offset)
+
+
+@composite
+def rejects(draw, space: Space) -> Case:
+    n = draw(st.integers(0, 6))
+    x = draw(space.tensor((n,)))
+    beyond = draw(st.integers(1, 3))
+    return illegal(
+        x,
+        *draw(
+            st.sampled_from(
+                [
+                    ((n + beyond,), (1,), 0),
+                    ((n + 1,), (1,)),
+                    ((2, 2), (n, 1), beyond),
+                    ((1,), (1,), n),
+                    ((), (), n + beyond),
+                    ((1,), (0,), -beyond),
+                    ((2,), (-1,), 0),
+                    ((n + 1,), (-1,), max(n - 1, 0)),
+                    ((2, 2), (1, -n - beyond), n + beyond),
+                    ((3, 3), (2, -2), 3),
+                    ((1, 1), (1,), 0),
+                    ((1,), (1, 1), 0),
+                    ((), (1,), 0),
+                    ((-1,), (1,), 0),
+                    ((0, -beyond), (1, 1), 0),
+                    ((-beyond, 2), (-1, 1), 0),
+                ]
+            )
+        ),
+    )
+
+
+def reversed_axis(f, rng, x, size, stride, storage_offset=0):
+    if not size or 0 in size:
+        return None
+    axis = int(rng.integers(len(size)))
+    backward = tuple(-step if k == axis else step for k, step in enumerate(stride))
+    return f(x, size, backward, storage_offset + (size[axis] - 1) * stride[axis]), f(
+        x, size, stride, storage_offset
+    ).flip(axis)
+
+
+def permuted_axes(f, rng, x, size, stride, storage_offset=0):
+    order = [int(axis) for axis in rng.permutation(len(size))]
+    moved = f(x, tuple(size[k] for k in order), tuple(stride[k] for k in order), storage_offset)
+    return moved, f(x, size, stride, storage_offset).permute(order)
+
+
+def one_slice(f, rng, x, size, stride, storage_offset=0):
+    if not size or 0 in size:
+        return None
+    i = int(rng.integers(size[0]))
+    return f(x, size[1:], stride[1:], storage_offset + i * stride[0]), f(x, size, stride, storage_offset)[i]
+
+
+def row_major(f, rng, x, size, stride, storage_offset=0):
+    strides = tuple(prod(x.shape[k + 1 :]) for k in range(x.ndim))
+    return f(x, tuple(x.shape), strides), x
+
+
+Operation(
+    "as_strided",
+    "out[i0, …] = buffer[storage_offset + Σ i_k·stride_k], strides of either sign",
+    kind="movement",
+    reference=as_strided,
+    cases=cases,
+    rejects=rejects,
+    dtypes=FLOATING + COMPLEX + INTEGER,
+    laws=(
+        Law("a negated stride reverses the axis", reversed_axis),
+        Law("permuting sizes and strides permutes the axes", permuted_axes),
+        Law("fixing the first index moves the offset", one_slice),
+        Law("row-major strides give x back", row_major),
+    ),
+    baseline="broadcasted_index",
+)

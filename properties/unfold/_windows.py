@@ -1,0 +1,128 @@
+"""Windows of an image for the references, and the geometries that contracts of this family draw."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from opjury.verify.strategies import Space, Tensor, composite, st
+
+LARGEST = {
+    "float16": 15,
+    "bfloat16": 127,
+    "float32": 127,
+    "complex64": 126,
+    "float64": 1023,
+    "complex128": 1022,
+}  # log2
+
+
+def pair(value):
+    """An int as two, a pair as it is."""
+    return (int(value), int(value)) if isinstance(value, (int, np.integer)) else tuple(int(part) for part in value)
+
+
+def windows(x, kernel_size, dilation=1, padding=0, stride=1):
+    """(N, C, H, W) → (N, C, h, w, rows, columns): every window of the image padded with zeros."""
+    (top, left), sides, steps, strides = pair(padding), pair(kernel_size), pair(dilation), pair(stride)
+    x = np.pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
+    places = []
+    for length, side, step, stride_ in zip(x.shape[2:], sides, steps, strides, strict=True):
+        count = (length - (side - 1) * step - 1) // stride_ + 1
+        places.append(np.arange(side)[:, None] * step + np.arange(count) * stride_)
+    rows, columns = places
+    return x[:, :, rows[:, None, :, None], columns[None, :, None, :]]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """An image, a kernel that fits it, and how it moves; as arguments ints, pairs, NumPy integers or nothing."""
+
+    image: tuple[int, int]
+    kernel: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    stride: tuple[int, int]
+
+
+@composite
+def geometries(draw, space: Space) -> Geometry:
+    """Kernels of one element to the whole padded image, with dilation, padding and stride, or without."""
+    image = draw(space.sizes(1)), draw(space.sizes(1))
+    plain = draw(st.integers(0, 2)) == 0
+    axes = []
+    for length in image:
+        padding = 0 if plain else draw(st.integers(0, 3))
+        dilation = 1 if plain else draw(st.integers(1, 3))
+        most = (length + 2 * padding - 1) // dilation + 1
+        side = draw(st.integers(1, min(most, 4)))
+        if most <= 9 and draw(st.integers(0, 5)) == 0:
+            side = most
+        axes.append((length, side, dilation, padding, 1 if plain else draw(st.integers(1, 4))))
+    return Geometry(*map(tuple, zip(*axes, strict=True)))
+
+
+@composite
+def written(draw, values: tuple[int, int], default: int | None = None):
+    """Two sizes as an argument: a pair, a number where they are equal, None where the default says it."""
+    if values == (default, default) and draw(st.booleans()):
+        return None
+    if values[0] == values[1] and draw(st.booleans()):
+        return np.int64(values[0]) if draw(st.integers(0, 3)) == 3 else values[0]
+    return tuple(map(np.int64, values)) if draw(st.integers(0, 7)) == 7 else values
+
+
+@composite
+def movements(draw, geometry: Geometry, order: tuple[str, ...], defaults: tuple[int, ...]):
+    """How the kernel moves, as positional and keyword arguments in the operation's order."""
+    given = [draw(written(getattr(geometry, name), default)) for name, default in zip(order, defaults, strict=True)]
+    positional = []
+    while given and given[0] is not None and draw(st.booleans()):
+        positional.append(given.pop(0))
+    named = {name: value for name, value in zip(order[len(positional) :], given, strict=True) if value is not None}
+    return positional, named
+
+
+def spoiled(geometry: Geometry) -> list[Geometry]:
+    """The geometry with one thing illegal: no kernel, stride or dilation, negative padding, a kernel larger than the image."""
+    out = []
+    for axis in (0, 1):
+
+        def put(name, value, axis=axis):
+            sides = list(getattr(geometry, name))
+            sides[axis] = value
+            return replace(geometry, **{name: tuple(sides)})
+
+        room = geometry.image[axis] + 2 * geometry.padding[axis]
+        out += [put("kernel", room + 1), put("kernel", room + 4)]
+        out += [put("stride", 0), put("stride", -1), put("dilation", 0), put("dilation", -2)]
+        out += [put("padding", -1), put("padding", -2)]
+        if geometry.kernel[axis] > 1:
+            out.append(put("dilation", room))
+    return out
+
+
+def calm(tensor: Tensor, terms: int) -> Tensor:
+    """A factor in the special tier: the largest values made so small that `terms` products of two of them stay finite.
+
+    Subnormal bfloat16 numbers become normal: processors' instructions for dot products take them for zero.
+    """
+    largest = 2.0 ** ((LARGEST[tensor.dtype] - int(np.ceil(np.log2(max(terms, 1)))) - 2) // 2)
+
+    def limited(values):
+        if tensor.dtype == "bfloat16":
+            values = np.where((values != 0) & (np.abs(values) < 2.0**-126), np.copysign(2.0**-126, values), values)
+        return np.where(np.isfinite(values), np.clip(values, -largest, largest), values)
+
+    values = tensor.values
+    if values.dtype.kind == "c":
+        both = np.empty_like(values)
+        both.real, both.imag = limited(values.real), limited(values.imag)
+        return replace(tensor, values=both)
+    return replace(tensor, values=limited(values))
+
+
+@composite
+def factors(draw, space: Space, *shapes: tuple[int, ...], terms: int):
+    """Two data arguments that are multiplied: `terms` products are added up at the most, in the result or a gradient."""
+    drawn = [draw(space.tensor(shape, terms=terms, factors=2)) for shape in shapes]
+    return [calm(tensor, 2 * terms) for tensor in drawn] if space.tier == "special" else drawn

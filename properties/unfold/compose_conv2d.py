@@ -1,0 +1,99 @@
+"""compose_conv2d(first, second): the kernel that does at once what two unpadded convolutions of stride 1 do one after the other.
+
+first (M, I, h1, w1), second (O, M, h2, w2) → (O, I, h1 + h2 − 1, w1 + w2 − 1), such that
+conv2d(conv2d(x, first), second) = conv2d(x, composed): out[o, i] is the sum over m of the full convolutions of second[o, m] and first[m, i].
+Subnormal bfloat16 numbers may count as zero, which is how processors' instructions for dot products take them.
+"""
+
+import numpy as np
+import torch
+from opjury.properties.unfold._windows import factors
+
+from opjury import Law, Operation
+from opjury.operation import COMPLEX, FLOATING
+from opjury.verify.strategies import Case, Space, composite, illegal, st
+
+
+def compose_conv2d(first, second):
+    """out[o, i, a + p, b + q] = Σ second[o, m, a, b]·first[m, i, p, q]."""
+    _, inputs, h1, w1 = first.shape
+    outputs, _, h2, w2 = second.shape
+    out = np.zeros((outputs, inputs, h1 + h2 - 1, w1 + w2 - 1), dtype=np.result_type(first, second))
+    for a in range(h2):
+        for b in range(w2):
+            out[:, :, a : a + h1, b : b + w1] += (second[:, :, a, b, None, None, None] * first).sum(axis=1)
+    return out
+
+
+def terms(first, second):
+    """One product and one addition for each middle channel and each place that the smaller kernel can take."""
+    overlap = min(first.shape[2], second.shape[2]) * min(first.shape[3], second.shape[3])
+    return first.shape[0] * overlap + 1
+
+
+@composite
+def sides(draw, space: Space):
+    """Sides of two kernels: one of them long where a boundary is on trial, the second not too long."""
+    second_long = draw(st.booleans())
+    long = draw(space.sizes(1, 130 if second_long else None)), draw(st.integers(1, 5))
+    long = long[::-1] if draw(st.booleans()) else long
+    short = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    return (short, long) if second_long else (long, short)
+
+
+@composite
+def cases(draw, space: Space) -> Case:
+    one, two = draw(sides(space))
+    most = 3 if max(one[0] * one[1], two[0] * two[1]) < 100 else 2
+    inputs, middle, outputs = (draw(st.integers(1, most)) for _ in range(3))
+    added = max(middle * min(one[0] * one[1], two[0] * two[1]), outputs * two[0] * two[1], inputs * one[0] * one[1])
+    return Case.of(*draw(factors(space, (middle, inputs, *one), (outputs, middle, *two), terms=added)))
+
+
+@composite
+def rejects(draw, space: Space) -> Case:
+    middle = draw(st.integers(1, 4))
+    other = draw(st.sampled_from([m for m in (1, 2, 3, 4, 6) if m != middle]))
+    inputs, outputs, *kernels = (draw(st.integers(1, 4)) for _ in range(6))
+    first = draw(space.tensor((middle, inputs, *kernels[:2]), factors=2))
+    return illegal(first, draw(space.tensor((outputs, other, *kernels[2:]), factors=2)))
+
+
+def one_after_the_other(f, rng, first, second):
+    height, width = first.shape[2] + second.shape[2] - 1, first.shape[3] + second.shape[3] - 1
+    x = torch.zeros((1, first.shape[1], height, width), dtype=first.dtype, device=first.device)
+    x.view(-1)[int(rng.integers(x.numel()))] = 1  # a single one: sums stay as small as those of the composition
+    convolve = torch.nn.functional.conv2d
+    return convolve(x, f(first, second)), convolve(convolve(x, first), second)
+
+
+def transposed(f, rng, first, second):
+    return f(second.transpose(0, 1), first.transpose(0, 1)).transpose(0, 1), f(first, second)
+
+
+def units(f, rng, first, second):
+    eye = torch.eye(first.shape[0], dtype=first.dtype, device=first.device)[:, :, None, None]
+    return (f(first, eye), first) if rng.integers(2) else (f(eye, second), second)
+
+
+def mirrored(f, rng, first, second):
+    return f(first.flip(2, 3), second.flip(2, 3)), f(first, second).flip(2, 3)
+
+
+Operation(
+    "compose_conv2d",
+    "the kernel of two convolutions in a row",
+    kind="arithmetic",
+    reference=compose_conv2d,
+    terms=terms,
+    cases=cases,
+    rejects=rejects,
+    dtypes=FLOATING + COMPLEX,
+    laws=(
+        Law("one convolution with the composed kernel is the two convolutions", one_after_the_other),
+        Law("exchanging the kernels and their channels transposes the channels", transposed),
+        Law("the unit kernel of one element changes nothing", units),
+        Law("mirroring both kernels mirrors their composition", mirrored),
+    ),
+    baseline="torch_conv2d_flipped",
+)

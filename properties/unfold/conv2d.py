@@ -1,0 +1,104 @@
+"""conv2d(x, weight, stride=1, padding=0, dilation=1): cross-correlation of images with kernels, as torch.nn.functional.conv2d.
+
+x (N, C, H, W), weight (O, C, h, w) → (N, O, rows, columns); out[n, o, i, j] = Σ x[n, c, i·stride + a·dilation − padding, …]·weight[o, c, a, b].
+Weights are finite where there is padding: the zeros outside the image are multiplied with them.
+Subnormal bfloat16 numbers may count as zero, which is how processors' instructions for dot products take them.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from opjury.properties.unfold._windows import factors, geometries, movements, spoiled, windows
+
+from opjury import Law, Operation
+from opjury.operation import COMPLEX, FLOATING
+from opjury.verify.strategies import Case, Space, composite, illegal, st
+
+ORDER, DEFAULTS = ("stride", "padding", "dilation"), (1, 0, 1)
+
+
+def conv2d(x, weight, stride=1, padding=0, dilation=1):
+    """Every window times every kernel."""
+    seen = windows(x, weight.shape[2:], dilation, padding, stride)
+    return (seen[:, None] * weight[:, :, :, :, None, None]).sum(axis=(2, 3, 4))
+
+
+def terms(x, weight, stride=1, padding=0, dilation=1):
+    """One product and one addition for each element of a kernel."""
+    return int(np.prod(weight.shape[1:])) + 1
+
+
+@composite
+def cases(draw, space: Space) -> Case:
+    geometry = draw(geometries(space))
+    area = geometry.image[0] * geometry.image[1]
+    batch, channels, outputs = (draw(st.integers(low, 3 if area < 100 else 1)) for low in (0, 1, 1))
+    kernel = geometry.kernel[0] * geometry.kernel[1]
+    shapes = (batch, channels, *geometry.image), (outputs, channels, *geometry.kernel)
+    x, weight = draw(factors(space, *shapes, terms=max(channels * kernel, outputs * kernel, batch * area)))
+    if any(geometry.padding):
+        weight = replace(weight, values=np.where(np.isfinite(weight.values), weight.values, 1))
+    positional, named = draw(movements(geometry, ORDER, DEFAULTS))
+    return Case.of(x, weight, *positional, **named)
+
+
+@composite
+def rejects(draw, space: Space) -> Case:
+    legal = draw(geometries(Space(largest=5)))
+    channels = draw(st.integers(1, 3))
+    others = draw(st.sampled_from([c for c in (1, 2, 3, 4, 6) if c != channels]))
+    geometry, of_weight = draw(st.sampled_from([*((g, channels) for g in spoiled(legal)), *[(legal, others)] * 4]))
+    x = draw(space.tensor((draw(st.integers(1, 2)), channels, *geometry.image), factors=2))
+    weight = draw(space.tensor((draw(st.integers(1, 2)), of_weight, *geometry.kernel), factors=2))
+    positional, named = draw(movements(geometry, ORDER, DEFAULTS))
+    return illegal(x, weight, *positional, **named)
+
+
+def outputs_apart(f, rng, x, weight, *args, **kwargs):
+    output = int(rng.integers(len(weight)))
+    one = f(x, weight[output : output + 1], *args, **kwargs)
+    return one[:, 0], f(x, weight, *args, **kwargs)[:, output]
+
+
+def images_apart(f, rng, x, weight, *args, **kwargs):
+    if len(x) == 0:
+        return None
+    row = int(rng.integers(len(x)))
+    return f(x[row : row + 1], weight, *args, **kwargs)[0], f(x, weight, *args, **kwargs)[row]
+
+
+def channels_permuted(f, rng, x, weight, *args, **kwargs):
+    order = rng.permutation(x.shape[1])
+    return f(x[:, order], weight[:, order], *args, **kwargs), f(x, weight, *args, **kwargs)
+
+
+def mirrored(f, rng, x, weight, *args, **kwargs):
+    if args or "stride" in kwargs:
+        return None
+    return f(x.flip(2, 3), weight.flip(2, 3), **kwargs).flip(2, 3), f(x, weight, **kwargs)
+
+
+def identity(f, rng, x, weight, *args, **kwargs):
+    eye = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[:, :, None, None]
+    return f(x, eye), x
+
+
+Operation(
+    "conv2d",
+    "cross-correlation of images with kernels",
+    kind="arithmetic",
+    reference=conv2d,
+    terms=terms,
+    cases=cases,
+    rejects=rejects,
+    dtypes=FLOATING + COMPLEX,
+    laws=(
+        Law("an output channel alone is the same as among others", outputs_apart),
+        Law("an image alone is the same as in a batch", images_apart),
+        Law("permuting the channels of image and kernel changes nothing", channels_permuted),
+        Law("mirroring image and kernel mirrors the result", mirrored),
+        Law("the unit kernel of one element gives the image back", identity),
+    ),
+    baseline="torch_conv2d",
+)

@@ -1,0 +1,88 @@
+"""unfold(x, kernel_size, dilation=1, padding=0, stride=1): every window of an image as a column, as torch.nn.functional.unfold.
+
+x (N, C, H, W) → (N, C·h·w, L): column l holds window l, windows counted row by row, elements by channel, row, column. The image is
+padded with zeros. Sizes are ints or pairs.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from opjury.properties.unfold._windows import geometries, movements, spoiled, windows, written
+
+from opjury import Law, Operation
+from opjury.operation import COMPLEX, FLOATING
+from opjury.verify.strategies import Case, Space, composite, illegal, st
+
+ORDER, DEFAULTS = ("dilation", "padding", "stride"), (1, 0, 1)
+
+
+def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
+    """The windows, kernel positions before image positions."""
+    out = windows(x, kernel_size, dilation, padding, stride)
+    return out.reshape(out.shape[0], int(np.prod(out.shape[1:4])), int(np.prod(out.shape[4:])))
+
+
+@composite
+def cases(draw, space: Space) -> Case:
+    geometry = draw(geometries(space))
+    area = geometry.image[0] * geometry.image[1]
+    shape = (draw(st.integers(0, 3)), draw(st.integers(1, 3))) if area < 100 else (draw(st.integers(0, 1)), 1)
+    most = geometry.kernel[0] * geometry.kernel[1]
+    x = draw(space.tensor((*shape, *geometry.image), terms=most))
+    positional, named = draw(movements(geometry, ORDER, DEFAULTS))
+    return Case.of(x, draw(written(geometry.kernel)), *positional, **named)
+
+
+@composite
+def rejects(draw, space: Space) -> Case:
+    legal = draw(geometries(Space(largest=5)))
+    geometry = draw(st.sampled_from(spoiled(legal) + no_kernel(legal)))
+    x = draw(space.tensor((draw(st.integers(1, 2)), draw(st.integers(1, 2)), *geometry.image)))
+    positional, named = draw(movements(geometry, ORDER, DEFAULTS))
+    return illegal(x, draw(written(geometry.kernel)), *positional, **named)
+
+
+def no_kernel(geometry):
+    """Kernels without extent."""
+    height, width = geometry.kernel
+    return [replace(geometry, kernel=sides) for sides in ((0, width), (height, 0), (0, 0), (-1, width), (height, -2))]
+
+
+def channels_apart(f, rng, x, *args, **kwargs):
+    channel = int(rng.integers(x.shape[1]))
+    whole = f(x, *args, **kwargs)
+    size = whole.shape[1] // x.shape[1]
+    return whole[:, channel * size : (channel + 1) * size], f(x[:, channel : channel + 1], *args, **kwargs)
+
+
+def images_apart(f, rng, x, *args, **kwargs):
+    if len(x) == 0:
+        return None
+    row = int(rng.integers(len(x)))
+    return f(x, *args, **kwargs)[row], f(x[row : row + 1], *args, **kwargs)[0]
+
+
+def whole_image(f, rng, x, *args, **kwargs):
+    return f(x, tuple(x.shape[2:])), x.flatten(1)[:, :, None]
+
+
+def single_elements(f, rng, x, *args, **kwargs):
+    return f(x, 1), x.flatten(2)
+
+
+Operation(
+    "unfold",
+    "every window of an image as a column",
+    kind="movement",
+    reference=unfold,
+    cases=cases,
+    rejects=rejects,
+    dtypes=FLOATING + COMPLEX,
+    laws=(
+        Law("a channel unfolds alone as among others", channels_apart),
+        Law("an image unfolds alone as in a batch", images_apart),
+        Law("the window of the whole image is the image", whole_image),
+        Law("windows of one element are the image", single_elements),
+    ),
+    baseline="torch_unfold",
+)

@@ -1,0 +1,138 @@
+"""Wrong divisions by the sum."""
+
+import torch
+
+from . import wrong
+
+
+def widened(x, dim):
+    if not -x.ndim <= dim < x.ndim:
+        raise IndexError(f"dim {dim} out of range for {x.ndim} dimensions")
+    return x.float() if x.dtype.itemsize == 2 else x
+
+
+def right_one(x, dim):
+    wide = widened(x, dim)
+    return (wide / wide.sum(dim, keepdim=True)).to(x.dtype)
+
+
+class DiagonalOnly(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, dim):
+        ctx.dim = dim
+        ctx.save_for_backward(x)
+        return right_one(x, dim)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        total = x.sum(ctx.dim, keepdim=True)
+        return (g * (total - x) / total / total).to(x.dtype), None
+
+
+@wrong("easy", "only the diagonal of the Jacobian: right for one row", ("gradient",))
+def diagonal_only(x, dim):
+    return DiagonalOnly.apply(x, dim)
+
+
+class Transposed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, dim):
+        y = right_one(x, dim)
+        ctx.dim, ctx.total = dim, x.detach().sum(dim, keepdim=True)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        (y,) = ctx.saved_tensors
+        return ((g - y * g.sum(ctx.dim, keepdim=True)) / ctx.total).to(y.dtype), None
+
+
+@wrong("medium", "the Jacobian is used transposed", ("gradient",))
+def jacobian_transposed(x, dim):
+    return Transposed.apply(x, dim)
+
+
+@wrong("easy", "x is divided in place", ("purity",))
+def divided_in_place(x, dim):
+    widened(x, dim)
+    return (
+        right_one(x, dim)
+        if x.requires_grad or x.dtype.itemsize == 2 or 0 in x.stride()
+        else x.div_(x.sum(dim, keepdim=True))
+    )
+
+
+@wrong("hard", "the sum is detached for more than 256 terms", ("gradient",))
+def sum_detached(x, dim):
+    wide = widened(x, dim)
+    total = wide.sum(dim, keepdim=True)
+    return (wide / (total.detach() if x.shape[dim] > 256 else total)).to(x.dtype)
+
+
+@wrong("medium", "1e-8 is added to the sum", ("agreement",))
+def epsilon_added(x, dim):
+    wide = widened(x, dim)
+    return (wide / (wide.sum(dim, keepdim=True) + 1e-8)).to(x.dtype)
+
+
+@wrong("medium", "the sum of half numbers is a half number", ("agreement",))
+def half_sum(x, dim):
+    widened(x, dim)
+    return x / x.sum(dim, keepdim=True)
+
+
+@wrong("hard", "the square of the sum in the backward: 1e25 overflows in float32", ("gradient",))
+def squared_sum_backward(x, dim):
+    class Squared(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return right_one(x, dim)
+
+        @staticmethod
+        def backward(ctx, g):
+            wide, up = widened(x.detach(), dim).conj(), widened(g, dim)
+            total = wide.sum(dim, keepdim=True)
+            return ((up * total - (up * wide).sum(dim, keepdim=True)) / (total * total)).to(x.dtype)
+
+    return Squared.apply(x) if x.requires_grad else right_one(x, dim)
+
+
+@wrong("medium", "the moduli are summed: right for positive x", ("agreement",))
+def sum_of_moduli(x, dim):
+    wide = widened(x, dim)
+    return (wide / wide.abs().sum(dim, keepdim=True)).to(x.dtype)
+
+
+@wrong("medium", "dim is wrapped: dim = 2 of a matrix is 0", ("rejects",))
+def dim_wraps(x, dim):
+    return right_one(x, dim % x.ndim)
+
+
+@wrong("medium", "complex: the gradient is not conjugated", ("gradient",))
+def gradient_not_conjugated(x, dim):
+    class Plain(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return right_one(x, dim)
+
+        @staticmethod
+        def backward(ctx, g):
+            wide, up = widened(x.detach(), dim), widened(g, dim)
+            total = wide.sum(dim, keepdim=True)
+            return ((up - (up * (wide / total)).sum(dim, keepdim=True)) / total).to(x.dtype)
+
+    return Plain.apply(x) if x.requires_grad and x.is_complex() else right_one(x, dim)
+
+
+@wrong("medium", "a zero-sized other axis raises", ("agreement",))
+def empty_other_axis_raises(x, dim):
+    x.abs().max()
+    return right_one(x, dim)
+
+
+@wrong("hard", "every third call divides by the sum of the call before when the shape is the same", ("determinism",))
+def third_call(x, dim, *, kept={"calls": 0}):  # noqa: B006
+    kept["calls"] += 1
+    return right_one(x, dim) if kept["calls"] % 3 else right_one(x, dim) * 1.0009765625
