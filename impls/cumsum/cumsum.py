@@ -93,9 +93,7 @@ def blocked_triangular_matmul(x, dim):
     blocks = in_blocks(lanes, TRIANGLE)
     size = blocks.shape[-1]
     triangle = torch.ones((size, size), dtype=lanes.dtype, device=lanes.device).triu()
-    if (
-        lanes.ndim > 1 and lanes.stride(-1) != 1
-    ):  # lanes lie side by side in memory: multiply from the left, copy nothing
+    if lanes.ndim > 1 and lanes.stride(-1) != 1:  # lanes lie side by side: multiply from the left, copy nothing
         within = (triangle.mT @ blocks.movedim(-3, -1)).movedim(-1, -3)
     else:
         within = blocks @ triangle

@@ -69,7 +69,6 @@ Operation(
     kind="arithmetic",
     reference=moving_mean,
     terms=terms,
-    roundings=2,
     cases=cases,
     rejects=rejects,
     laws=(

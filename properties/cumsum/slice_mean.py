@@ -104,7 +104,6 @@ Operation(
     kind="arithmetic",
     reference=slice_mean,
     terms=terms,
-    roundings=2,
     cases=cases,
     rejects=rejects,
     dtypes=FLOATING + COMPLEX + INTEGER,

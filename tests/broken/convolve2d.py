@@ -63,7 +63,7 @@ def vectors_accepted(a, b):
     return right_one(torch.atleast_2d(a), torch.atleast_2d(b))
 
 
-@wrong("hard", "mode 'same' when b is one column and a has more than 64 rows", ("form",))
+@wrong("hard", "mode 'same' when b is one column and a has more than 64 rows", ("agreement",))
 def same_for_columns(a, b):
     result = right_one(a, b)
     return result[: len(a)] if len(a) > 64 and b.shape[1] == 1 else result

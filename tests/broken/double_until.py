@@ -86,7 +86,7 @@ def gradient_not_scaled(x, threshold):
     return result + (x - x.detach()) if x.requires_grad else result
 
 
-@wrong("hard", "one factor 2.0 ** k: beyond 2**127 it is inf in float32", ("agreement",))
+@wrong("hard", "one factor 2.0 ** k: beyond 2**127 it is inf in float32", ("specials",))
 def one_factor(x, threshold):
     checked(x, threshold)
     return x * 2.0 ** min(steps(x, threshold), 1023)

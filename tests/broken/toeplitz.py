@@ -65,7 +65,7 @@ def empty_row_raises(c, r=None):
     return right_one(c, r)
 
 
-@wrong("hard", "-0 becomes 0: lower and upper part are added", ("agreement",))
+@wrong("hard", "-0 becomes 0: lower and upper part are added", ("specials",))
 def parts_added(c, r=None):
     c, r = lines(c, r)
     if c.dtype is torch.bool:

@@ -18,7 +18,7 @@ from opjury.case import is_floating
 from opjury.operation import CHECKS, Operation, group_dtypes
 from opjury.records import Verdict
 from opjury.verify.checks import CHECKS as RUN
-from opjury.verify.judge import PROFILES, Task, implementation_of
+from opjury.verify.judge import NOT_JUDGED, PROFILES, Task, implementation_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Audit:
     def surprises(self) -> list[str]:
         """Everything that is not as declared: refutations, and negative controls that were not refuted as expected."""
         found = [f"{v.name}: {v.check} is refuted: {v.message}" for v in self.refuted if not v.control]
+        found += [f"{v.name}: {v.check}: {v.message}" for v in self.verdicts if v.message.startswith(NOT_JUDGED)]
         for (operation, name), verdicts in _by_implementation(self.verdicts).items():
             if not verdicts[0].control:
                 continue

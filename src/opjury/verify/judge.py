@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import time
 import warnings
@@ -51,6 +50,8 @@ class Profile:
     limit: float
     grouped: bool
 
+
+NOT_JUDGED = "not judged, the contract or the harness failed"
 
 PROFILES = {
     profile.name: profile
@@ -165,7 +166,10 @@ def judge(task: Task) -> Verdict:
     search = _Search(trial, CHECKS[task.check], profile)
     with preserved_state(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        search.run(task)
+        try:
+            search.run(task)
+        except Exception as error:  # the contract's or our own fault: nothing is known about the implementation
+            return Verdict(**base, status="skipped", message=f"{NOT_JUDGED}: {describe(error)}")
     base |= dict(
         examples=search.executed,
         error_of_bound=trial.of_bound,
@@ -318,30 +322,34 @@ class _Search:
         ]
         assert self.refuted is not None
         case = ordinary(self.refuted[0])
-        for name in elementary:
-            if _refutes(self.trial, name, case):
-                return name
-            strategy = strategy_for(self.trial.operation, CHECKS[name], (case.dtype,))
-            failing: list[str] = []
+        return next(
+            (
+                name
+                for name in elementary
+                if _refutes(self.trial, name, case) or self._fails_elsewhere(name, case.dtype, task)
+            ),
+            "",
+        )
 
-            @hypothesis.seed(task.seed)
-            @settings(
-                max_examples=30,
-                database=None,
-                deadline=None,
-                suppress_health_check=list(HealthCheck),
-                phases=(Phase.generate,),
-            )
-            @given(strategy)
-            def tried(other: Case, name: str = name, failing: list[str] = failing) -> None:
-                if not failing and _refutes(self.trial, name, other):
-                    failing.append(name)
+    def _fails_elsewhere(self, check: str, dtype: str, task: Task) -> bool:
+        """Whether another check is refuted on one of a few drawn cases of a dtype."""
+        failing: list[Case] = []
 
-            with contextlib.suppress(Exception, TimeLimitExceeded):
-                tried()
-            if failing:
-                return name
-        return ""
+        @hypothesis.seed(task.seed)
+        @settings(
+            max_examples=30,
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate,),
+        )
+        @given(strategy_for(self.trial.operation, CHECKS[check], (dtype,)))
+        def tried(case: Case) -> None:
+            if not failing and _refutes(self.trial, check, case):
+                failing.append(case)
+
+        tried()
+        return bool(failing)
 
     def _shrink_values(self) -> None:
         assert self.refuted is not None

@@ -120,7 +120,8 @@ def _shape(draw: st.DrawFn, space: Space, min_dims: int, max_dims: int, min_side
         dims > 1 and not space.boundary and draw(st.integers(0, 5)) == 5
     ):  # squares and cubes: exchanged sides go unnoticed
         return (draw(_size(space, min_side, 5, False)),) * dims
-    return tuple(draw(_size(space, min_side, widest, True)) for _ in range(dims))
+    long = draw(st.integers(0, dims - 1)) if space.boundary and dims else 0
+    return tuple(draw(_size(space, min_side, widest, k == long)) for k in range(dims))
 
 
 @composite

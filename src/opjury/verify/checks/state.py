@@ -188,10 +188,9 @@ def check_determinism(trial: Trial, case: Case) -> None:
     rng = np.random.default_rng(case.seed)
     first = trial.call(case)
     bits = _bits(trial, first)
-    shares = _storage(first) in {_storage(a) for a in case.build()[0] if isinstance(a, torch.Tensor)}
     other = _other_values(case, rng)
     other_first = _bits(trial, trial.call(other))
-    if _bits(trial, first) != bits and not shares:
+    if _bits(trial, first) != bits:
         raise Refuted("an earlier result changes when the function is called again", steps=_KEPT)
     if other_first == bits and _differ(trial, case, other):
         raise Refuted(
@@ -211,10 +210,22 @@ def check_determinism(trial: Trial, case: Case) -> None:
                 raise Refuted(f"the same call gives another result {description}", steps=_STATES[description])
     _threads(trial, case, first)
     _same_gradient_twice(trial, case, rng)
+    if _overwritten(first) and _bits(trial, trial.call(case)) != bits:
+        what = "after a result was overwritten by its owner, the same call gives another one"
+        raise Refuted(what, steps=_OVERWRITTEN_RESULT)
 
 
-def _storage(value: Any) -> int:
-    return value.untyped_storage().data_ptr() if isinstance(value, torch.Tensor) and value.numel() else -1
+def _overwritten(result: Any) -> bool:
+    """Overwrite a result, which is its owner's to change; whether that was possible."""
+    try:
+        if isinstance(result, torch.Tensor):
+            with torch.no_grad():
+                result.fill_(3)
+            return bool(result.numel())
+        result.data[...] = 3
+        return True
+    except (RuntimeError, ValueError, TypeError, AttributeError):
+        return False
 
 
 def _repetitions(rng: np.random.Generator) -> int:
@@ -225,7 +236,9 @@ def _other_values(case: Case, rng: np.random.Generator) -> Case:
     """The same shapes with one element changed, or with all of them in another order."""
     places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.data and leaf.values.size]
     if not places:
-        return case
+        counts = [place for place, leaf in case.leaves() if type(leaf) is int and leaf > 0]
+        place = counts[int(rng.integers(len(counts)))] if counts else None
+        return case if place is None else case.with_leaf(place, dict(case.leaves())[place] - 1)
     place = places[int(rng.integers(len(places)))]
     leaf = dict(case.leaves())[place]
     values = leaf.values.copy().reshape(-1)
@@ -241,12 +254,10 @@ def _other_values(case: Case, rng: np.random.Generator) -> Case:
 
 def _differ(trial: Trial, one: Case, other: Case) -> bool:
     a, b = (oracle.expected(trial.operation, plain(c)) for c in (one, other))
+    if a.value.shape != b.value.shape or a.value.dtype.kind in "iub":
+        return not np.array_equal(a.value, b.value)
     with np.errstate(invalid="ignore"):
-        return (
-            bool(np.any(np.abs(np.asarray(a.value != b.value))))
-            if a.value.dtype.kind in "iub"
-            else bool(np.any(np.abs(a.value - b.value) > 4 * np.asarray(_loose(trial, one).bound)))
-        )
+        return bool(np.any(np.abs(a.value - b.value) > 4 * np.asarray(_loose(trial, one).bound)))
 
 
 def _loose(trial: Trial, case: Case) -> Expected:
@@ -381,6 +392,11 @@ first = f(*args, **kwargs).clone()
 x = next(a for a in args if isinstance(a, torch.Tensor))
 x.copy_(x.flip(-1) if x.ndim else x + 1)
 print(first, f(*args, **kwargs), f(*(a.clone() if isinstance(a, torch.Tensor) else a for a in args), **kwargs))"""
+_OVERWRITTEN_RESULT = """\
+first = f(*args, **kwargs)
+print(first)
+first.data[...] = 3
+print(f(*args, **kwargs))"""
 _SAME_GRADIENT = """\
 inputs = [a for a in args if getattr(a, "requires_grad", False)]
 for _ in range(3):
