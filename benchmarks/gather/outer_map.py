@@ -1,8 +1,7 @@
 """Sizes at which outer_map is worth measuring: products of two vectors, from a small table to one beyond the caches."""
 
-from opjury.properties.gather.outer_map import Elementwise
-
 from opjury import Case, Tensor, Workload
+from opjury.properties.gather.outer_map import Elementwise
 
 
 def arguments(rng, rows, columns):

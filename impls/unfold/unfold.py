@@ -5,9 +5,9 @@ Below, k is the number of elements of a kernel, L that of windows. The result ha
 
 import numpy as np
 import torch
-from opjury.impls.unfold._geometry import check_windows, padded, shifted, strided_windows
 
 from opjury import Gradient, implementation
+from opjury.impls.unfold._geometry import check_windows, padded, shifted, strided_windows
 
 ALL = Gradient(second=True, forward=True, vmap=True)
 

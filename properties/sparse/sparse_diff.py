@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 import scipy
-from opjury.properties.sparse._matrices import REPEATS, dense_arrays, sparse_matrices
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, REAL
+from opjury.properties.sparse._matrices import REPEATS, dense_arrays, sparse_matrices
 from opjury.sparse_case import Sparse
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 

@@ -6,10 +6,10 @@ BSR may fall back to blocks of one element.
 """
 
 import numpy as np
-from opjury.properties.sparse._matrices import REPEATS, sparse_matrices
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, INTEGER, REAL
+from opjury.properties.sparse._matrices import REPEATS, sparse_matrices
 from opjury.sparse_case import Sparse
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 

@@ -7,10 +7,10 @@ Subnormal bfloat16 numbers may count as zero, which is how processors' instructi
 
 import numpy as np
 import torch
-from opjury.properties.unfold._windows import factors
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, FLOATING
+from opjury.properties.unfold._windows import factors
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from opjury.properties.unfold._windows import factors, geometries, movements, spoiled, windows
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, FLOATING
+from opjury.properties.unfold._windows import factors, geometries, movements, spoiled, windows
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 ORDER, DEFAULTS = ("stride", "padding", "dilation"), (1, 0, 1)

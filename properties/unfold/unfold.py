@@ -7,10 +7,10 @@ padded with zeros. Sizes are ints or pairs.
 from dataclasses import replace
 
 import numpy as np
-from opjury.properties.unfold._windows import geometries, movements, spoiled, windows, written
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, FLOATING
+from opjury.properties.unfold._windows import geometries, movements, spoiled, windows, written
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 ORDER, DEFAULTS = ("dilation", "padding", "stride"), (1, 0, 1)

@@ -111,7 +111,8 @@ class ExactComplex:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _exactly(value: Any) -> Any:
+def exactly(value: Any) -> Any:
+    """A number as a `Fraction` or an `ExactComplex`."""
     return ExactComplex(value.real, value.imag) if isinstance(value, complex) else Fraction(value)
 
 
@@ -134,6 +135,11 @@ class Tensor:
     dtype: str
     layout: str = "contiguous"
     data: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the values."""
+        return tuple(self.values.shape)
 
     @property
     def differentiable(self) -> bool:
@@ -163,12 +169,12 @@ class Tensor:
         if mode == "long":
             return values.astype(np.clongdouble if values.dtype.kind == "c" else np.longdouble)
         objects = np.empty(values.size, dtype=object)
-        objects[:] = [_exactly(value) for value in values.ravel().tolist()]
+        objects[:] = [exactly(value) for value in values.ravel().tolist()]
         return objects.reshape(values.shape)
 
     def code(self) -> str:
         """Python that builds it, needing torch alone."""
-        text = _literal(self.values.tolist() if self.values.size <= 2000 else self.values.ravel().tolist())
+        text = literal(self.values.tolist() if self.values.size <= 2000 else self.values.ravel().tolist())
         shape = "" if self.values.size and self.values.size <= 2000 else f".reshape({tuple(self.values.shape)})"
         built = f"torch.tensor({text}, dtype=torch.{self.dtype}){shape}"
         return _LAID_CODE[self.layout].format(built)
@@ -263,11 +269,12 @@ _LAID_CODE = {
 }
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """Numbers, and lists of them, as Python."""
     if isinstance(value, list):
-        return "[" + ", ".join(map(_literal, value)) + "]"
+        return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, complex):
-        return f"complex({_literal(value.real)}, {_literal(value.imag)})"
+        return f"complex({literal(value.real)}, {literal(value.imag)})"
     if isinstance(value, float):
         return (
             repr(int(value)) + "."
@@ -329,8 +336,8 @@ class Case:
 
     @property
     def elements(self) -> int:
-        """The number of elements of all data arguments."""
-        return sum(leaf.values.size for _, leaf in self.leaves() if _is_data(leaf))
+        """The number of elements of all data arguments, zeros that a sparse one does not store among them."""
+        return sum(math.prod(leaf.shape) for _, leaf in self.leaves() if _is_data(leaf))
 
     def build(self, device: str = "cpu", requires_grad: Any = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Live arguments, fresh in memory. `requires_grad`: for all differentiable ones, or a collection of places."""

@@ -86,10 +86,10 @@ class Sparse:
         elif mode == "long":
             values = values.astype(np.clongdouble if values.dtype.kind == "c" else np.longdouble)
         elif mode == "exact":
-            from opjury.case import _exactly
+            from opjury.case import exactly
 
             objects = np.empty(values.size, dtype=object)
-            objects[:] = [_exactly(value) for value in values.ravel().tolist()]
+            objects[:] = [exactly(value) for value in values.ravel().tolist()]
             values = objects.reshape(values.shape)
         if self.format == "dense":
             return values
@@ -203,10 +203,10 @@ def _filled(matrix: Any, rows: np.ndarray, columns: np.ndarray, values: np.ndarr
 
 
 def _array_code(array: np.ndarray) -> str:
-    from opjury.case import _literal
+    from opjury.case import literal
 
     shape = "" if array.ndim == 1 else f".reshape({array.shape})"
-    return f"np.array({_literal(array.ravel().tolist())}, dtype=np.{array.dtype.name}){shape}"
+    return f"np.array({literal(array.ravel().tolist())}, dtype=np.{array.dtype.name}){shape}"
 
 
 def _stored_code(part: Any) -> str:

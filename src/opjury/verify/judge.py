@@ -124,7 +124,7 @@ def why_not(operation: Operation, implementation: Implementation, check: str, de
     if (needs or check == "locality") and not operation.differentiable:
         return "skipped", "the operation has no gradient" if needs else "the operation takes no floating tensors"
     if check == "specials" and operation.result == "sparse":
-        return "skipped", "the operation takes no floating tensors"
+        return "skipped", "special values are not drawn for sparse arrays"
     if needs == "gradient" and gradient is None:
         return "not declared", "no gradient is promised"
     if needs in ("second", "forward", "vmap") and not getattr(gradient or Gradient(), needs):

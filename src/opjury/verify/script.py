@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib.util
 import inspect
 import sys
 import textwrap
@@ -76,7 +77,8 @@ def _needed(tree: ast.Module, name: str) -> str:
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             for alias in node.names:
                 defined[(alias.asname or alias.name).partition(".")[0]] = node
-    wanted, pending = set(), [name]
+    wanted: set[str] = set()
+    pending = [name]
     while pending:
         current = pending.pop()
         if current in wanted or current not in defined:
@@ -86,9 +88,24 @@ def _needed(tree: ast.Module, name: str) -> str:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             node.decorator_list = [d for d in node.decorator_list if not _declares(d)]
         pending += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
-    kept = {id(defined[key]) for key in wanted}
-    parts = [node for node in tree.body if id(node) in kept and not _imports_opjury(node)]
-    return "\n\n".join(ast.unparse(node) for node in parts)
+    kept = {id(defined[key]): defined[key] for key in wanted if key in defined}
+    parts = []
+    for node in tree.body:
+        if id(node) not in kept:
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("opjury"):
+            parts += [text for alias in node.names if (text := _inlined(node.module or "", alias.name, wanted))]
+        else:
+            parts.append(ast.unparse(node))
+    return "\n\n".join(parts)
+
+
+def _inlined(module: str, name: str, wanted: set[str]) -> str:
+    """A helper that is imported from another file of implementations, as source."""
+    if not module.startswith("opjury.impls") or name not in wanted:
+        return ""
+    spec = importlib.util.find_spec(module)
+    return _needed(ast.parse(Path(spec.origin).read_text()), name) if spec and spec.origin else ""
 
 
 def _declares(decorator: ast.expr) -> bool:
@@ -98,7 +115,3 @@ def _declares(decorator: ast.expr) -> bool:
         "wrong",
         "right",
     )
-
-
-def _imports_opjury(node: ast.stmt) -> bool:
-    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("opjury")
