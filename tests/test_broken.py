@@ -21,6 +21,9 @@ ORDER = (
     "laws",
 )
 
+# Wrong functions that the quick profile does not refute, or only with luck, and why.
+SURVIVORS: dict[str, str] = {}
+
 
 def refuting(function, operation, checks):
     """The first check that refutes the function, with its message; or (None, "")."""
@@ -39,6 +42,8 @@ def test_wrong_functions_are_refuted(operation, function):
     _, why, declared = function.wrong
     first = [check for check in declared if check in CHECKS]
     check, _ = refuting(function, operation, [*first, *(c for c in ORDER if c not in first)])
+    if not check and f"{operation}-{function.__name__}" in SURVIVORS:
+        pytest.xfail(SURVIVORS[f"{operation}-{function.__name__}"])
     assert check, f"not refuted, although: {why}"
 
 
@@ -47,5 +52,5 @@ def test_wrong_functions_are_refuted(operation, function):
     [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in right.catalogue()],
 )
 def test_right_functions_hold_up(operation, function):
-    found = opjury.audit(function, operation=operation, isolate=False, seed=0, database="")
+    found = opjury.audit(function, operation=operation, isolate=False, seed=0, scale=0.4, database="")
     assert found.ok, found.summary()

@@ -133,9 +133,9 @@ def vectorized_over_masks(function, *vectors):
     np.ix_ puts the numbers of the true elements in place of a vector of bool. Leaves autograd.
     """
     check_vectors(vectors)
-    dtype = function(*open_grid([v[:1].detach() for v in vectors])).dtype
+    dtype, given = function(*open_grid([v[:1].detach() for v in vectors])).dtype, vectors[0].dtype
     each = np.vectorize(
-        lambda *scalars: function(*(torch.tensor(s, dtype=dtype) for s in scalars)).item(), otypes=[object]
+        lambda *scalars: function(*(torch.tensor(s, dtype=given) for s in scalars)).item(), otypes=[object]
     )
     values = each(*np.ix_(*(v.detach().tolist() for v in vectors)))
     return torch.tensor(values.ravel().tolist(), dtype=dtype).reshape(values.shape)

@@ -89,7 +89,7 @@ def schema() -> None:
 def run() -> None:
     """The entry point: unknown names become a usage error, never a traceback."""
     try:
-        main(standalone_mode=False)
+        sys.exit(main(standalone_mode=False))
     except registry.UnknownName as error:
         click.echo(f"opjury: {error}", err=True)
         sys.exit(USAGE)

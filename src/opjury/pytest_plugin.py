@@ -17,6 +17,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how many cases are tried (default: quick)",
     )
     group.addoption(
+        "--opjury-scale",
+        type=float,
+        default=0.25,
+        help="the share of the profile's cases that is tried (default: 0.25; what is declared to fail gets all)",
+    )
+    group.addoption(
         "--opjury-seed", type=int, default=0, help="seed of the drawn cases (default: 0, the same cases every time)"
     )
     group.addoption(

@@ -85,12 +85,23 @@ def plan(
     dtypes: Sequence[str] | None = None,
     device: str = "cpu",
     seed: int = 0,
+    scale: float = 1.0,
     waives: Mapping[str, str] | None = None,
     database: str = "",
 ) -> list[Task]:
     """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype."""
+    waived = tuple((waives or {}).items())
     base = Task(
-        operation.name, name, "agreement", (), profile, device, 0, tuple((waives or {}).items()), database, function
+        operation.name,
+        name,
+        "agreement",
+        (),
+        profile,
+        device,
+        scale=scale,
+        waives=waived,
+        database=database,
+        function=function,
     )
     declared = implementation_of(base).dtypes or operation.dtypes
     wanted = tuple(d for d in declared if dtypes is None or d in dtypes)
@@ -152,6 +163,7 @@ def audit(
     dtypes: Sequence[str] | None = None,
     device: str = "cpu",
     seed: int | None = None,
+    scale: float = 1.0,
     jobs: int | None = None,
     isolate: bool = True,
     database: str | None = None,
@@ -175,6 +187,8 @@ def audit(
         "cpu" or "cuda".
     seed : int, optional
         By default a new one; it stands in every verdict.
+    scale : float
+        The share of the profile's cases that is tried.
     jobs : int, optional
         Worker processes; by default one for each core.
     isolate : bool
@@ -203,7 +217,7 @@ def audit(
     names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
     names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
     seed = secrets.randbits(32) if seed is None else seed
-    options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, seed=seed)
+    options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, seed=seed, scale=scale)
     options["database"] = example_database() if database is None else database
     if isinstance(implementation, str):
         contract_name, _, only = implementation.partition(":")

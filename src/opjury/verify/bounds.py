@@ -115,8 +115,10 @@ def error_bound(
         spread = factor * gamma(terms, unit) + gamma(np.asarray(terms) + 1, reference_unit)
         bound = roundings * result_unit * factor * (1 + spread) * np.abs(exact).astype(np.float64) + spread * magnitude
     # Beyond the largest finite value a sum may overflow in one order and not in another: nothing is promised.
-    bound = np.where(np.isfinite(magnitude) & (magnitude > LARGEST[dtype]), np.inf, bound)
-    return np.nan_to_num(bound, nan=np.inf, posinf=np.inf) + (roundings + 1) * _SUBNORMAL[dtype]
+    overflows = np.isfinite(magnitude) & (magnitude > LARGEST[dtype])
+    loosest = LARGEST["float64"]  # any finite value; an infinite bound lets NaN pass as well
+    bound = np.nan_to_num(bound, nan=loosest, posinf=loosest) + (roundings + 1) * _SUBNORMAL[dtype]
+    return np.where(overflows, np.inf, bound)
 
 
 def ulp(value: np.ndarray, dtype: str) -> np.ndarray:

@@ -56,7 +56,7 @@ NOT_JUDGED = "not judged, the contract or the harness failed"
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", 40, 2.0, 4.0, True),
+        Profile("quick", 28, 2.0, 4.0, True),
         Profile("full", 120, 5.0, 5.0, False),
         Profile("nightly", 1500, 20.0, 10.0, False),
     )
@@ -75,6 +75,8 @@ class Task:
         Each case draws one of them.
     profile : str
     seed : int
+    scale : float
+        The share of the profile's cases that is tried.
     function : Function, optional
         For plain functions that are not registered.
     database : str
@@ -88,6 +90,7 @@ class Task:
     profile: str = "quick"
     device: str = "cpu"
     seed: int = 0
+    scale: float = 1.0
     waives: tuple[tuple[str, str], ...] = ()
     database: str = ""
     function: Any = None
@@ -230,7 +233,7 @@ class _Search:
 
         @hypothesis.seed(task.seed)
         @settings(
-            max_examples=max(4, round(self.profile.examples * self.check.weight * _share(task.dtypes))),
+            max_examples=max(4, round(self.profile.examples * self.check.weight * _share(task.dtypes) * task.scale)),
             database=DirectoryBasedExampleDatabase(Path(task.database) / task.label / task.check)
             if task.database
             else None,

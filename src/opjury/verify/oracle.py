@@ -283,6 +283,9 @@ def _analytic_gradient(
     with np.errstate(all="ignore"):
         pairs = operation.gradient(weights, *args, **kwargs)
     value, magnitude = (np.asarray(part).ravel() for part in pairs[case.differentiable.index(place)])
+    if error is not None and error.magnitude is not None:
+        own = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
+        magnitude = np.maximum(own.magnitude(weights), magnitude)
     terms = np.asarray(((error and error.terms) or operation.terms)(*args, **kwargs)).max(initial=1) + 8
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
     if leaf.dtype in HALF:  # the steps of the chain rule round to the half type, a few times

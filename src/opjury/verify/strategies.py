@@ -64,12 +64,12 @@ class Space:
     def sizes(self, minimum: int = 0, maximum: int | None = None, *, boundary: bool = True) -> st.SearchStrategy[int]:
         """One dimension: small, or, once in a case that has one, at the edge of a block."""
 
-        return _size(self, minimum, maximum, boundary)
+        return _Light(_size, self, minimum, maximum, boundary)
 
     def shapes(self, min_dims: int = 0, max_dims: int = 3, *, min_side: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
         """Shapes from 0-d and zero-size to across block boundaries; more dimensions have smaller sides."""
 
-        return _shape(self, min_dims, max_dims, min_side)
+        return _Light(_shape, self, min_dims, max_dims, min_side)
 
     def lengths(self, maximum: int) -> st.SearchStrategy[int]:
         """A length from 1 to `maximum`: a power of two in the exact tier, where a division by it must be exact."""
@@ -80,7 +80,7 @@ class Space:
     def index(self, shape: tuple[int, ...], stop: int) -> st.SearchStrategy[Tensor]:
         """int64 indices below `stop`, repeated ones and both ends among them."""
 
-        return _index(shape, stop)
+        return _Light(_index, shape, stop)
 
     def tensor(
         self, shape: tuple[int, ...], *, terms: int = 1, factors: int = 1, nonzero: bool = False
@@ -99,10 +99,21 @@ class Space:
             Draw no zeros in the exact and rounding tiers.
         """
 
-        return _tensor(self, shape, max(terms, 1), factors, nonzero)
+        return _Light(_tensor, self, shape, max(terms, 1), factors, nonzero)
 
 
-@composite
+class _Light(st.SearchStrategy):  # type: ignore[type-arg]
+    """A function of `draw` as a strategy, without what `composite` adds to each new one: a case makes dozens."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        super().__init__()
+        self._function, self._arguments = function, arguments
+
+    def do_draw(self, data: Any) -> Any:
+        """Draw from hypothesis's data."""
+        return self._function(data.draw, *self._arguments)
+
+
 def _size(draw: st.DrawFn, space: Space, minimum: int, maximum: int | None, boundary: bool) -> int:
     fits = space.boundary >= minimum and (maximum is None or space.boundary <= maximum)
     if boundary and space.boundary and fits and not space._taken and draw(st.integers(0, 3)) > 0:
@@ -112,19 +123,17 @@ def _size(draw: st.DrawFn, space: Space, minimum: int, maximum: int | None, boun
     return draw(st.integers(minimum, top if maximum is None else min(max(top, minimum), maximum)))
 
 
-@composite
 def _shape(draw: st.DrawFn, space: Space, min_dims: int, max_dims: int, min_side: int) -> tuple[int, ...]:
     dims = draw(st.integers(min_dims, max_dims))
     widest = None if dims <= 2 else 4 + space.boundary
     if (
         dims > 1 and not space.boundary and draw(st.integers(0, 5)) == 5
     ):  # squares and cubes: exchanged sides go unnoticed
-        return (draw(_size(space, min_side, 5, False)),) * dims
+        return (_size(draw, space, min_side, 5, False),) * dims
     long = draw(st.integers(0, dims - 1)) if space.boundary and dims else 0
-    return tuple(draw(_size(space, min_side, widest, k == long)) for k in range(dims))
+    return tuple(_size(draw, space, min_side, widest, k == long) for k in range(dims))
 
 
-@composite
 def _index(draw: st.DrawFn, shape: tuple[int, ...], stop: int) -> Tensor:
     size = math.prod(shape)
     if size <= 6:
@@ -136,7 +145,6 @@ def _index(draw: st.DrawFn, shape: tuple[int, ...], stop: int) -> Tensor:
     return Tensor(values, "int64", data=False)
 
 
-@composite
 def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, factors: int, nonzero: bool) -> Tensor:
     dtype, tier = space.dtype, space.tier
     rng = np.random.default_rng(draw(seeds))
