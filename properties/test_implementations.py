@@ -18,10 +18,10 @@ def pytest_generate_tests(metafunc):
     parameters = []
     for operation in map(registry.operation, wanted):
         for entry in registry.implementations(operation.name):
-            tasks = plan(
-                operation, entry.name, checks=[check], profile=option("--opjury-profile"), seed=option("--opjury-seed")
-            )
-            together = entry.refuted or check in entry.waives
+            together = bool(entry.refuted) or check in entry.waives
+            scale = 1.0 if together else option("--opjury-scale")
+            options = dict(profile=option("--opjury-profile"), seed=option("--opjury-seed"), scale=scale)
+            tasks = plan(operation, entry.name, checks=[check], **options)
             groups = [tasks] if together and tasks else [[task] for task in tasks]
             for group in groups:
                 name = f"{operation.name}-{entry.name}-all-cpu" if together else group[0].label

@@ -65,20 +65,6 @@ def ragged_index_add(x, slices):
     return (total / shaped(slices[:, 1] - slices[:, 0], wide)).to(dtype)
 
 
-@right("a table of sums over powers of two; each slice is cut into disjoint pieces, nothing is subtracted")
-def doubling_table(x, slices):
-    wide, dtype = ready(x, slices)
-    start, length = slices[:, 0].clone(), slices[:, 1] - slices[:, 0]
-    total, level, size = wide[:0].sum(0).expand(len(slices), *x.shape[1:]), wide, 1
-    while size <= len(wide):
-        use = (length & size) > 0
-        piece = level[torch.where(use, start, torch.zeros_like(start))]
-        total = total + torch.where(shaped(use, wide), piece, torch.zeros_like(piece))
-        start = start + use * size
-        level, size = level[: len(level) - size] + level[size:], 2 * size
-    return (total / shaped(length, wide)).to(dtype)
-
-
 class SliceMean(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, slices):

@@ -72,15 +72,3 @@ def scaled(x):
 @right("three accumulators")
 def three_sums(x):
     return Norm.apply(x, norm_by_three_sums)
-
-
-@right("autograd on a detached power-of-two scale")
-def differentiable_scaling(x):
-    values = real_parts(x)
-    big = float(values.abs().max()) if len(values) else 0.0
-    if big == 0 or not math.isfinite(big):
-        return Norm.apply(x, norm_by_scaling)
-    parts = torch.view_as_real(x.resolve_conj()) if x.is_complex() else x
-    power = max(min(math.frexp(big)[1], 1000), -1000)
-    total = (parts.double() * 2.0**-power).square().sum().sqrt() * 2.0**power
-    return total.to(parts.dtype)

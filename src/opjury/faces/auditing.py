@@ -210,9 +210,11 @@ def show(found: Audit, all_verdicts: bool) -> None:
             terminal.show_control(verdicts)
         else:
             terminal.show_refutation([smallest, *(v for v in verdicts if v is not smallest)], scripts[id(smallest)])
-    for verdict in found.verdicts:
-        if verdict.status == "holds" and verdict.message:
-            console.print(f"note: {verdict.name}: {verdict.check} is {verdict.message}", markup=False)
+    needed = {(v.name, v.check) for v in found.verdicts if v.status == "waived"}
+    unneeded = {(v.name, v.check): v.message for v in found.verdicts if v.status == "holds" and v.message}
+    for (name, check), message in unneeded.items():
+        if (name, check) not in needed:
+            console.print(f"note: {name}: {check} is {message}", markup=False)
     surprises = found.surprises()
     held = len({v.name for v in found.verdicts}) - len({v.name for v in found.refuted})
     examples = sum(v.examples for v in found.verdicts)

@@ -55,7 +55,7 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
     table.add_column("implementation", no_wrap=True)
     for check in present:
         table.add_column(_SHORT[check], justify="center")
-    table.add_column("examples", justify="right")
+    table.add_column("cases", justify="right")
     rows: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
         rows.setdefault((verdict.operation, verdict.implementation), []).append(verdict)

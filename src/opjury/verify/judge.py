@@ -337,6 +337,9 @@ class _Search:
     def _fails_elsewhere(self, check: str, dtype: str, task: Task) -> bool:
         """Whether another check is refuted on one of a few drawn cases of a dtype."""
         failing: list[Case] = []
+        strategy = strategy_for(self.trial.operation, CHECKS[check], (dtype,))
+        if strategy is None:
+            return False
 
         @hypothesis.seed(task.seed)
         @settings(
@@ -346,7 +349,7 @@ class _Search:
             suppress_health_check=list(HealthCheck),
             phases=(Phase.generate,),
         )
-        @given(strategy_for(self.trial.operation, CHECKS[check], (dtype,)))
+        @given(strategy)
         def tried(case: Case) -> None:
             if not failing and _refutes(self.trial, check, case):
                 failing.append(case)

@@ -102,7 +102,7 @@ class Space:
         return _Light(_tensor, self, shape, max(terms, 1), factors, nonzero)
 
 
-class _Light(st.SearchStrategy):  # type: ignore[type-arg]
+class _Light(st.SearchStrategy):
     """A function of `draw` as a strategy, without what `composite` adds to each new one: a case makes dozens."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:

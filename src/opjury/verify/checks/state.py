@@ -127,7 +127,8 @@ def check_purity(trial: Trial, case: Case) -> None:
     """Inputs unchanged in every respect, memory shared only as declared, global state untouched."""
     rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
     for requires_grad in rounds:
-        trial.call(case, requires_grad)  # what a first call imports or initialises is not its doing
+        with preserved_state():
+            trial.call(case, requires_grad)  # what a first call imports or initialises is not its doing
         args, kwargs = case.build(trial.device, requires_grad)
         named = [*((str(i + 1), a) for i, a in enumerate(args)), *kwargs.items()]
         before = [_Snapshot.of(value) for _, value in named]
@@ -189,6 +190,10 @@ def check_determinism(trial: Trial, case: Case) -> None:
     first = trial.call(case)
     bits = _bits(trial, first)
     other = _other_values(case, rng)
+    try:
+        oracle.evaluate(trial.operation, plain(other))
+    except Exception:  # no legal call any more
+        other = case
     other_first = _bits(trial, trial.call(other))
     if _bits(trial, first) != bits:
         raise Refuted("an earlier result changes when the function is called again", steps=_KEPT)
@@ -267,12 +272,17 @@ def _loose(trial: Trial, case: Case) -> Expected:
 def _reused_memory(trial: Trial, case: Case, other: Case, other_bits: Any) -> None:
     """Overwrite the very tensors of one call with other values, and call again."""
     args, kwargs = case.build(trial.device)
+
+    def overwritten(old: Any, new: Any) -> Any:
+        if not isinstance(old, torch.Tensor):
+            return new
+        return old if _equal(old, new) else old.copy_(new)
+
     try:
         trial.invoke(args, kwargs)
         new_args, new_kwargs = other.build(trial.device)
-        for old, new in zip([*args, *kwargs.values()], [*new_args, *new_kwargs.values()], strict=True):
-            if isinstance(old, torch.Tensor) and not _equal(old, new):
-                old.copy_(new)
+        args = tuple(map(overwritten, args, new_args))
+        kwargs = {name: overwritten(old, new_kwargs[name]) for name, old in kwargs.items()}
         again = _bits(trial, trial.invoke(args, kwargs))
     except Exception:
         raise Unsuitable from None
@@ -291,7 +301,8 @@ def _equal(old: torch.Tensor, new: torch.Tensor) -> bool:
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Another default dtype of torch for a while."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -319,8 +330,8 @@ def _deterministic() -> Iterator[None]:
 
 def _other_states(trial: Trial, case: Case) -> Iterator[tuple[str, Callable[[], Any]]]:
     if trial.operation.result_dtype(case) != "default":
-        yield "under default dtype float64", lambda: _default_dtype(torch.float64)
-        yield "under default dtype float16", lambda: _default_dtype(torch.float16)
+        yield "under default dtype float64", lambda: default_dtype(torch.float64)
+        yield "under default dtype float16", lambda: default_dtype(torch.float16)
     yield "under torch.no_grad()", torch.no_grad
     yield "under torch.inference_mode()", torch.inference_mode
     yield "after other seeds", _seeded

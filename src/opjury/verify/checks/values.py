@@ -10,6 +10,7 @@ import torch
 
 from opjury.case import Case, Tensor, carrier, is_floating, torch_dtype
 from opjury.verify import oracle
+from opjury.verify.checks.state import default_dtype
 from opjury.verify.trial import (
     GRAD,
     Refuted,
@@ -60,6 +61,11 @@ def check_form(trial: Trial, case: Case) -> None:
         raise Refuted(f"the result {fault}", observed=_outline(result))
     if result.requires_grad or result.grad_fn is not None:
         raise Refuted("the result carries gradient history although no input requires gradients")
+    if operation.result_dtype(case) == "default":
+        with default_dtype(torch.float64):
+            fault = _tensor_form(trial, case, trial.call(case))
+        if fault:
+            raise Refuted(f"the result {fault} under default dtype float64")
     if not case.differentiable or not operation.differentiable:
         return
     with torch.no_grad():
