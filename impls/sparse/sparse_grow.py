@@ -89,7 +89,6 @@ def list_of_lists(matrix, rows, columns):
     gradient=None,
     refuted={
         "purity": "the caller's own matrix is resized, and returned",
-        "determinism": "the result is the argument, and changes with it",
         "laws": "the matrix has grown by the time it is compared with",
     },
 )

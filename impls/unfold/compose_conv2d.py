@@ -40,7 +40,13 @@ def torch_conv2d_flipped(first, second):
     return torch.nn.functional.conv2d(first.transpose(0, 1), second.flip(2, 3), padding=padding).transpose(0, 1)
 
 
-@implementation("compose_conv2d", source=QUESTION, gradient=ALL, error=Error(accumulates="input"))
+@implementation(
+    "compose_conv2d",
+    source=QUESTION,
+    gradient=ALL,
+    error=Error(accumulates="input"),
+    waives={"specials": "on CPUs, half types: NaN was seen where an infinity is right"},
+)
 def torch_conv_transpose2d(first, second):
     """The transpose of a convolution mirrors the kernel by itself. O(O·I·M·k1·k2) work.
 
