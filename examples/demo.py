@@ -1,11 +1,14 @@
 """Which of the published ways to take means of slices hold up? Run by `make demo`."""
 
+import warnings
+
 import torch
 
 import opjury
 from opjury import registry
 from opjury.faces import auditing, terminal
 
+warnings.filterwarnings("ignore", "Sparse CSR tensor support")
 x = torch.arange(40.0).reshape(10, 4)
 slices = torch.tensor([[3, 5], [1, 8], [4, 8], [6, 9]])
 entries = registry.implementations("slice_mean")
