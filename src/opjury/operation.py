@@ -195,11 +195,6 @@ class Operation(_Operation):
         super().__init__(name=name, summary=summary, **kwargs)
         registry.add_operation(self)
 
-    @property
-    def grouped_dtypes(self) -> dict[str, tuple[str, ...]]:
-        """The dtypes in the groups that a quick audit draws from: each group is one task."""
-        return group_dtypes(self.dtypes)
-
 
 def group_dtypes(dtypes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Partition dtype names into float32, float64, half, complex, integer."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--opjury-profile`, `--opjury-seed` and `--opjury-operation`."""
+    """Add `--opjury-profile`, `--opjury-scale`, `--opjury-seed` and `--opjury-operation`."""
     group = parser.getgroup("opjury", "competing implementations of tensor operations")
     group.addoption(
         "--opjury-profile",
@@ -28,9 +26,3 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--opjury-operation", action="append", default=[], metavar="NAME", help="only this operation (repeatable)"
     )
-
-
-@pytest.fixture(scope="session")
-def opjury_seed(request: pytest.FixtureRequest) -> Any:
-    """The seed of the drawn cases."""
-    return request.config.getoption("--opjury-seed")

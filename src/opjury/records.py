@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -62,6 +63,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
         return f"{self.operation}:{self.implementation}"
 
 
+@functools.cache
 def environment() -> Environment:
     """This machine's versions."""
     import importlib.metadata
