@@ -169,5 +169,6 @@ Operation(
         Law("permuting x permutes the result", permuted),
         Law("the sign of x is the sign of the result", negated),
     ),
+    effort=2,
     baseline="doubling_loop",
 )

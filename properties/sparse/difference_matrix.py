@@ -80,5 +80,6 @@ Operation(
         Law("order a times order b is order a + b", composed),
         Law("differences of order n make polynomials of lower degree zero", kills_polynomials),
     ),
+    effort=4,
     baseline="dense_then_convert",
 )

@@ -132,5 +132,6 @@ Operation(
         Case.of(stored((1, 3), [1.0, 1.0, 2.0], [0, 0, 0], [0, 1, 2]), 2),
         Case.of(stored((1, 3), [0.0, 1.0, 2.0], [0, 0, 0], [0, 1, 2])),
     ),
+    effort=2.5,
     baseline="column_slicing",
 )

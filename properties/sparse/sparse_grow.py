@@ -98,5 +98,6 @@ Operation(
         Case.of(Sparse("dia", (1, 1), "float64", np.array([[1.0, 2.0, 3.0]]), (np.array([0]),)), 2, 2),
         Case.of(Sparse("bsr", (2, 2), "float64", np.ones((1, 2, 2)), (np.array([0]), np.array([0]))), 1, 1),
     ),
+    effort=2.5,
     baseline="block_array",
 )

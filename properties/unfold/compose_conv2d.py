@@ -68,6 +68,8 @@ def one_after_the_other(f, rng, first, second):
 
 
 def transposed(f, rng, first, second):
+    if first.shape[2] * first.shape[3] > 700:  # work grows with the second kernel
+        return None
     return f(second.transpose(0, 1), first.transpose(0, 1)).transpose(0, 1), f(first, second)
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -301,6 +302,16 @@ class Case:
     kwargs: dict[str, Any] = field(default_factory=dict)
     tier: str = "exact"
     seed: int = 0
+
+    @cached_property
+    def memory(self) -> dict[Any, Any]:
+        """What was computed from this case, kept by whoever computed it."""
+        return {}
+
+    @cached_property
+    def plain(self) -> Case:
+        """The same values in contiguous memory."""
+        return self.map(lambda leaf: replace(leaf, layout="contiguous") if isinstance(leaf, Tensor) else leaf)
 
     @staticmethod
     def of(*args: Any, **kwargs: Any) -> Case:

@@ -138,6 +138,7 @@ class _Operation:
     invariants: Callable[..., str | None] | None = None
     laws: tuple[Law, ...] = ()
     examples: tuple[Any, ...] = ()
+    effort: float = 1.0
     baseline: str | None = None
 
 
@@ -185,6 +186,8 @@ class Operation(_Operation):
     laws : tuple of Law
     examples : tuple of Case
         Found bugs, tried first.
+    effort : float
+        How many times the usual number of cases is tried: more where few dtypes or many kinds of argument are drawn from.
     baseline : str, optional
         The implementation that speed-ups are relative to.
     """

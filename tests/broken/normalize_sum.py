@@ -77,12 +77,6 @@ def epsilon_added(x, dim):
     return (wide / (wide.sum(dim, keepdim=True) + 1e-8)).to(x.dtype)
 
 
-@wrong("medium", "the sum of half numbers is a half number", ("agreement",))
-def half_sum(x, dim):
-    widened(x, dim)
-    return x / x.sum(dim, keepdim=True)
-
-
 @wrong("hard", "the square of the sum in the backward: 1e25 overflows in float32", ("gradient",))
 def squared_sum_backward(x, dim):
     class Squared(torch.autograd.Function):

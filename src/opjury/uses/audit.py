@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import warnings
@@ -88,6 +87,7 @@ def plan(
     scale: float = 1.0,
     waives: Mapping[str, str] | None = None,
     database: str = "",
+    first: bool = False,
 ) -> list[Task]:
     """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype."""
     waived = tuple((waives or {}).items())
@@ -102,6 +102,7 @@ def plan(
         waives=waived,
         database=database,
         function=function,
+        shrink=not first,
     )
     declared = implementation_of(base).dtypes or operation.dtypes
     wanted = tuple(d for d in declared if dtypes is None or d in dtypes)
@@ -111,9 +112,7 @@ def plan(
         for group in [wanted] if check in _TOGETHER and PROFILES[profile].grouped else groups:
             group = tuple(d for d in group if is_floating(d) or not _floating_alone(check))
             if group:
-                tasks.append(
-                    replace(base, check=check, dtypes=group, seed=_seed(seed, operation.name, name, check, *group))
-                )
+                tasks.append(replace(base, check=check, dtypes=group, seed=seed))
     return tasks
 
 
@@ -122,10 +121,6 @@ _TOGETHER = ("rejects", "terminates", "vmap", "forward_mode", "second_order", "l
 
 def _floating_alone(check: str) -> bool:
     return bool(RUN[check].needs) or check in ("specials", "locality")
-
-
-def _seed(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256(" ".join(map(str, parts)).encode()).digest()[:8])
 
 
 def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -167,6 +162,7 @@ def audit(
     jobs: int | None = None,
     isolate: bool = True,
     database: str | None = None,
+    first: bool = False,
 ) -> Audit:
     """Put an implementation on trial.
 
@@ -195,6 +191,8 @@ def audit(
         Judge in worker processes, so that a hang or a crash is a verdict. False: in this process.
     database : str, optional
         Folder of failing cases that are tried first; "" for none.
+    first : bool
+        Stop at the first refutation, and leave its counterexample as it was found.
 
     Returns
     -------
@@ -218,7 +216,7 @@ def audit(
     names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
     seed = secrets.randbits(32) if seed is None else seed
     options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, seed=seed, scale=scale)
-    options["database"] = example_database() if database is None else database
+    options |= dict(database=example_database() if database is None else database, first=first)
     if isinstance(implementation, str):
         contract_name, _, only = implementation.partition(":")
         if operation and not only and contract_name != operation:
@@ -237,7 +235,15 @@ def audit(
         tasks = plan(contract, name, function=shipped, waives=waives, **options)
     else:
         raise TypeError(f"{implementation!r} is neither a function nor a registered name")
-    return Audit(in_order(tasks, run(tasks, jobs=jobs, isolate=isolate)))
+    verdicts = run(tasks, jobs=jobs, isolate=isolate)
+    return Audit(in_order(tasks, _up_to_first_refutation(verdicts) if first else verdicts))
+
+
+def _up_to_first_refutation(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:
+    for verdict in verdicts:
+        yield verdict
+        if verdict.status == "refuted":
+            return
 
 
 def ship(function: Callable[..., Any], isolate: bool) -> tuple[Any, bool]:

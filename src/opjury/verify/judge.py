@@ -6,26 +6,26 @@ import contextlib
 import importlib.util
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
-from hypothesis.database import DirectoryBasedExampleDatabase
-from hypothesis.errors import HypothesisException, Unsatisfiable, UnsatisfiedAssumption
+from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDatabase, MultiplexedDatabase
+from hypothesis.errors import HypothesisException
 
 from opjury import registry
-from opjury.case import LAYOUTS, Case, Tensor, is_floating
+from opjury.case import Case, Tensor
 from opjury.operation import Gradient, Implementation, Operation, group_dtypes
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, Check, preserved_state
+from opjury.verify.corpus import Kind, kind_for, stream
 from opjury.verify.minimise import complexity, minimise
 from opjury.verify.script import write_script
-from opjury.verify.strategies import BOUNDARIES, Space, legal_case, seeds, usable_layouts
 from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe
 
 
@@ -57,7 +57,7 @@ NOT_JUDGED = "not judged, the contract or the harness failed"
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", 28, 2.0, 4.0, True),
+        Profile("quick", 40, 2.0, 4.0, True),
         Profile("full", 120, 5.0, 5.0, False),
         Profile("nightly", 1500, 20.0, 10.0, False),
     )
@@ -82,6 +82,8 @@ class Task:
         For plain functions that are not registered.
     database : str
         A folder that keeps failing cases to be tried first the next time; "" for none.
+    shrink : bool
+        Whether a counterexample is made smaller and its cause looked for.
     """
 
     operation: str
@@ -95,6 +97,7 @@ class Task:
     waives: tuple[tuple[str, str], ...] = ()
     database: str = ""
     function: Any = None
+    shrink: bool = True
 
     @property
     def label(self) -> str:
@@ -189,7 +192,7 @@ def judge(task: Task) -> Verdict:
         message=f"waived: {waiver} ({message})" if waiver else message,
         observed=refuted.observed,
         expected=refuted.expected,
-        cause=search.cause(task),
+        cause=search.cause(task) if task.shrink else "",
         counterexample=case.to_json(),
         script=write_script(
             implementation.function,
@@ -213,7 +216,7 @@ def _without_refutation(base: dict[str, Any], search: _Search, implementation: I
 
 
 class _Search:
-    """One hypothesis run, and the simplest failing case met in it."""
+    """One check on many cases, and the simplest failing case met."""
 
     def __init__(self, trial: Trial, check: Check, profile: Profile) -> None:
         self.trial, self.check, self.profile = trial, check, profile
@@ -225,76 +228,93 @@ class _Search:
         self._unsuitable = 0
 
     def run(self, task: Task) -> None:
-        strategy = strategy_for(self.trial.operation, self.check, task.dtypes)
-        if strategy is None:
+        kind = kind_for(self.trial.operation, self.check, task.dtypes, task.seed)
+        if kind is None:
             self.problem = "no tier of this check makes sense for these dtypes"
             return
+        share = self.check.weight * self.trial.operation.effort * _share(task.dtypes) * task.scale
+        wanted = max(4, round(self.profile.examples * share))
+        folder = Path(task.database) / task.label / task.check if task.database else None
+        try:
+            self._examples(task)
+            if self.refuted is None and folder and folder.exists() and task.shrink:
+                with contextlib.suppress(SkipTest):  # raised where the folder holds nothing
+                    self._engine(kind, DirectoryBasedExampleDatabase(folder))()
+            if self.refuted is None:
+                self._drawn(kind, wanted, folder, task.shrink)
+        except TimeLimitExceeded:
+            late = f"no answer within {self.profile.limit:g} s"
+            steps = "print(f(*args, **kwargs))  # does not end"
+            self.refuted = (self.trial.in_flight or Case(), Refuted(late, steps=steps))
+            return
+        except (Refuted, _Enough):
+            pass
+        if self.refuted is not None and task.shrink:
+            self._shrink_values()
+        elif not self.executed:
+            self.problem = "no drawn case was suitable for this check"
 
-        @hypothesis.seed(task.seed)
+    def _examples(self, task: Task) -> None:
+        """The contract's own examples."""
+        for case in self.trial.operation.examples:
+            if case.dtype in task.dtypes and case.tier in self.check.tiers:
+                self._try(case)
+
+    def _drawn(self, kind: Kind, wanted: int, folder: Path | None, shrink: bool) -> None:
+        """Cases as they are drawn; the first that fails goes to hypothesis, to be made smaller."""
+        first = self.executed
+        for drawn in islice(stream(kind), 10 * wanted):
+            if self.executed - first >= wanted or (not self.executed and self._unsuitable >= 40):
+                return
+            try:
+                self._try(drawn.case)
+            except Refuted:
+                break
+        else:
+            return
+        if not shrink:
+            return
+        found = InMemoryExampleDatabase()
+        kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(folder)) if folder else found
+        shrinking = self._engine(kind, kept)
+        with contextlib.suppress(Refuted):
+            shrinking.hypothesis.fuzz_one_input(drawn.source)
+        try:
+            shrinking()
+            self.note = "; it did not show again when repeated: the result depends on earlier calls"
+        except (HypothesisException, SkipTest):
+            self.note = "; it did not show again when repeated: the result depends on earlier calls"
+
+    def _engine(self, kind: Kind, database: Any) -> Any:
+        """A hypothesis test that tries what is in the database, and shrinks what fails."""
+
         @settings(
-            max_examples=max(4, round(self.profile.examples * self.check.weight * _share(task.dtypes) * task.scale)),
-            database=DirectoryBasedExampleDatabase(Path(task.database) / task.label / task.check)
-            if task.database
-            else None,
+            database=database,
             deadline=None,
-            derandomize=False,
             print_blob=False,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
-            phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+            phases=(Phase.reuse, Phase.shrink),
         )
-        @given(strategy)
+        @given(kind.strategy)
         def property_(case: Case) -> None:
-            self._try(case)
+            if not self._try(case):
+                hypothesis.reject()
 
-        for case in self.trial.operation.examples:
-            if case.dtype in task.dtypes and (case.tier in self.check.tiers) and self._fails(case):
-                break
-        try:
-            if self.refuted is None:
-                property_()
-        except Refuted:
-            pass
-        except _Enough:
-            pass
-        except TimeLimitExceeded:
-            case = self.trial.in_flight or Case()
-            self.refuted = (
-                case,
-                Refuted(
-                    f"no answer within {self.profile.limit:g} s", steps="print(f(*args, **kwargs))  # does not end"
-                ),
-            )
-            return
-        except Unsatisfiable:
-            self.problem = "no drawn case was suitable for this check"
-        except HypothesisException as error:
-            self.note = (
-                ""
-                if self.refuted is None
-                else "; it did not show again when repeated: the result depends on earlier calls"
-            )
-            if self.refuted is None:
-                self.problem = f"{type(error).__name__}: {error}"
-        if self.refuted is not None:
-            self._shrink_values()
+        return property_
 
-    def _try(self, case: Case) -> None:
+    def _try(self, case: Case) -> bool:
+        """Run the check on a case; whether it was suitable. Raises `Refuted`."""
         if time.monotonic() > self._stop_at:
             raise _Enough
         if not _in_domain(self.trial, case):
-            hypothesis.reject()
+            return False
         try:
             self.check.run(self.trial, case)
-            self.executed += 1
         except Unsuitable:
             self._unsuitable += 1
-            if not self.executed and self._unsuitable >= 40:
-                raise _Enough from None
-            hypothesis.reject()
+            return False
         except Exception as raised:
-            if isinstance(raised, UnsatisfiedAssumption):
-                raise
             error = (
                 raised if isinstance(raised, Refuted) else Refuted(f"the result cannot be examined: {describe(raised)}")
             )
@@ -304,6 +324,8 @@ class _Search:
             if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
                 self.refuted = (case, error)
             raise error from None
+        self.executed += 1
+        return True
 
     def _fails(self, case: Case) -> bool:
         try:
@@ -335,27 +357,8 @@ class _Search:
 
     def _fails_elsewhere(self, check: str, dtype: str, task: Task) -> bool:
         """Whether another check is refuted on one of a few drawn cases of a dtype."""
-        failing: list[Case] = []
-        strategy = strategy_for(self.trial.operation, CHECKS[check], (dtype,))
-        if strategy is None:
-            return False
-
-        @hypothesis.seed(task.seed)
-        @settings(
-            max_examples=30,
-            database=None,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate,),
-        )
-        @given(strategy)
-        def tried(case: Case) -> None:
-            if not failing and _refutes(self.trial, check, case):
-                failing.append(case)
-
-        with contextlib.suppress(Exception):  # a contract that cannot draw is no reason to lose the refutation
-            tried()
-        return bool(failing)
+        kind = kind_for(self.trial.operation, CHECKS[check], (dtype,), task.seed)
+        return kind is not None and any(_refutes(self.trial, check, drawn.case) for drawn in islice(stream(kind), 30))
 
     def _shrink_values(self) -> None:
         assert self.refuted is not None
@@ -426,26 +429,3 @@ def _in_domain(trial: Trial, case: Case) -> bool:
 def _share(dtypes: tuple[str, ...]) -> float:
     """Dtypes that are judged together share examples: each one more adds a quarter."""
     return 1.25 + 0.25 * (len(dtypes) - 1) if len(dtypes) > 1 else 1.0
-
-
-def strategy_for(operation: Operation, check: Check, dtypes: tuple[str, ...]) -> Any:
-    """The cases that a check is tried on, or None where it makes no sense for these dtypes."""
-    if check.needs and not all(map(is_floating, dtypes)):
-        return None
-    tiers = tuple(t for t in check.tiers if t in (*operation.tiers, "special")) or tuple(operation.tiers)
-    options = []
-    if check.tiers == ("special",) and not is_floating(dtypes[0]):
-        return None
-    if check.tiers != ("illegal",):
-        boundaries = BOUNDARIES if check.boundaries else ()
-        options.append(legal_case(operation.cases, dtypes, tiers, check.layouts, boundaries))
-    if "illegal" in check.tiers:
-        options.append(_illegal_case(operation.rejects, dtypes))
-    return st.one_of(*options) if len(options) > 1 else options[0]
-
-
-@st.composite
-def _illegal_case(draw: st.DrawFn, rejects: Callable[[Space], Any], dtypes: tuple[str, ...]) -> Case:
-    dtype = draw(st.sampled_from(dtypes))
-    space = Space(dtype, "exact", 0, tuple(usable_layouts(LAYOUTS, dtype)))
-    return replace(draw(rejects(space)), tier="illegal", seed=draw(seeds))

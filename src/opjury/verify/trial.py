@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from opjury.case import Case, Tensor, carrier, is_floating
+from opjury.case import Case, carrier, is_floating
 from opjury.operation import Error, Implementation, Operation
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare
@@ -148,7 +148,7 @@ class Trial:
             return self.invoke(*case.build(self.device, requires_grad))
         except Exception as error:
             try:
-                self.invoke(*plain(case).build(self.device))
+                self.invoke(*case.plain.build(self.device))
             except Exception:
                 raise Unsuitable from None
             how = "inputs that require gradients" if requires_grad else "inputs that are laid out differently in memory"
@@ -208,11 +208,6 @@ class Trial:
         )
 
 
-def plain(case: Case) -> Case:
-    """The same values as contiguous tensors."""
-    return case.map(lambda leaf: replace(leaf, layout="contiguous") if isinstance(leaf, Tensor) else leaf)
-
-
 def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
     """A SciPy sparse array as a dense one, duplicates summed by ourselves."""
     entries = matrix.tocoo()
@@ -251,7 +246,7 @@ def zero_bound(values: np.ndarray, like: Expected, slack: float) -> Expected:
 
 def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:
     """Whether the result depends on an element of one of these arguments at all."""
-    return any(oracle.dependence(trial.operation, plain(case), place).any() for place in places)
+    return any(oracle.dependence(trial.operation, case.plain, place).any() for place in places)
 
 
 def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> np.ndarray:

@@ -22,7 +22,6 @@ from opjury.verify.trial import (
     depends_on_any,
     describe,
     number,
-    plain,
     random_like,
     show,
 )
@@ -61,7 +60,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
     args, kwargs = case.build(trial.device, requires_grad=chosen)
     trial.in_flight = case
     out = _forward(trial, case, args, kwargs, chosen)
-    shape = oracle.evaluate(trial.operation, plain(case)).shape
+    shape = oracle.evaluate(trial.operation, case.plain).shape
     if (
         not isinstance(out, torch.Tensor)
         or tuple(out.shape) != shape
@@ -98,11 +97,11 @@ def check_gradient(trial: Trial, case: Case) -> None:
         if grad.shape != live[place].shape or grad.dtype != live[place].dtype:
             raise Refuted(f"the gradient for {name} has shape {tuple(grad.shape)} and dtype {grad.dtype}", steps=steps)
         if leaf.values.size <= SMALL or trial.operation.kind == "movement" or trial.operation.gradient is not None:
-            expected = oracle.expected_gradient(trial.operation, plain(case), place, weights, trial.error)
+            expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
             trial.require(grad.reshape(-1), expected, f"gradient for {name}, flat,", steps)
         else:
             elements = np.unique(np.concatenate([[0, leaf.values.size - 1], rng.integers(0, leaf.values.size, 10)]))
-            expected = oracle.expected_gradient(trial.operation, plain(case), place, weights, trial.error, elements)
+            expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error, elements)
             trial.require(
                 grad.reshape(-1)[torch.from_numpy(elements)],
                 expected,
@@ -114,6 +113,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
         case.tier == "exact"
         and case.dtype in ("float64", "complex128")
         and 0 < case.elements <= 12
+        and out.numel() <= SMALL
         and case.seed % 4 == 0
     ):
         _gradcheck(trial, case, chosen)
@@ -124,7 +124,7 @@ def _forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, 
         return trial.invoke(args, kwargs)
     except Exception as error:
         try:
-            trial.invoke(*plain(case).build(trial.device))
+            trial.invoke(*case.plain.build(trial.device))
         except Exception:
             raise Unsuitable from None
         raise Refuted(
@@ -159,7 +159,7 @@ def _adjoint(
     values = trial.values(grad, np.zeros(0, carrier(leaf.dtype)))
     for _ in range(3):
         probe = rng.integers(-2, 3, leaf.values.shape).astype(carrier(leaf.dtype))
-        moved = plain(case).with_leaf(place, replace(leaf, values=probe, layout="contiguous"))
+        moved = case.plain.with_leaf(place, replace(leaf, values=probe, layout="contiguous"))
         result = oracle.evaluate(trial.operation, moved)
         left, right = np.sum(np.conj(weights) * result).real, np.sum(np.conj(values) * probe).real
         absolute = moved.with_leaf(place, replace(leaf, values=np.abs(probe), layout="contiguous"))
@@ -172,7 +172,7 @@ def _adjoint(
 
 def _gradcheck(trial: Trial, case: Case, chosen: list[Any]) -> None:
     """A second opinion: torch.autograd.gradcheck, by finite differences in double precision."""
-    args, kwargs = plain(case).build(trial.device, requires_grad=chosen)
+    args, kwargs = case.plain.build(trial.device, requires_grad=chosen)
     if any(isinstance(a, torch.Tensor) and not a.numel() for a in args):
         return  # torch takes empty tensors for overlapping ones
 
@@ -207,7 +207,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
     try:
         (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
         if grad is None or not grad.requires_grad:
-            if oracle.dependence(trial.operation, plain(case), place).any():
+            if oracle.dependence(trial.operation, case.plain, place).any():
                 raise Refuted(f"the gradient for {_name(trial, place)} cannot be differentiated again", steps=steps)
             raise Unsuitable
         (second,) = torch.autograd.grad(grad, [w], direction.build(trial.device), allow_unused=True)
@@ -227,7 +227,7 @@ def along_direction(trial: Trial, case: Case, place: Any, direction: Tensor) -> 
 
     Arithmetic operations are linear in each argument, the others fixed; movements in all together, the others zero.
     """
-    moved = plain(case).with_leaf(place, direction)
+    moved = case.plain.with_leaf(place, direction)
     if trial.operation.kind == "movement":
         for other in case.differentiable:
             if other != place:
@@ -247,7 +247,7 @@ def _derived(trial: Trial, case: Case) -> Expected:
 def _gradgradcheck(trial: Trial, case: Case) -> None:
     if case.dtype not in ("float64", "complex128") or not 0 < case.elements <= 8:
         raise Unsuitable
-    args, kwargs = plain(case).build(trial.device, requires_grad=True)
+    args, kwargs = case.plain.build(trial.device, requires_grad=True)
     tensors = [a.detach() for a in args if isinstance(a, torch.Tensor)]
     if not all(a.numel() and 1e-2 < float(a.abs().max()) < 1e2 for a in tensors):
         raise Unsuitable
@@ -262,7 +262,7 @@ def _gradgradcheck(trial: Trial, case: Case) -> None:
 def check_forward_mode(trial: Trial, case: Case) -> None:
     """torch.func.jvp gives the directional derivative."""
     rng = np.random.default_rng(case.seed)
-    args, kwargs = plain(case).build(trial.device)
+    args, kwargs = case.plain.build(trial.device)
     if not case.differentiable:
         raise Unsuitable
     place = case.differentiable[int(rng.integers(len(case.differentiable)))]
@@ -286,7 +286,7 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
     if trial.operation.gradient is None:
         return trial.require(tangent, _derived(trial, along_direction(trial, case, place, direction)), "tangent", steps)
     weights = random_like(rng, tuple(tangent.shape), oracle.result_dtype(trial.operation, case), "exact")
-    expected = oracle.expected_gradient(trial.operation, plain(case), place, weights, trial.error)
+    expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
     direct = trial.values(
         tangent,
         np.zeros(
@@ -303,7 +303,7 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
 
 def _unsuitable_if_it_fails_anyway(trial: Trial, case: Case) -> None:
     try:
-        trial.invoke(*plain(case).build(trial.device))
+        trial.invoke(*case.plain.build(trial.device))
     except Exception:
         raise Unsuitable from None
 
@@ -317,7 +317,7 @@ def check_vmap(trial: Trial, case: Case) -> None:
     place = places[int(rng.integers(len(places)))]
     leaf = replace(dict(case.leaves())[place], layout="contiguous")
     batch = [leaf.values, leaf.values[::-1].copy() if leaf.values.ndim else leaf.values, leaf.values]
-    args, kwargs = plain(case).build(trial.device)
+    args, kwargs = case.plain.build(trial.device)
     stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
 
     def one(x: torch.Tensor) -> Any:
@@ -334,14 +334,14 @@ def check_vmap(trial: Trial, case: Case) -> None:
         raise Refuted(f"torch.func.vmap raises {describe(error)}", steps=steps) from None
     for row, values in enumerate(batch):
         expected = oracle.expected(
-            trial.operation, plain(case).with_leaf(place, replace(leaf, values=values)), trial.error
+            trial.operation, case.plain.with_leaf(place, replace(leaf, values=values)), trial.error
         )
         trial.require(results[row], expected, f"row {row} of the batch", steps)
 
 
 def check_locality(trial: Trial, case: Case) -> None:
     """Where the reference does not depend on an input, a NaN there is harmless and the gradient exactly zero."""
-    case = plain(case)
+    case = case.plain
     rng = np.random.default_rng(case.seed)
     places = [p for p in case.differentiable if dict(case.leaves())[p].values.size]
     if not places or case.elements > SMALL or not is_floating(oracle.result_dtype(trial.operation, case)):

@@ -22,7 +22,6 @@ from opjury.verify.trial import (
     Refuted,
     Trial,
     Unsuitable,
-    plain,
     random_like,
     zero_bound,
 )
@@ -86,7 +85,7 @@ def _global_state() -> dict[str, Any]:
         "torch's number of threads": torch.get_num_threads(),
         "torch's gradient mode": torch.is_grad_enabled(),
         "torch's random generator": torch.random.get_rng_state().numpy().tobytes(),
-        "torch's deterministic mode": torch.are_deterministic_algorithms_enabled(),
+        "torch's deterministic mode": torch.get_deterministic_debug_mode(),
         "torch's default device": str(torch.get_default_device()) if hasattr(torch, "get_default_device") else "",
         "torch's anomaly mode": torch.is_anomaly_enabled(),
         "torch's matmul precision": torch.get_float32_matmul_precision(),
@@ -103,7 +102,7 @@ def preserved_state() -> Iterator[None]:
     """Put back, at the end, what of the global state a badly behaved implementation may have changed."""
     dtype, threads, grad = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
     generator, numpys, pythons = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
-    deterministic, errors = torch.are_deterministic_algorithms_enabled(), np.geterr()
+    deterministic, errors = torch.get_deterministic_debug_mode(), np.geterr()
     anomaly, precision = torch.is_anomaly_enabled(), torch.get_float32_matmul_precision()
     try:
         with warnings.catch_warnings():
@@ -114,7 +113,7 @@ def preserved_state() -> Iterator[None]:
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         torch.random.set_rng_state(generator)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         torch.autograd.set_detect_anomaly(anomaly)
         torch.set_float32_matmul_precision(precision)
         torch.set_default_device(None)
@@ -191,7 +190,7 @@ def check_determinism(trial: Trial, case: Case) -> None:
     bits = _bits(trial, first)
     other = _other_values(case, rng)
     try:
-        oracle.evaluate(trial.operation, plain(other))
+        oracle.evaluate(trial.operation, other.plain)
     except Exception:  # no legal call any more
         other = case
     other_first = _bits(trial, trial.call(other))
@@ -203,7 +202,7 @@ def check_determinism(trial: Trial, case: Case) -> None:
             steps=f"first = f(*args, **kwargs)\nsecond = f({other.code()})\nprint(first, second)",
         )
     _reused_memory(trial, case, other, other_first)
-    for repetition in range(_repetitions(rng)):
+    for repetition in range(_repetitions(case)):
         if _bits(trial, trial.call(case)) != bits:
             raise Refuted(
                 f"call {repetition + 2} with the same arguments gives other bits than the first", steps=_REPEATED
@@ -233,8 +232,9 @@ def _overwritten(result: Any) -> bool:
         return False
 
 
-def _repetitions(rng: np.random.Generator) -> int:
-    return 110 if rng.integers(12) == 0 else 3
+def _repetitions(case: Case) -> int:
+    """Three, and more than a hundred for some small cases."""
+    return 110 if case.elements <= 64 and case.seed % 5 == 0 else 3
 
 
 def _other_values(case: Case, rng: np.random.Generator) -> Case:
@@ -258,7 +258,7 @@ def _other_values(case: Case, rng: np.random.Generator) -> Case:
 
 
 def _differ(trial: Trial, one: Case, other: Case) -> bool:
-    a, b = (oracle.expected(trial.operation, plain(c)) for c in (one, other))
+    a, b = (oracle.expected(trial.operation, c.plain) for c in (one, other))
     if a.value.shape != b.value.shape or a.value.dtype.kind in "iub":
         return not np.array_equal(a.value, b.value)
     with np.errstate(invalid="ignore"):
@@ -266,7 +266,7 @@ def _differ(trial: Trial, one: Case, other: Case) -> bool:
 
 
 def _loose(trial: Trial, case: Case) -> Expected:
-    return oracle.expected(trial.operation, replace(plain(case), tier="rounding"), trial.error)
+    return oracle.expected(trial.operation, replace(case.plain, tier="rounding"), trial.error)
 
 
 def _reused_memory(trial: Trial, case: Case, other: Case, other_bits: Any) -> None:
@@ -323,7 +323,7 @@ def _seeded() -> Iterator[None]:
 @contextmanager
 def _deterministic() -> Iterator[None]:
     with preserved_state():
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports the compiler
         warnings.simplefilter("ignore")
         yield
 
@@ -347,7 +347,7 @@ def _threads(trial: Trial, case: Case, first: Any) -> None:
         again = trial.call(case)
     finally:
         torch.set_num_threads(before)
-    expected = oracle.expected(trial.operation, plain(case), trial.error)
+    expected = oracle.expected(trial.operation, case.plain, trial.error)
     values = trial.values(first, expected)
     if values.shape == expected.value.shape:
         trial.require(again, zero_bound(values, expected, 2.0), "result with two threads")

@@ -19,7 +19,6 @@ from opjury.verify.trial import (
     depends_on_any,
     describe,
     number,
-    plain,
     show,
     zero_bound,
 )
@@ -101,7 +100,7 @@ def _outline(result: Any) -> str:
 def _tensor_form(trial: Trial, case: Case, result: Any) -> str | None:
     if type(result) is not torch.Tensor:
         return f"is a {type(result).__name__}; it should be a torch.Tensor"
-    expected = oracle.evaluate(trial.operation, plain(case))
+    expected = oracle.evaluate(trial.operation, case.plain)
     if tuple(result.shape) != expected.shape:
         return f"has shape {tuple(result.shape)}; it should have {expected.shape}"
     dtype = torch_dtype(oracle.result_dtype(trial.operation, case))
@@ -120,7 +119,7 @@ def check_layouts(trial: Trial, case: Case) -> None:
     case = case.map(lambda leaf: _index_laid_out(leaf, rng) if isinstance(leaf, Tensor) and not leaf.data else leaf)
     if all(getattr(leaf, "layout", "contiguous") == "contiguous" for _, leaf in case.leaves()):
         raise Unsuitable
-    straight = plain(case)
+    straight = case.plain
     expected = oracle.expected(trial.operation, straight, trial.error)
     first = trial.values(trial.call(straight), expected)
     if first.shape != expected.value.shape:
@@ -136,7 +135,7 @@ def _index_laid_out(leaf: Tensor, rng: np.random.Generator) -> Tensor:
 
 def check_laws(trial: Trial, case: Case) -> None:
     """The contract's metamorphic relations."""
-    case = plain(case)
+    case = case.plain
     rng = np.random.default_rng(case.seed)
     laws = trial.operation.laws
     if not laws:
