@@ -26,20 +26,13 @@ SURVIVORS = {
     "compose_conv2d-cast_in_loop": "gradients of half types may be added in the half type: autograd does so itself",
     "cumsum-half_backward": "gradients of half types may be added in the half type: autograd does so itself",
     "vector_norm-bfloat16_square_rounded": "within the bound of the few cases of bfloat16 that are drawn",
-    "convolve2d-same_for_columns": "needs one column and more than 64 rows: rarely drawn",
     "gather-index_in_memory_order": "needs a transposed square index: rarely drawn",
-    "conv2d-groups_guessed": "needs exactly twice the channels among illegal calls: rarely drawn",
-    "double_until-infinite_threshold_accepted": "rarely drawn",
-    "outer_map-zero_d_accepted": "rarely drawn",
-    "slice_mean-block_end_lost": "needs a slice that ends at a multiple of 64 and spans two blocks: rarely drawn",
 }
 
 
 def refuting(function, operation, checks):
     """The first check that refutes the function, or None."""
-    found = opjury.audit(
-        function, operation=operation, checks=checks, isolate=False, seed=0, database="", first=True
-    )
+    found = opjury.audit(function, operation=operation, checks=checks, isolate=False, seed=0, database="", first=True)
     return found.refuted[0].check if found.refuted else None
 
 

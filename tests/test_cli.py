@@ -23,7 +23,7 @@ value = 3
 
 
 def opjury(*arguments, cwd):
-    command = [sys.executable, "-m", "opjury.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "opjury", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300)
 
 

@@ -35,7 +35,7 @@ def test_commands_run(files, command):
     name, *arguments = shlex.split(command.partition("#")[0])
     assert name == "opjury"
     done = subprocess.run(
-        [sys.executable, "-m", "opjury.cli", *arguments], capture_output=True, text=True, cwd=files, timeout=550
+        [sys.executable, "-m", "opjury", *arguments], capture_output=True, text=True, cwd=files, timeout=550
     )
     assert done.returncode in (0, 1), done.stderr
     assert done.stdout

@@ -16,6 +16,11 @@ def squares_fit(x, dim):
     return bool(np.all(~np.isfinite(total) | ((total > 2.0**-40) & (total < 2.0**40))))
 
 
+def matrices_fit(x, dim):
+    """As `squares_fit`; and matrices of no more than 513 rows or columns, whichever way they are made."""
+    return squares_fit(x, dim) and max(x.shape[dim], x.size // x.shape[dim]) <= 513
+
+
 @implementation("normalize_sum", source=QUESTION, gradient=Gradient(second=True, forward=True, vmap=True))
 def plain_division(x, dim):
     """One division an element, gradient by autograd. O(n) work and memory, several temporaries in the backward pass."""
@@ -41,7 +46,7 @@ def closed_form_backward(x, dim):
 
 
 @implementation(
-    "normalize_sum", source=QUESTION, domain=squares_fit, gradient=Gradient(second=True, forward=True, vmap=True)
+    "normalize_sum", source=QUESTION, domain=matrices_fit, gradient=Gradient(second=True, forward=True, vmap=True)
 )
 def explicit_jacobian(x, dim):
     """Division with the Jacobian (δ·s − x)/s² as a matrix. O(n·rows) memory for the gradient; s² may overflow."""
@@ -52,7 +57,7 @@ def explicit_jacobian(x, dim):
 @implementation(
     "normalize_sum",
     source="common",
-    domain=squares_fit,
+    domain=matrices_fit,
     waives={
         "specials": "zero times NaN: a matrix product spreads it over a row",
         "locality": "zero times NaN: a matrix product spreads it over a row",
@@ -71,7 +76,7 @@ def diagonal_product(x, dim):
 @implementation(
     "normalize_sum",
     source=QUESTION + ", as first asked",
-    domain=squares_fit,
+    domain=matrices_fit,
     refuted={"gradient": "what an element does to the other quotients is left out"},
 )
 def diagonal_jacobian(x, dim):
@@ -83,7 +88,7 @@ def diagonal_jacobian(x, dim):
 @implementation(
     "normalize_sum",
     source=QUESTION + ", a matrix shown in an answer",
-    domain=squares_fit,
+    domain=matrices_fit,
     refuted={"gradient": "the Jacobian is multiplied from the other side"},
 )
 def transposed_jacobian(x, dim):

@@ -35,7 +35,6 @@ def transform_terms(x, weight, stride=1, padding=0, dilation=1):
     gradient=ALL,
     waives={
         "specials": "oneDNN's bfloat16 kernels for one channel multiply the neighbours of a window by zeros",
-        "locality": "oneDNN's bfloat16 kernels for one channel multiply the neighbours of a window by zeros",
     },
 )
 def torch_conv2d(x, weight, stride=1, padding=0, dilation=1):

@@ -10,7 +10,7 @@ import torch
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, FLOATING
-from opjury.properties.unfold._windows import factors
+from opjury.properties.unfold._windows import factors, sum_of_products
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 
@@ -28,7 +28,7 @@ def compose_conv2d(first, second):
 def terms(first, second):
     """One product and one addition for each middle channel and each place that the smaller kernel can take."""
     overlap = min(first.shape[2], second.shape[2]) * min(first.shape[3], second.shape[3])
-    return first.shape[0] * overlap + 1
+    return sum_of_products(first.shape[0] * overlap, first.dtype)
 
 
 @composite

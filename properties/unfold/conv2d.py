@@ -12,7 +12,7 @@ import torch
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, FLOATING
-from opjury.properties.unfold._windows import factors, geometries, movements, spoiled, windows
+from opjury.properties.unfold._windows import factors, geometries, movements, spoiled, sum_of_products, windows
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 ORDER, DEFAULTS = ("stride", "padding", "dilation"), (1, 0, 1)
@@ -26,7 +26,7 @@ def conv2d(x, weight, stride=1, padding=0, dilation=1):
 
 def terms(x, weight, stride=1, padding=0, dilation=1):
     """One product and one addition for each element of a kernel."""
-    return int(np.prod(weight.shape[1:])) + 1
+    return sum_of_products(int(np.prod(weight.shape[1:])), x.dtype)
 
 
 @composite

@@ -9,7 +9,7 @@ import torch
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, FLOATING
-from opjury.properties.unfold._windows import factors
+from opjury.properties.unfold._windows import factors, sum_of_products
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 
@@ -26,7 +26,7 @@ def convolve2d(a, b):
 
 def terms(a, b):
     """One product and one addition for each place of overlap."""
-    return min(a.shape[0], b.shape[0]) * min(a.shape[1], b.shape[1]) + 1
+    return sum_of_products(min(a.shape[0], b.shape[0]) * min(a.shape[1], b.shape[1]), a.dtype)
 
 
 @composite

@@ -101,7 +101,3 @@ def run() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("opjury: interrupted", err=True)
         sys.exit(130)
-
-
-if __name__ == "__main__":
-    run()

@@ -1,7 +1,6 @@
 """Wrong ways to append empty rows and columns."""
 
 import numpy as np
-import scipy.sparse as sp
 
 from . import wrong
 
@@ -105,12 +104,6 @@ def dia_rows_appear(matrix, rows, columns):
 @wrong("easy", "every format comes back as CSR", ("form",))
 def always_csr(matrix, rows, columns):
     return right_one(matrix, rows, columns).asformat("csr")
-
-
-@wrong("medium", "a sparse matrix becomes a sparse array", ("form",))
-def matrix_becomes_array(matrix, rows, columns):
-    grown = right_one(matrix, rows, columns)
-    return getattr(sp, f"{grown.format}_array")(grown) if grown.format in ("csr", "lil") else grown
 
 
 @wrong("medium", "bool becomes int8, float32 becomes float64, through block_array with an empty float block", ("form",))

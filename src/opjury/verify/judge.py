@@ -20,7 +20,7 @@ from hypothesis.errors import HypothesisException
 
 from opjury import registry
 from opjury.case import Case, Tensor
-from opjury.operation import Gradient, Implementation, Operation, group_dtypes
+from opjury.operation import HALF, Gradient, Implementation, Operation, group_dtypes
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, Check, preserved_state
 from opjury.verify.corpus import Kind, kind_for, stream
@@ -52,6 +52,7 @@ class Profile:
     grouped: bool
 
 
+_SMALL = 64  # cases without a boundary that are tried before a refutation at a boundary is shrunk
 NOT_JUDGED = "not judged, the contract or the harness failed"
 
 PROFILES = {
@@ -79,7 +80,7 @@ class Task:
     scale : float
         The share of the profile's cases that is tried.
     function : Function, optional
-        For plain functions that are not registered.
+        For plain functions that are not registered; what it loads may be a whole `Implementation`.
     database : str
         A folder that keeps failing cases to be tried first the next time; "" for none.
     shrink : bool
@@ -111,8 +112,11 @@ def implementation_of(task: Task) -> Implementation:
     """The declaration on trial: the registered one, or a plain function held to the contract alone."""
     if task.function is None:
         return registry.implementation(task.operation, task.implementation)
+    function = task.function.load()
+    if isinstance(function, Implementation):
+        return function
     return Implementation(
-        operation=task.operation, name=task.implementation, function=task.function.load(), waives=dict(task.waives)
+        operation=task.operation, name=task.implementation, function=function, waives=dict(task.waives)
     )
 
 
@@ -266,14 +270,17 @@ class _Search:
         for drawn in islice(stream(kind), 10 * wanted):
             if self.executed - first >= wanted or (not self.executed and self._unsuitable >= 40):
                 return
-            try:
-                self._try(drawn.case)
-            except Refuted:
+            if self._refutes(drawn.case):
                 break
         else:
             return
         if not shrink:
             return
+        small = replace(kind, boundaries=False)
+        for other in islice(stream(small), _SMALL if kind.boundaries else 0):
+            if self._refutes(other.case):
+                kind, drawn = small, other
+                break
         found = InMemoryExampleDatabase()
         kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(folder)) if folder else found
         shrinking = self._engine(kind, kept)
@@ -284,6 +291,13 @@ class _Search:
             self.note = "; it did not show again when repeated: the result depends on earlier calls"
         except (HypothesisException, SkipTest):
             self.note = "; it did not show again when repeated: the result depends on earlier calls"
+
+    def _refutes(self, case: Case) -> bool:
+        try:
+            self._try(case)
+        except Refuted:
+            return True
+        return False
 
     def _engine(self, kind: Kind, database: Any) -> Any:
         """A hypothesis test that tries what is in the database, and shrinks what fails."""
@@ -427,5 +441,7 @@ def _in_domain(trial: Trial, case: Case) -> bool:
 
 
 def _share(dtypes: tuple[str, ...]) -> float:
-    """Dtypes that are judged together share examples: each one more adds a quarter."""
+    """Dtypes that are judged together share examples: each one more adds a quarter; the two half types differ too much for that."""
+    if dtypes == HALF:
+        return 2.0
     return 1.25 + 0.25 * (len(dtypes) - 1) if len(dtypes) > 1 else 1.0

@@ -136,7 +136,9 @@ def _expected(operation: Operation, case: Case, error: Error | None) -> Expected
             if wide_enough and dtype in ("float64", "complex128")
             else "float"
         )
-    value, rest = _split(_reference(operation.reference, case, mode) if mode != "float" else evaluate(operation, case), kind)
+    value, rest = _split(
+        _reference(operation.reference, case, mode) if mode != "float" else evaluate(operation, case), kind
+    )
     if (
         case.tier == "exact"
         and not inexact

@@ -53,7 +53,7 @@ class Space:
     largest : int
         The largest size of the other dimensions.
     passed : int
-        How many sizes pass before one takes the boundary; None: drawn.
+        How many sizes pass before one takes the boundary.
     """
 
     dtype: str = "float32"
@@ -61,7 +61,7 @@ class Space:
     boundary: int = 0
     layouts: tuple[str, ...] = ("contiguous",)
     largest: int = 8
-    passed: int | None = None
+    passed: int = 0
     taken: bool = field(default=False, init=False, repr=False)
 
     def sizes(self, minimum: int = 0, maximum: int | None = None, *, boundary: bool = True) -> st.SearchStrategy[int]:
@@ -127,12 +127,10 @@ class _Light(st.SearchStrategy):
 def _size(draw: st.DrawFn, space: Space, minimum: int, maximum: int | None, boundary: bool) -> int:
     fits = space.boundary >= minimum and (maximum is None or space.boundary <= maximum)
     if boundary and space.boundary and fits and not space.taken:
-        if space.passed is None:
-            space.passed = max(0, draw(st.integers(-1, 2)))
-        if space.passed == 0:
-            space.taken = True
-            return space.boundary
+        space.taken = space.passed == 0
         space.passed -= 1
+        if space.taken:
+            return space.boundary
     top = (3 if space.taken else space.largest) + (minimum if minimum > 1 else 0)
     return draw(st.integers(minimum, top if maximum is None else min(max(top, minimum), maximum)))
 
@@ -301,11 +299,12 @@ def any_case(
     if tier == "illegal":
         space = Space(dtype, "exact", 0, tuple(usable_layouts(LAYOUTS, dtype)))
         return replace(draw(operation.rejects(space)), tier="illegal", seed=draw(seeds))
-    space = Space(dtype, tier, boundary, tuple(usable_layouts(layouts, dtype)))
-    case = draw(operation.cases(space))
-    if space.boundary and not space.taken:
-        space = replace(space, passed=0)
+    passed = max(0, draw(st.integers(-1, 2))) if len(boundaries) > 1 else 0
+    space = Space(dtype, tier, boundary, tuple(usable_layouts(layouts, dtype)), passed=passed)
+    with np.errstate(all="ignore"):
         case = draw(operation.cases(space))
+        if space.boundary and not space.taken:
+            case = draw(operation.cases(replace(space, passed=0)))
     return Case(case.args, case.kwargs, tier, draw(seeds))
 
 

@@ -1,0 +1,126 @@
+"""The cases that checks are tried on: drawn once, and shared by everything that wants the same kind of case.
+
+Hypothesis draws them from seeded random bytes (`fuzz_one_input`): uniformly, and at half the time of its engine. The first bytes
+decide dtype, tier and boundary; they are dealt like cards, so that every combination gets its turn. The bytes of a case that fails
+go into hypothesis's database, from which its engine takes the case up and shrinks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+
+from opjury import registry
+from opjury.case import Case, is_floating
+from opjury.operation import Operation
+from opjury.verify.checks import Check
+from opjury.verify.strategies import BOUNDARIES, any_case, tiers_of
+
+CHUNK = 32
+_BYTES = 4096  # more than any case draws
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a check wants its cases to be.
+
+    Parameters
+    ----------
+    operation : str
+    dtypes, tiers, layouts : tuple of str
+        Each case has one of them; the layouts are drawn for each argument.
+    boundaries : bool
+        Whether sizes at the edges of blocks occur.
+    seed : int
+    """
+
+    operation: str
+    dtypes: tuple[str, ...]
+    tiers: tuple[str, ...]
+    layouts: tuple[str, ...]
+    boundaries: bool
+    seed: int
+
+    @property
+    def strategy(self) -> Any:
+        """The hypothesis strategy of these cases."""
+        contract = registry.operation(self.operation)
+        return any_case(contract, self.dtypes, self.tiers, self.layouts, (0, *BOUNDARIES) if self.boundaries else (0,))
+
+
+def kind_for(operation: Operation, check: Check, dtypes: tuple[str, ...], seed: int) -> Kind | None:
+    """The kind of case that a check wants, or None where it makes no sense for these dtypes."""
+    floating = all(map(is_floating, dtypes))
+    if (check.needs or check.tiers == ("special",)) and not floating:
+        return None
+    tiers = tuple(t for t in check.tiers if t in (*operation.tiers, "special", "illegal")) or tuple(operation.tiers)
+    return Kind(operation.name, dtypes, tiers, check.layouts, check.boundaries, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A case, and the bytes that it was drawn from."""
+
+    case: Case
+    source: bytes
+
+
+def stream(kind: Kind) -> Iterator[Drawn]:
+    """Cases of a kind without end, always the same ones."""
+    number = 0
+    while True:
+        yield from _chunk(kind, number)
+        number += 1
+
+
+@lru_cache(maxsize=192)  # all that the quick profile wants of one operation
+def _chunk(kind: Kind, number: int) -> tuple[Drawn, ...]:
+    found: list[Case] = []
+
+    @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(kind.strategy)
+    def collect(case: Case) -> None:
+        found.append(case)
+
+    draw = collect.hypothesis.fuzz_one_input
+    rng = np.random.default_rng(_seed(kind, number))
+    drawn = []
+    for choice in islice(_dealt(kind), CHUNK * number, CHUNK * (number + 1)):
+        source = choice + rng.bytes(_BYTES)
+        draw(source)
+        if found:
+            drawn.append(Drawn(found.pop(), source))
+    return tuple(drawn)
+
+
+def _seed(kind: Kind, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{kind} {number}".encode()).digest()[:8])
+
+
+def _dealt(kind: Kind) -> Iterator[bytes]:
+    """The first bytes of each case: one for each choice that there is."""
+    rng = np.random.default_rng(_seed(kind, -1))
+    dtypes = _shuffled(rng, range(len(kind.dtypes)))
+    tiers = {number: _shuffled(rng, range(len(tiers_of(kind.tiers, d)))) for number, d in enumerate(kind.dtypes)}
+    edges = _shuffled(rng, range(1, len(BOUNDARIES) + 1))
+    at_edge = _shuffled(rng, [False, False, False, True, True])
+    while True:
+        dtype = next(dtypes)
+        choices = [(dtype, len(kind.dtypes)), (next(tiers[dtype]), len(tiers_of(kind.tiers, kind.dtypes[dtype])))]
+        if kind.boundaries:
+            choices.append((next(edges) if next(at_edge) else 0, 2))
+        yield bytes(choice for choice, options in choices if options > 1)
+
+
+def _shuffled(rng: np.random.Generator, items: Sequence[Any]) -> Iterator[Any]:
+    """The items in random order, again and again."""
+    while True:
+        for place in rng.permutation(len(items)):
+            yield items[int(place)]
