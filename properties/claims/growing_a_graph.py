@@ -43,3 +43,11 @@ def growing_rebuilds():
         if matrix.shape == (4, 4) and np.array_equal(matrix.toarray()[:3, :3], SQUARE.toarray()):
             formats.append(name)
     return len(formats) < 7, f"resize works in place in {', '.join(formats)}"
+
+
+@claim(QUESTION, "resize appends empty rows and columns in all seven formats", expected="refuted")
+def resize_appends_nothing_but_zeros():
+    longer = scipy.sparse.dia_array((np.array([[1.0, 2.0, 3.0]]), [0]), shape=(2, 1))
+    longer.resize(2, 2)
+    shown = longer.toarray().tolist()
+    return shown == [[1, 0], [0, 0]], f"a DIA matrix that stores 1, 2, 3 and has shape (2, 1) becomes {shown}"

@@ -179,7 +179,12 @@ def operation(name: str) -> Operation:
 def claims() -> list[Claim]:
     """All claims, question by question."""
     _load("opjury.properties")
-    return list(_claims.values())
+
+    def number(claim: Claim) -> tuple[int, str]:
+        first = claim.question.partition(".")[0]
+        return (int(first) if first.isdigit() else len(_claims), claim.question)
+
+    return sorted(_claims.values(), key=number)
 
 
 def workload(operation: str) -> Workload:
