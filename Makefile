@@ -1,10 +1,10 @@
-# make demo | test | check | lint | format | clean. Everything installs itself into .venv first.
+# make demo | test | check | lint | format | figures | mutation | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format clean
+.PHONY: demo test check lint types format figures mutation clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,12 @@ check: lint types test
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+figures: $(VENV)/installed
+	$(BIN)/python -m opjury.benchmarks.harness
+
+mutation: $(VENV)/installed
+	$(BIN)/python -m tests.mutation --json .opjury/mutation.jsonl
 
 clean:
 	rm -rf $(VENV) build *.egg-info .opjury .mypy_cache .ruff_cache .pytest_cache

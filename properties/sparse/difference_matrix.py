@@ -58,7 +58,7 @@ def composed(f, rng, size, order):
 
 
 def kills_polynomials(f, rng, size, order):
-    if size < order or not 0 < order < 8:
+    if size < order or order == 0 or int(size) ** (int(order) - 1) * 2 ** int(order) > 2**53:
         return None
     powers = np.arange(size, dtype=float) ** int(rng.integers(0, order))
     return (f(size, order).T @ powers), np.zeros(size - order)

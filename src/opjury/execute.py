@@ -23,6 +23,8 @@ from opjury.records import Verdict
 from opjury.verify.judge import PROFILES, Task, judge
 from opjury.verify.trial import PATIENCE
 
+MEMORY_LIMIT = 8 * 2**30  # bytes of private memory that a worker may have; beyond, allocating raises
+
 
 @dataclass(frozen=True)
 class Function:
@@ -149,6 +151,13 @@ def _start_worker(threads: int) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
     _keep_memory()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # what implementations print is no part of the report
+        os.dup2(nowhere, stream)
+    with contextlib.suppress(ImportError):  # only POSIX has it
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
 
 
 def _keep_memory() -> None:

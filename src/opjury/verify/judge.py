@@ -22,7 +22,7 @@ from opjury import registry
 from opjury.case import Case, Tensor
 from opjury.operation import HALF, Gradient, Implementation, Operation, group_dtypes
 from opjury.records import Verdict, environment
-from opjury.verify.checks import CHECKS, Check, preserved_state
+from opjury.verify.checks import CHECKS, Check, preserved_modules, preserved_state
 from opjury.verify.corpus import Kind, kind_for, stream
 from opjury.verify.minimise import complexity, minimise
 from opjury.verify.script import write_script
@@ -52,7 +52,9 @@ class Profile:
     grouped: bool
 
 
-_SMALL = 64  # cases without a boundary that are tried before a refutation at a boundary is shrunk
+_SMALL = (
+    64  # cases without a boundary that are tried before a refutation is shrunk: the simplest failing one is its start
+)
 NOT_JUDGED = "not judged, the contract or the harness failed"
 
 PROFILES = {
@@ -173,7 +175,7 @@ def judge(task: Task) -> Verdict:
     profile = PROFILES[task.profile]
     trial = Trial(operation, implementation, task.device, profile.limit, declared=task.function is None)
     search = _Search(trial, CHECKS[task.check], profile)
-    with preserved_state(), warnings.catch_warnings():
+    with preserved_state(), preserved_modules(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             search.run(task)
@@ -277,10 +279,9 @@ class _Search:
         if not shrink:
             return
         small = replace(kind, boundaries=False)
-        for other in islice(stream(small), _SMALL if kind.boundaries else 0):
-            if self._refutes(other.case):
-                kind, drawn = small, other
-                break
+        others = [other for other in islice(stream(small), _SMALL) if self._refutes(other.case)]
+        if others:
+            kind, drawn = small, min(others, key=lambda other: complexity(other.case))
         found = InMemoryExampleDatabase()
         kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(folder)) if folder else found
         shrinking = self._engine(kind, kept)

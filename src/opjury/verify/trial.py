@@ -126,12 +126,16 @@ class Trial:
         return call
 
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call it under the time limit. What it raises comes out, an attempt to exit the process as RuntimeError."""
+        """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError."""
         try:
             with time_limit(self.limit):
                 return self.function(*args, **kwargs)
         except SystemExit as error:
             raise RuntimeError(f"raised SystemExit({error.code!r})") from error
+        except KeyboardInterrupt as error:
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a person may have pressed Ctrl-C
+                raise
+            raise RuntimeError("raised KeyboardInterrupt") from error
 
     def call(self, case: Case, requires_grad: Any = False) -> Any:
         """Call it with arguments built afresh.

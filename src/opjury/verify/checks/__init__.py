@@ -17,7 +17,7 @@ from opjury.verify.checks.gradients import (
     check_second_order,
     check_vmap,
 )
-from opjury.verify.checks.state import check_determinism, check_purity, preserved_state
+from opjury.verify.checks.state import check_determinism, check_purity, preserved_modules, preserved_state
 from opjury.verify.checks.values import (
     check_agreement,
     check_form,
@@ -29,7 +29,7 @@ from opjury.verify.checks.values import (
 )
 from opjury.verify.trial import Trial
 
-__all__ = ["CHECKS", "Check", "preserved_state"]
+__all__ = ["CHECKS", "Check", "preserved_modules", "preserved_state"]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import random
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,7 +96,50 @@ def _global_state() -> dict[str, Any]:
         "Python's random generator": random.getstate(),
         "the environment": tuple(sorted(os.environ.items())),
         "the working directory": os.getcwd(),
+        "the threads of this process": threading.active_count(),
     }
+
+
+_SHARED = {
+    "torch": torch,
+    "torch.Tensor": torch.Tensor,
+    "torch.nn.functional": torch.nn.functional,
+    "torch.autograd": torch.autograd,
+    "numpy": np,
+    "opjury.verify.oracle": oracle,
+    "builtins": builtins,
+}
+
+
+def _held() -> dict[str, dict[str, Any]]:
+    """What modules and classes that everybody uses hold at this moment."""
+    return {name: dict(vars(holder)) for name, holder in _SHARED.items()}
+
+
+def _replaced(held: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
+    """Where something else is held now. What lazy imports add to a module does not count."""
+    changed = []
+    for name, before in held.items():
+        now = vars(_SHARED[name])
+        if list(map(id, before.values())) != list(map(id, map(now.get, before))):
+            changed += [(name, key) for key, value in before.items() if now.get(key) is not value]
+        if isinstance(_SHARED[name], type):
+            changed += [(name, key) for key in now.keys() - before.keys()]
+    return changed
+
+
+@contextmanager
+def preserved_modules() -> Iterator[None]:
+    """Put back, at the end, what an implementation replaced in modules and classes that everybody uses."""
+    held = _held()
+    try:
+        yield
+    finally:
+        for name, key in _replaced(held):
+            if key in held[name]:
+                setattr(_SHARED[name], key, held[name][key])
+            else:
+                delattr(_SHARED[name], key)
 
 
 @contextmanager
@@ -104,6 +149,7 @@ def preserved_state() -> Iterator[None]:
     generator, numpys, pythons = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
     deterministic, errors = torch.get_deterministic_debug_mode(), np.geterr()
     anomaly, precision = torch.is_anomaly_enabled(), torch.get_float32_matmul_precision()
+    environment, folder = dict(os.environ), os.getcwd()
     try:
         with warnings.catch_warnings():
             yield
@@ -120,28 +166,34 @@ def preserved_state() -> Iterator[None]:
         np.random.set_state(numpys)
         random.setstate(pythons)
         np.seterr(**errors)
+        os.chdir(folder)
+        for name in {*os.environ} - {*environment}:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
 
 
 def check_purity(trial: Trial, case: Case) -> None:
     """Inputs unchanged in every respect, memory shared only as declared, global state untouched."""
     rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
     for requires_grad in rounds:
-        with preserved_state():
+        with preserved_state(), preserved_modules():
             trial.call(case, requires_grad)  # what a first call imports or initialises is not its doing
         args, kwargs = case.build(trial.device, requires_grad)
         named = [*((str(i + 1), a) for i, a in enumerate(args)), *kwargs.items()]
         before = [_Snapshot.of(value) for _, value in named]
         with preserved_state():
-            state = _global_state()
+            state, held = _global_state(), _held()
             try:
                 result = trial.invoke(args, kwargs)
             except Exception:
                 raise Unsuitable from None
-            later = _global_state()
+            later, replaced = _global_state(), _replaced(held)
         for key in state:
             if state[key] != later[key]:
                 detail = f" (from {state[key]} to {later[key]})" if len(repr(state[key])) < 60 else ""
                 raise Refuted(f"the call changes {key}{detail}")
+        if replaced:
+            raise Refuted(f"the call replaces {'.'.join(replaced[0])}")
         for (name, value), earlier in zip(named, before, strict=True):
             change = earlier.difference(_Snapshot.of(value))
             if change:
