@@ -9,7 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from opjury import registry
-from opjury.case import LAYOUTS, Case, ExactComplex, Tensor, round_to
+from opjury.case import Case, ExactComplex, Tensor, round_to
+from opjury.layouts import LAYOUTS
 from opjury.verify.strategies import BOUNDARIES, any_case, illegal, usable_layouts
 
 QUIET = settings(
@@ -48,7 +49,7 @@ def test_requires_grad_only_where_it_can_be():
 @pytest.mark.parametrize("operation", registry.operations(), ids=lambda o: o.name)
 def test_cases_of_every_contract_survive_storage_and_read_as_code(operation):
     @QUIET
-    @given(any_case(operation, operation.dtypes, (*operation.tiers, "special"), LAYOUTS, (0, *BOUNDARIES[:3])))
+    @given(any_case(operation, operation.dtypes, (*operation.tiers, "special"), tuple(LAYOUTS), (0, *BOUNDARIES[:3])))
     def stored(case):
         again = Case.from_json(json.loads(json.dumps(case.to_json())))
         assert again.to_json() == case.to_json()

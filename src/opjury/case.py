@@ -16,11 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from opjury.layouts import LAYOUTS
 from opjury.sparse_case import Sparse
 
 Mode = Literal["float", "long", "exact"]
-
-LAYOUTS = ("contiguous", "transposed", "offset", "step", "expanded", "conj", "neg")
 
 _INTEGER_LIMITS = {
     "uint8": (0, 255),
@@ -127,7 +126,7 @@ class Tensor:
         The logical values, in the carrier of `dtype` (every element representable in `dtype`).
     dtype : str
     layout : str
-        One of `LAYOUTS`: how the values lie in memory. Gaps in memory hold NaN or the largest integer.
+        One of `opjury.layouts.LAYOUTS`: how the values lie in memory.
     data : bool
         False for indices, slices and the like: int64 whatever the dtype on trial, never differentiated.
     """
@@ -159,7 +158,7 @@ class Tensor:
         plain = (
             torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format).to(device)
         )
-        laid = _LAY[self.layout](plain).detach()
+        laid = LAYOUTS[self.layout].lay(plain).detach()
         return laid.requires_grad_(True) if requires_grad and self.differentiable else laid
 
     def wide(self, mode: Mode) -> np.ndarray:
@@ -178,7 +177,7 @@ class Tensor:
         text = literal(self.values.tolist() if self.values.size <= 2000 else self.values.ravel().tolist())
         shape = "" if self.values.size and self.values.size <= 2000 else f".reshape({tuple(self.values.shape)})"
         built = f"torch.tensor({text}, dtype=torch.{self.dtype}){shape}"
-        return _LAID_CODE[self.layout].format(built)
+        return LAYOUTS[self.layout].code.format(built)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, from which `from_json` makes it again."""
@@ -202,72 +201,6 @@ class Tensor:
         values = np.array(flat, dtype=np.float64 if kind.kind == "c" else kind)
         values = values.view(kind).reshape(entry["shape"]) if values.size else np.zeros(entry["shape"], kind)
         return Tensor(values, entry["tensor"], entry["layout"], entry["data"])
-
-
-def _padded(x: torch.Tensor, width: int) -> torch.Tensor:
-    filler = (
-        math.nan
-        if x.is_floating_point() or x.is_complex()
-        else torch.iinfo(x.dtype).max
-        if x.dtype != torch.bool
-        else 1
-    )
-    return torch.full((*x.shape[:-1], width), filler, dtype=x.dtype, device=x.device)
-
-
-def _offset(x: torch.Tensor) -> torch.Tensor:
-    if x.ndim == 0:
-        return _offset(x.reshape(1))[0]
-    base = _padded(x, x.shape[-1] + 3)
-    base[..., 2:-1] = x
-    return base[..., 2:-1]
-
-
-def _step(x: torch.Tensor) -> torch.Tensor:
-    if x.ndim == 0:
-        return _offset(x)
-    base = _padded(x, 2 * x.shape[-1])
-    base[..., ::2] = x
-    return base[..., ::2]
-
-
-def _transposed(x: torch.Tensor) -> torch.Tensor:
-    order = tuple(reversed(range(x.ndim)))
-    return x.permute(order).contiguous().permute(order)
-
-
-def _expanded(x: torch.Tensor) -> torch.Tensor:
-    if x.ndim == 0 or x.shape[0] == 0:
-        return x
-    return x[:1].clone().expand(x.shape)
-
-
-def _conj(x: torch.Tensor) -> torch.Tensor:
-    return x.conj().resolve_conj().conj()
-
-
-def _neg(x: torch.Tensor) -> torch.Tensor:
-    return torch._neg_view(-x) if x.is_floating_point() or x.is_complex() else x
-
-
-_LAY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "contiguous": lambda x: x,
-    "transposed": _transposed,
-    "offset": _offset,
-    "step": _step,
-    "expanded": _expanded,
-    "conj": _conj,
-    "neg": _neg,
-}
-_LAID_CODE = {
-    "contiguous": "{}",
-    "transposed": "(lambda t: t.mT.contiguous().mT if t.ndim > 1 else t)({})",
-    "offset": "(lambda t: torch.cat([t.new_ones(*t.shape[:-1], 3), t], -1)[..., 3:] if t.ndim else t)({})",
-    "step": "(lambda t: torch.stack([t, t], -1).flatten(-2)[..., ::2] if t.ndim else t)({})",
-    "expanded": "(lambda t: t[:1].clone().expand(t.shape) if t.ndim and len(t) else t)({})",
-    "conj": "(lambda t: t.conj().resolve_conj().conj())({})",
-    "neg": "(lambda t: torch._neg_view(-t))({})",
-}
 
 
 def literal(value: Any) -> str:

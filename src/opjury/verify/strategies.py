@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from opjury.case import LAYOUTS, Case, Tensor, carrier, integer_limits, is_floating, round_to
+from opjury.case import Case, Tensor, carrier, integer_limits, is_floating, round_to
+from opjury.layouts import LAYOUTS
 from opjury.operation import HALF, Operation
 
 __all__ = ["BOUNDARIES", "Case", "Space", "Tensor", "composite", "illegal", "seeds", "st"]
@@ -297,7 +298,7 @@ def any_case(
     tier = _one_of(draw, tiers_of(tiers, dtype))
     boundary = _one_of(draw, boundaries)
     if tier == "illegal":
-        space = Space(dtype, "exact", 0, tuple(usable_layouts(LAYOUTS, dtype)))
+        space = Space(dtype, "exact", 0, tuple(usable_layouts(tuple(LAYOUTS), dtype)))
         return replace(draw(operation.rejects(space)), tier="illegal", seed=draw(seeds))
     passed = max(0, draw(st.integers(-1, 2))) if len(boundaries) > 1 else 0
     space = Space(dtype, tier, boundary, tuple(usable_layouts(layouts, dtype)), passed=passed)
