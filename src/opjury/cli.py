@@ -35,8 +35,10 @@ def list_(operation: str | None) -> None:
 
 
 @main.command()
-@click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py:FUNCTION]...")
-@click.option("--as", "operation", metavar="OPERATION", help="The contract that FILE.py:FUNCTION is held to.")
+@click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py[:FUNCTION] | MODULE[:FUNCTION]]...")
+@click.option(
+    "--as", "operation", metavar="OPERATION", help="The contract that functions of a file or module are held to."
+)
 @click.option("--profile", default="quick", show_default=True, metavar="quick|full|nightly")
 @click.option("--check", "checks", multiple=True, help="Only this check (repeatable).")
 @click.option("--dtype", "dtypes", multiple=True, help="Only this dtype (repeatable).")

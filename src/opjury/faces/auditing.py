@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import secrets
 import subprocess
 import sys
@@ -115,9 +116,8 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> lis
         For a file without `--as`, a file that cannot be imported, a function that is not in it.
     UnknownName
     """
-    path, _, name = target.rpartition(":")
-    if path.endswith(".py") or target.endswith(".py"):
-        return _tasks_of_file(path or target, name, operation, options)
+    if operation is not None or target.partition(":")[0].endswith(".py"):
+        return _tasks_of_functions(target, operation, options)
     contract = registry.operation(target.partition(":")[0])
     names_checked("dtype", options["dtypes"] or (), contract.dtypes)
     only = target.partition(":")[2]
@@ -125,21 +125,32 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> lis
     return [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
 
 
-def _tasks_of_file(path: str, name: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
+def _tasks_of_functions(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
+    """Of `path/to/file.py:function`, `package.module:function`, or of all public functions of either."""
     if operation is None:
-        raise click.UsageError(f"{path}:{name} needs --as OPERATION, the contract that it is held to")
+        raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
     contract = registry.operation(operation)
-    if not Path(path).is_file():
-        raise click.UsageError(f"there is no file {path}")
+    place, _, name = target.partition(":")
+    if place.endswith(".py") and not Path(place).is_file():
+        raise click.UsageError(f"there is no file {place}")
     try:
-        module = import_file(path)
+        module = import_file(place) if place.endswith(".py") else importlib.import_module(place)
     except BaseException as error:
-        raise click.UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
-    function = getattr(module, name, None)
-    if not callable(function):
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise click.UsageError(registry.unknown(f"function of {path}", name, known))
-    return plan(contract, name, function=Function.of(function), **options)
+        raise click.UsageError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
+    known = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
+    if not name:
+        known = {key: value for key, value in known.items() if getattr(value, "__module__", "") == module.__name__}
+        known = {key: value for key, value in known.items() if not isinstance(value, type)}
+        if not known:
+            raise click.UsageError(f"{place} defines no public function")
+    elif name not in known:
+        raise click.UsageError(registry.unknown(f"function of {place}", name, known))
+    wanted = {name: known[name]} if name else known
+    return [
+        task
+        for key, function in wanted.items()
+        for task in plan(contract, key, function=Function.of(function), **options)
+    ]
 
 
 class _progress:

@@ -40,7 +40,7 @@ class Profile:
     shrink : float
         Seconds for shrinking one counterexample.
     limit : float
-        Seconds of processor time that one call may take.
+        Seconds of processor time that one call on a small case may take.
     grouped : bool
         Judge half, complex and integer dtypes together (each case draws one) instead of one by one.
     """
@@ -249,7 +249,7 @@ class _Search:
             if self.refuted is None:
                 self._drawn(kind, wanted, folder, task.shrink)
         except TimeLimitExceeded:
-            late = f"no answer within {self.profile.limit:g} s"
+            late = f"no answer within {self.trial.patience:.2g} s"
             steps = "print(f(*args, **kwargs))  # does not end"
             self.refuted = (self.trial.in_flight or Case(), Refuted(late, steps=steps))
             return
@@ -324,6 +324,7 @@ class _Search:
             raise _Enough
         if not _in_domain(self.trial, case):
             return False
+        self.trial.in_flight = case
         try:
             self.check.run(self.trial, case)
         except Unsuitable:

@@ -86,7 +86,7 @@ class Trial:
     Parameters
     ----------
     limit : float
-        Seconds of processor time that one call may take.
+        Seconds of processor time that one call on a small case may take.
     declared : bool
         Whether the implementation was registered with declarations of its own, or is a plain function held to the contract.
     """
@@ -99,6 +99,11 @@ class Trial:
     of_bound: float = 0.0
     ulps: float = 0.0
     in_flight: Case | None = field(default=None, repr=False)
+
+    @property
+    def patience(self) -> float:
+        """Seconds of processor time for a call on the case in flight: up to three times the limit where it is large."""
+        return self.limit * min(3.0, 1.0 + (self.in_flight.elements if self.in_flight else 0) / 1000)
 
     @property
     def error(self) -> Error | None:
@@ -128,7 +133,7 @@ class Trial:
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError."""
         try:
-            with time_limit(self.limit):
+            with time_limit(self.patience):
                 return self.function(*args, **kwargs)
         except SystemExit as error:
             raise RuntimeError(f"raised SystemExit({error.code!r})") from error

@@ -1,0 +1,79 @@
+"""The example plug-in, installed and audited; plug-ins that cannot be used are named and left out."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "thirdparty"
+
+
+def opjury(folder, *arguments):
+    """`opjury …` with a folder of installed packages."""
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "opjury", *arguments]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    source, target = tmp_path_factory.mktemp("source") / "thirdparty", tmp_path_factory.mktemp("installed")
+    shutil.copytree(EXAMPLE, source)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--target", str(target)]
+    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(source)], check=True)
+    return target
+
+
+def plugin(folder, name, code):
+    """A package in a folder as an installation leaves it there, declaring implementations and contracts."""
+    (folder / f"{name}.py").write_text(code)
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    groups = "".join(f"[opjury.{group}]\n{name} = {name}\n" for group in ("impls", "properties"))
+    (info / "entry_points.txt").write_text(groups)
+
+
+def test_the_example_is_listed_and_holds_up(installed):
+    assert "suffix_sum" in opjury(installed, "list").stdout
+    found = opjury(installed, "audit", "suffix_sum", "--seed", "0")
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "exclusive†" in found.stdout
+
+
+def test_its_competitor_for_a_built_in_operation_holds_up(installed):
+    found = opjury(installed, "audit", "slice_mean:narrowed", "--seed", "0", "--dtype", "float32")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_functions_of_installed_modules(installed):
+    options = ("--check", "agreement", "--dtype", "float32", "--seed", "0")
+    one = opjury(installed, "audit", "opjury_example:narrowed", "--as", "slice_mean", *options)
+    assert one.returncode == 0, one.stdout + one.stderr
+    module = opjury(installed, "audit", "opjury_example", "--as", "slice_mean", *options)
+    assert module.returncode == 1
+    assert "triangular_matmul" in module.stdout
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError"),
+        ("import opjury\nopjury.Operation('lacking', 'no reference', kind='exact')", "reference"),
+        (
+            "import opjury\n@opjury.implementation('slice_mean')\ndef python_loop(x, slices):\n    return x",
+            "declared twice",
+        ),
+    ],
+    ids=["import", "reference", "twice"],
+)
+def test_a_plugin_that_cannot_be_used_is_named_and_left_out(tmp_path, code, reason):
+    plugin(tmp_path, "spoilsport", code)
+    found = opjury(tmp_path, "list")
+    assert found.returncode == 0
+    assert "slice_mean" in found.stdout
+    assert "spoilsport" in found.stderr
+    assert reason in found.stderr
