@@ -93,6 +93,18 @@ def test_other_verdicts_survive_a_crash():
     assert statuses(found) == {"agreement": "refuted", "rejects": "holds"}
 
 
+def test_failing_cases_are_kept_and_tried_first(tmp_path):
+    def wrong_for_some(x, slices):
+        return mean_of_slices(x, slices) + (len(x) == 7)
+
+    options = dict(checks=["agreement"], dtypes=["float32"], isolate=False) | QUICK | dict(database=str(tmp_path))
+    assert opjury.audit(wrong_for_some, **options).refuted
+    assert any(tmp_path.rglob("*"))
+    again = opjury.audit(wrong_for_some, **options | dict(scale=0.01, seed=2)).refuted
+    assert [v.examples for v in again] != []
+    assert opjury.audit(mean_of_slices, **options).ok
+
+
 def test_waived_checks_still_run():
     found = opjury.audit(
         lambda x, slices: x, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK

@@ -243,9 +243,8 @@ class _Search:
         folder = Path(task.database) / task.label / task.check if task.database else None
         try:
             self._examples(task)
-            if self.refuted is None and folder and folder.exists() and task.shrink:
-                with contextlib.suppress(SkipTest):  # raised where the folder holds nothing
-                    self._engine(kind, DirectoryBasedExampleDatabase(folder))()
+            if self.refuted is None and folder and task.shrink:
+                self._failed_before(kind, folder)
             if self.refuted is None:
                 self._drawn(kind, wanted, folder, task.shrink)
         except TimeLimitExceeded:
@@ -283,7 +282,7 @@ class _Search:
         if others:
             kind, drawn = small, min(others, key=lambda other: complexity(other.case))
         found = InMemoryExampleDatabase()
-        kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(folder)) if folder else found
+        kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(_kept(kind, folder))) if folder else found
         shrinking = self._engine(kind, kept)
         with contextlib.suppress(Refuted):
             shrinking.hypothesis.fuzz_one_input(drawn.source)
@@ -292,6 +291,15 @@ class _Search:
             self.note = "; it did not show again when repeated: the result depends on earlier calls"
         except (HypothesisException, SkipTest):
             self.note = "; it did not show again when repeated: the result depends on earlier calls"
+
+    def _failed_before(self, kind: Kind, folder: Path) -> None:
+        """The cases that are kept in the folder from earlier refutations. Raises `Refuted`."""
+        for kept in {replace(kind, boundaries=False): None, kind: None}:
+            if _kept(kept, folder).exists():
+                with contextlib.suppress(
+                    SkipTest, HypothesisException
+                ):  # nothing there, or nothing that is still drawn
+                    self._engine(kept, DirectoryBasedExampleDatabase(_kept(kept, folder)))()
 
     def _refutes(self, case: Case) -> bool:
         try:
@@ -440,6 +448,11 @@ def _in_domain(trial: Trial, case: Case) -> bool:
         return True
     args, kwargs = case.wide("float")
     return bool(domain(*args, **kwargs))
+
+
+def _kept(kind: Kind, folder: Path) -> Path:
+    """Where failing cases are kept; those with and without boundaries are drawn by different choices."""
+    return folder / ("edges" if kind.boundaries else "small")
 
 
 def _share(dtypes: tuple[str, ...]) -> float:

@@ -19,6 +19,7 @@ from opjury.operation import HALF, Error, Operation
 from opjury.sparse_case import Sparse
 from opjury.verify.bounds import UNIT_ROUNDOFF, Expected, error_bound
 
+_MOST_REMEMBERED = 2**16  # elements of a result
 EXACT_ELEMENTS = 40  # up to here the rounding tier is computed in rational arithmetic
 
 Place = int | str
@@ -40,9 +41,12 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def recall(operation: Operation, case: Case, *rest: Any) -> Any:
         key = (function.__name__, operation.name, *rest)
-        if key not in case.memory:
-            case.memory[key] = function(operation, case, *rest)
-        return case.memory[key]
+        if key in case.memory:
+            return case.memory[key]
+        found = function(operation, case, *rest)
+        if np.size(getattr(found, "value", getattr(found, "source", found))) <= _MOST_REMEMBERED:
+            case.memory[key] = found
+        return found
 
     return recall
 
