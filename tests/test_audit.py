@@ -9,31 +9,10 @@ import torch
 import opjury
 from opjury import registry
 from opjury.execute import Function
+from tests.hostile import aborting, endless
+from tests.hostile import right as mean_of_slices
 
 QUICK = dict(operation="slice_mean", seed=1, database="")
-
-
-def mean_of_slices(x, slices):
-    if slices.ndim != 2 or slices.shape[1] != 2 or slices.dtype != torch.int64:
-        raise ValueError(f"slices: {tuple(slices.shape)} {slices.dtype}; expected (k, 2) int64")
-    x = x if x.is_floating_point() or x.is_complex() else x.to(torch.get_default_dtype())
-    means = []
-    for start, end in slices.tolist():
-        if not 0 <= start < end <= len(x):
-            raise ValueError(f"slice [{start}, {end}) of {len(x)} rows")
-        means.append(x[start:end].mean(0))
-    return torch.stack(means) if means else x[:0].sum(0, keepdim=True)[:0]
-
-
-def endless(x, slices):
-    while True:
-        pass
-
-
-def crashing(x, slices):
-    import os
-
-    os.abort()
 
 
 def statuses(found):
@@ -77,7 +56,7 @@ def test_a_wrong_signature_is_a_verdict():
     assert "positional argument" in found.refuted[0].message
 
 
-@pytest.mark.parametrize(("function", "message"), [(endless, "no answer within"), (crashing, "the process was ended")])
+@pytest.mark.parametrize(("function", "message"), [(endless, "no answer within"), (aborting, "the process was ended")])
 def test_a_hang_or_a_crash_is_a_verdict(function, message):
     found = opjury.audit(function, checks=["terminates"], dtypes=["float32"], **QUICK)
     assert message in found.refuted[0].message
@@ -86,7 +65,7 @@ def test_a_hang_or_a_crash_is_a_verdict(function, message):
 def test_other_verdicts_survive_a_crash():
     def crashing_on_empty(x, slices):
         if not len(slices):
-            crashing(x, slices)
+            aborting(x, slices)
         return mean_of_slices(x, slices)
 
     found = opjury.audit(crashing_on_empty, checks=["agreement", "rejects"], dtypes=["float32"], **QUICK)

@@ -26,7 +26,6 @@ SURVIVORS = {
     "compose_conv2d-cast_in_loop": "gradients of half types may be added in the half type: autograd does so itself",
     "cumsum-half_backward": "gradients of half types may be added in the half type: autograd does so itself",
     "vector_norm-bfloat16_square_rounded": "within the bound of the few cases of bfloat16 that are drawn",
-    "gather-index_in_memory_order": "needs a transposed square index: rarely drawn",
 }
 
 

@@ -271,14 +271,14 @@ class _Search:
         for drawn in islice(stream(kind), 10 * wanted):
             if self.executed - first >= wanted or (not self.executed and self._unsuitable >= 40):
                 return
-            if self._refutes(drawn.case):
+            if self._refuted_by(drawn.case):
                 break
         else:
             return
         if not shrink:
             return
         small = replace(kind, boundaries=False)
-        others = [other for other in islice(stream(small), _SMALL) if self._refutes(other.case)]
+        others = [other for other in islice(stream(small), _SMALL) if self._refuted_by(other.case)]
         if others:
             kind, drawn = small, min(others, key=lambda other: complexity(other.case))
         found = InMemoryExampleDatabase()
@@ -286,22 +286,18 @@ class _Search:
         shrinking = self._engine(kind, kept)
         with contextlib.suppress(Refuted):
             shrinking.hypothesis.fuzz_one_input(drawn.source)
-        try:
+        with contextlib.suppress(HypothesisException, SkipTest):
             shrinking()
-            self.note = "; it did not show again when repeated: the result depends on earlier calls"
-        except (HypothesisException, SkipTest):
-            self.note = "; it did not show again when repeated: the result depends on earlier calls"
+        self.note = "; it did not show again when repeated: the result depends on earlier calls"
 
     def _failed_before(self, kind: Kind, folder: Path) -> None:
         """The cases that are kept in the folder from earlier refutations. Raises `Refuted`."""
         for kept in {replace(kind, boundaries=False): None, kind: None}:
             if _kept(kept, folder).exists():
-                with contextlib.suppress(
-                    SkipTest, HypothesisException
-                ):  # nothing there, or nothing that is still drawn
+                with contextlib.suppress(HypothesisException, SkipTest):  # nothing there that is still drawn
                     self._engine(kept, DirectoryBasedExampleDatabase(_kept(kept, folder)))()
 
-    def _refutes(self, case: Case) -> bool:
+    def _refuted_by(self, case: Case) -> bool:
         try:
             self._try(case)
         except Refuted:
