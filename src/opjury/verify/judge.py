@@ -24,7 +24,7 @@ from opjury.operation import HALF, Gradient, Implementation, Operation, group_dt
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, Check, preserved_modules, preserved_state
 from opjury.verify.corpus import Kind, kind_for, stream
-from opjury.verify.minimise import complexity, minimise
+from opjury.verify.minimise import Allowance, complexity, minimise
 from opjury.verify.script import write_script
 from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe
 
@@ -38,7 +38,7 @@ class Profile:
     examples : int
         Cases for a check of weight 1 and one group of dtypes.
     shrink : float
-        Seconds for shrinking one counterexample.
+        Seconds of processor time for shrinking one counterexample.
     limit : float
         Seconds of processor time that one call on a small case may take.
     grouped : bool
@@ -53,7 +53,7 @@ class Profile:
 
 
 _SMALL = (
-    64  # cases without a boundary that are tried before a refutation is shrunk: the simplest failing one is its start
+    64  # cases without a boundary that are tried before a refutation is shrunk; the simplest failing one is its start
 )
 NOT_JUDGED = "not judged, the contract or the harness failed"
 
@@ -230,7 +230,7 @@ class _Search:
         self.refuted: tuple[Case, Refuted] | None = None
         self.problem = ""
         self.note = ""
-        self._stop_at = float("inf")
+        self._shrinking: Allowance | None = None
         self._unsuitable = 0
 
     def run(self, task: Task) -> None:
@@ -324,7 +324,7 @@ class _Search:
 
     def _try(self, case: Case) -> bool:
         """Run the check on a case; whether it was suitable. Raises `Refuted`."""
-        if time.monotonic() > self._stop_at:
+        if self._shrinking and self._shrinking.spent:
             raise _Enough
         if not _in_domain(self.trial, case):
             return False
@@ -340,7 +340,7 @@ class _Search:
             )
             self.executed += 1
             if self.refuted is None:
-                self._stop_at = time.monotonic() + self.profile.shrink
+                self._shrinking = Allowance(self.profile.shrink)
             if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
                 self.refuted = (case, error)
             raise error from None
