@@ -2,6 +2,7 @@
 
 c (m,), r (n,), x (n,) or (n, k) → (m,) or (m, k): T(c, r) @ x with T[i, j] = c[i − j] if i ≥ j else r[j − i]. r[0] is ignored, and its
 gradient zero. Linear in x, and in c and r together (in each of the two alone up to a constant).
+Subnormal bfloat16 numbers may count as zero, which is how processors' instructions for dot products take them.
 """
 
 from math import prod

@@ -4,16 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from opjury.verify.strategies import Space, Tensor, composite, st
-
-LARGEST = {
-    "float16": 15,
-    "bfloat16": 127,
-    "float32": 127,
-    "complex64": 126,
-    "float64": 1023,
-    "complex128": 1022,
-}  # log2
+from opjury.verify.strategies import Space, composite, st
 
 
 def pair(value):
@@ -109,28 +100,7 @@ def spoiled(geometry: Geometry) -> list[Geometry]:
     return out
 
 
-def calm(tensor: Tensor, terms: int) -> Tensor:
-    """A factor in the special tier: the largest values made so small that `terms` products of two of them stay finite.
-
-    Subnormal bfloat16 numbers become normal: processors' instructions for dot products take them for zero.
-    """
-    largest = 2.0 ** ((LARGEST[tensor.dtype] - int(np.ceil(np.log2(max(terms, 1)))) - 2) // 2)
-
-    def limited(values):
-        if tensor.dtype == "bfloat16":
-            values = np.where((values != 0) & (np.abs(values) < 2.0**-126), np.copysign(2.0**-126, values), values)
-        return np.where(np.isfinite(values), np.clip(values, -largest, largest), values)
-
-    values = tensor.values
-    if values.dtype.kind == "c":
-        both = np.empty_like(values)
-        both.real, both.imag = limited(values.real), limited(values.imag)
-        return replace(tensor, values=both)
-    return replace(tensor, values=limited(values))
-
-
 @composite
 def factors(draw, space: Space, *shapes: tuple[int, ...], terms: int):
     """Two data arguments that are multiplied: `terms` products are added up at the most, in the result or a gradient."""
-    drawn = [draw(space.tensor(shape, terms=terms, factors=2)) for shape in shapes]
-    return [calm(tensor, 2 * terms) for tensor in drawn] if space.tier == "special" else drawn
+    return [draw(space.tensor(shape, terms=terms, factors=2)) for shape in shapes]

@@ -407,7 +407,7 @@ _MORE_ELEMENTARY = {
     "forward_mode": ("agreement", "gradient"),
     "vmap": ("agreement",),
     "locality": ("agreement", "gradient"),
-    "laws": ("agreement",),
+    "laws": ("agreement", "purity"),
 }
 
 
