@@ -23,6 +23,7 @@ Workload(
         "forward": dict(rows=512, columns=512, backward=0),
     },
     arguments=arguments,
+    read_from=dict(rows="size[0] if size else 1", columns="size[-1] if size else 1"),
     least_bytes=least_bytes,
     least_operations=lambda rows, columns, backward: 0,
 )

@@ -12,6 +12,7 @@ Workload(
     "circulant",
     sizes={"small": dict(n=64), "medium": dict(n=512), "large": dict(n=4096)},
     arguments=arguments,
+    read_from=dict(n="len(c)"),
     least_bytes=lambda itemsize, n: itemsize * (n + n * n),
     least_operations=lambda n: 0,
 )

@@ -18,6 +18,7 @@ Workload(
         "tall": dict(rows=65_536, columns=16),
     },
     arguments=arguments,
+    read_from=dict(rows="len(c)", columns="len(c) if r is None else len(r)"),
     least_bytes=lambda itemsize, rows, columns: itemsize * (rows * columns + rows + columns),
     least_operations=lambda rows, columns: 0,
 )

@@ -17,6 +17,7 @@ Workload(
         "block": dict(n=1024, columns=64),
     },
     arguments=arguments,
+    read_from=dict(n="len(x)", columns="x.numel() // max(len(x), 1)"),
     least_bytes=lambda itemsize, n, columns: itemsize * (2 * n + 2 * n * columns),
     least_operations=lambda n, columns: 2 * n * columns,
 )

@@ -7,6 +7,8 @@ from opjury import Case, Tensor, Workload
 
 def arguments(rng, rows, features, slices, length):
     """Uniformly placed slices of one length over `rows` rows."""
+    if not 0 < length <= rows:
+        raise ValueError(f"slices of length {length} in {rows} rows; it should be between 1 and {rows}")
     starts = rng.integers(0, rows - length + 1, slices)
     x = Tensor(rng.standard_normal((rows, features)), "float64")
     return Case.of(x, Tensor(np.stack([starts, starts + length], axis=1), "int64", data=False))
@@ -22,6 +24,7 @@ Workload(
         "many": dict(rows=100_000, features=16, slices=20_000, length=8),
     },
     arguments=arguments,
+    read_from=dict(rows="len(x)", features="x.numel() // max(len(x), 1)", slices="len(slices)"),
     least_bytes=lambda itemsize, rows, features, slices, length: (
         itemsize * features * (min(rows, slices * length) + slices)
     ),

@@ -23,6 +23,11 @@ Workload(
         "few": dict(rows=10_000, columns=1000, picks=4),
     },
     arguments=arguments,
+    read_from=dict(
+        rows="index.shape[0] if index.ndim else 1",
+        columns="x.shape[-1] if x.ndim else 1",
+        picks="index.shape[-1] if index.ndim else 1",
+    ),
     least_bytes=least_bytes,
     least_operations=lambda rows, columns, picks: 0,
 )

@@ -17,6 +17,7 @@ Workload(
         "large": dict(rows=1000, columns=1000),
     },
     arguments=arguments,
+    read_from=dict(rows="len(vectors[0]) if vectors else 1", columns="len(vectors[-1]) if vectors else 1"),
     least_bytes=lambda itemsize, rows, columns: itemsize * (rows + columns + rows * columns),
     least_operations=lambda rows, columns: rows * columns,
 )

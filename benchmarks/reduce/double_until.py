@@ -20,6 +20,7 @@ Workload(
         "far": dict(n=10_000, doublings=60),
     },
     arguments=arguments,
+    read_from=dict(n="x.numel()"),
     least_bytes=lambda itemsize, n, doublings: 2 * itemsize * n,
     least_operations=lambda n, doublings: 3 * n,
 )

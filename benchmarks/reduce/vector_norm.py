@@ -12,6 +12,7 @@ Workload(
     "vector_norm",
     sizes={"small": dict(n=100), "medium": dict(n=100_000), "large": dict(n=10_000_000)},
     arguments=arguments,
+    read_from=dict(n="x.numel()"),
     least_bytes=lambda itemsize, n: itemsize * n,
     least_operations=lambda n: 2 * n,
 )

@@ -23,6 +23,7 @@ Workload(
         "high": dict(size=2000, order=20),
     },
     arguments=arguments,
+    read_from=dict(size="size", order="order"),
     least_bytes=least_bytes,
     least_operations=lambda size, order: 0,
 )

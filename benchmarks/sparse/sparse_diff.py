@@ -24,6 +24,7 @@ Workload(
         "first": dict(rows=100_000, columns=100_000, stored=10, order=1),
     },
     arguments=arguments,
+    read_from=dict(rows="matrix.shape[0]", columns="matrix.shape[1]", order="order"),
     least_bytes=lambda itemsize, rows, columns, stored, order: (
         (itemsize + 4) * rows * stored * (order + 2) + 4 * (2 * columns - order)
     ),

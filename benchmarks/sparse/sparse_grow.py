@@ -23,6 +23,7 @@ Workload(
         "doubled": dict(vertices=10_000, degree=5, added=10_000),
     },
     arguments=arguments,
+    read_from=dict(vertices="matrix.shape[0]", added="rows"),
     least_bytes=lambda itemsize, vertices, degree, added: (
         2 * (itemsize + 4) * vertices * degree + 4 * (2 * vertices + added)
     ),

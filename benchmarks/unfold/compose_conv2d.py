@@ -19,6 +19,13 @@ Workload(
         "blur": dict(inputs=1, middle=1, outputs=1, first=101, second=5),
     },
     arguments=arguments,
+    read_from=dict(
+        inputs="first.shape[1]",
+        middle="first.shape[0]",
+        outputs="second.shape[0]",
+        first="first.shape[-1]",
+        second="second.shape[-1]",
+    ),
     least_bytes=lambda itemsize, inputs, middle, outputs, first, second: (
         itemsize * (middle * (inputs * first**2 + outputs * second**2) + inputs * outputs * (first + second - 1) ** 2)
     ),

@@ -25,6 +25,13 @@ Workload(
         "strided": dict(batch=8, inputs=3, outputs=64, side=224, kernel=7, stride=2),
     },
     arguments=arguments,
+    read_from=dict(
+        batch="x.shape[0]",
+        inputs="x.shape[1]",
+        outputs="weight.shape[0]",
+        side="x.shape[-1]",
+        kernel="weight.shape[-1]",
+    ),
     least_bytes=lambda itemsize, batch, inputs, outputs, side, kernel, stride: (
         itemsize
         * (batch * inputs * side**2 + outputs * inputs * kernel**2 + batch * outputs * windows(side, kernel, stride))

@@ -18,6 +18,7 @@ Workload(
         "equal": dict(side=64, kernel=64),
     },
     arguments=arguments,
+    read_from=dict(side="a.shape[-1]", kernel="b.shape[-1]"),
     least_bytes=lambda itemsize, side, kernel: itemsize * (side**2 + kernel**2 + (side + kernel - 1) ** 2),
     least_operations=lambda side, kernel: (side + kernel - 1) ** 2,
 )

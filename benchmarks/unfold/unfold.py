@@ -24,6 +24,7 @@ Workload(
         "patches": dict(batch=16, channels=3, side=224, kernel=16, dilation=1, stride=16),
     },
     arguments=arguments,
+    read_from=dict(batch="x.shape[0]", channels="x.shape[1]", side="x.shape[-1]"),
     least_bytes=lambda itemsize, **sizes: (
         itemsize * (sizes["batch"] * sizes["channels"] * sizes["side"] ** 2 + elements(**sizes))
     ),

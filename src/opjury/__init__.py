@@ -7,25 +7,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opjury.operation import Error, Gradient, Implementation, Law, Operation, Workload, implementation
-from opjury.registry import UnknownName
+from opjury.registry import Impossible, UnknownName
 
 if TYPE_CHECKING:
     from opjury.case import Case, Tensor
     from opjury.records import Verdict
     from opjury.uses.audit import Audit, audit
+    from opjury.uses.choose import Choice, choose
 
 # In a source checkout `impls/`, `properties/` and `benchmarks/` stand at the top; the wheel has them inside the package.
 if not (Path(__file__).parent / "impls").is_dir():
     __path__.append(str(Path(__file__).parents[2]))
 
-_LAZY = {"Audit": "uses.audit", "audit": "uses.audit", "Case": "case", "Tensor": "case", "Verdict": "records"}
+_LAZY = {
+    "Audit": "uses.audit",
+    "Case": "case",
+    "Choice": "uses.choose",
+    "Tensor": "case",
+    "Verdict": "records",
+    "audit": "uses.audit",
+    "choose": "uses.choose",
+}
 
 __all__ = [
     "Audit",
     "Case",
+    "Choice",
     "Error",
     "Gradient",
     "Implementation",
+    "Impossible",
     "Law",
     "Operation",
     "Tensor",
@@ -33,6 +44,7 @@ __all__ = [
     "Verdict",
     "Workload",
     "audit",
+    "choose",
     "get",
     "implementation",
 ]

@@ -1,4 +1,4 @@
-"""The command line: list, audit, replay, schema."""
+"""The command line: list, audit, choose, replay, schema."""
 
 from __future__ import annotations
 
@@ -69,6 +69,45 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
 
 
 @main.command()
+@click.argument("operation")
+@click.argument("sizes", nargs=-1, metavar="[WORKLOAD] [SIZE=NUMBER]...")
+@click.option("--dtype", help="By default float32, where the operation has it.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--gradient", is_flag=True, help="Forward and backward together.")
+@click.option(
+    "--needs", multiple=True, metavar="second_order|forward_mode|vmap", help="What must hold besides (repeatable)."
+)
+@click.option("--strict", is_flag=True, help="Only those that waive nothing and keep to the contract's error bound.")
+@click.option("--max-error", type=float, help="In ulps of the largest element.")
+@click.option("--max-memory", type=float, help="Of a call, in bytes.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--compile", is_flag=True, help="Compete through torch.compile, too.")
+@click.option(
+    "--with", "rivals", multiple=True, metavar="FILE.py:FUNCTION", help="A function of yours competes (repeatable)."
+)
+@click.option(
+    "--trust", type=click.Path(exists=True, dir_okay=False), help="Count the verdicts of these records; audit nothing."
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="For the rounds.")
+@click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core.")
+@click.option("--seed", type=int)
+@click.option(
+    "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Over a range of one size: where does the choice change?"
+)
+@click.option("--emit", type=click.Path(dir_okay=False), help="Write a dispatcher that follows the sweep, as Python.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the records (JSON Lines).")
+@click.pass_context
+def choose(context: click.Context, /, operation: str, sizes: tuple[str, ...], **options: Any) -> None:
+    """Measure the implementations that hold up at your sizes, and recommend one.
+
+    Sizes: a named workload, `large`; numbers, `rows=1e5 features=64`; or a name and what differs. What is left out is as in `medium`.
+    """
+    from opjury.faces import choosing
+
+    context.exit(choosing.run(operation, sizes, **options))
+
+
+@main.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
 def replay(context: click.Context, /, file: Path) -> None:
@@ -92,7 +131,7 @@ def run() -> None:
     """The entry point: unknown names become a usage error, never a traceback."""
     try:
         sys.exit(main(standalone_mode=False))
-    except registry.UnknownName as error:
+    except (registry.UnknownName, registry.Impossible) as error:
         click.echo(f"opjury: {error}", err=True)
         sys.exit(USAGE)
     except click.exceptions.Exit as status:

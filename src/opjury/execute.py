@@ -198,9 +198,11 @@ class Fallen:
 
 
 def isolated(
-    call: Callable[[Any], Any], items: Sequence[Any], jobs: int, limit: Callable[[Any], float]
+    call: Callable[[Any], Any], items: Sequence[Any], jobs: int, limit: Callable[[Any], float], *, fresh: bool = False
 ) -> Iterator[tuple[Any, Any]]:
     """Each item with `call(item)`, or with what its process fell from, from `jobs` worker processes as they are done.
+
+    With `fresh` each item has a process of its own.
 
     Workers are forked from a server that has imported torch once: a new one costs milliseconds. An item whose process crashed is
     tried again in a process of its own: an earlier item may have left the memory in disorder.
@@ -213,7 +215,7 @@ def isolated(
     context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
     options: dict[str, Any] = dict(max_workers=jobs, initializer=_start_worker, initargs=(1,), context=context)
     crashed: list[Any] = []
-    for batch, once_more in ((items, False), (crashed, True)):
+    for batch, once_more in ((items, fresh), (crashed, True)):
         with ProcessPool(**options, max_tasks=1 if once_more else 0) as pool:
             try:
                 waiting = {pool.schedule(call, args=[item], timeout=limit(item)): item for item in batch}

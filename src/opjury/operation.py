@@ -218,6 +218,7 @@ class _Workload:
     arguments: Callable[..., Any]
     least_bytes: Callable[..., int]
     least_operations: Callable[..., int]
+    read_from: Mapping[str, str] = field(default_factory=dict)
 
 
 class Workload(_Workload):
@@ -233,6 +234,8 @@ class Workload(_Workload):
     least_bytes, least_operations : callable
         `least_bytes(itemsize, **sizes)`: bytes that any implementation must read and write; additions and
         multiplications likewise.
+    read_from : mapping of str to str, optional
+        How sizes are read from a call, as Python on the contract's parameters: {"rows": "len(x)"}. A dispatcher by size needs it.
     """
 
     def __init__(self, operation: str, **kwargs: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     numpy: str
     scipy: str
     machine: str
+    processor: str = ""
     device: str = ""
 
 
@@ -63,6 +66,74 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
         return f"{self.operation}:{self.implementation}"
 
 
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
+    """What one implementation costs at one workload, beside the others that were measured in the same contest.
+
+    `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
+    write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
+    of the contest; `tied` that this is no difference. `first_seconds` is the time of the first call in a new process, `peak_bytes`
+    the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
+    element. `rounds` counts its timed blocks.
+    """
+
+    operation: str
+    implementation: str
+    sizes: dict[str, int]
+    dtype: str
+    device: str = "cpu"
+    gradient: bool = False
+    threads: int = 1
+    seconds: float
+    reference: str
+    ratio: float
+    low: float
+    high: float
+    tied: bool
+    floor_seconds: float
+    peak_bytes: int | None = None
+    first_seconds: float = 0.0
+    error_ulps: float = 0.0
+    rounds: int = 0
+    waived: dict[str, str] = {}
+    seed: int = 0
+    format: int = FORMAT
+    environment: Environment | None = None
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+    @property
+    def of_floor(self) -> float:
+        """Seconds as a multiple of the floor's."""
+        return self.seconds / self.floor_seconds
+
+
+class Recommendation(msgspec.Struct, frozen=True, kw_only=True, tag="recommendation", tag_field="record"):
+    """Which implementation to use at one workload, and why; "" where none holds up.
+
+    `tied` names those that are no slower, itself among them; `excluded` gives the reason for each that was not ranked.
+    """
+
+    operation: str
+    sizes: dict[str, int]
+    dtype: str
+    device: str = "cpu"
+    gradient: bool = False
+    threads: int = 1
+    implementation: str
+    reason: str
+    tied: tuple[str, ...] = ()
+    excluded: dict[str, str] = {}
+    seed: int = 0
+    format: int = FORMAT
+    environment: Environment | None = None
+
+
+Record = Verdict | Measurement | Recommendation
+
+
 @functools.cache
 def environment() -> Environment:
     """This machine's versions."""
@@ -82,10 +153,37 @@ def environment() -> Environment:
         numpy=version("numpy"),
         scipy=version("scipy"),
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        processor=_processor(),
+        device=_gpu(),
     )
 
 
-def encode(record: Verdict) -> bytes:
+def _processor() -> str:
+    """The processor's name, its caches and governor, as far as Linux tells: "EPYC 9R14; L1 32K, L2 1M, L3 32M; performance"."""
+    told = []
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        told += [line.partition(":")[2].strip() for line in lines if line.startswith("model name")][:1]
+    first = Path("/sys/devices/system/cpu/cpu0")
+    with contextlib.suppress(OSError):
+        caches = {}
+        for index in sorted((first / "cache").glob("index*")):
+            caches[(index / "level").read_text().strip()] = (index / "size").read_text().strip()
+        told += [", ".join(f"L{level} {size}" for level, size in caches.items())]
+    with contextlib.suppress(OSError):
+        told += [(first / "cpufreq" / "scaling_governor").read_text().strip()]
+    return "; ".join(filter(None, told))
+
+
+def _gpu() -> str:
+    """The name of the GPU that torch uses, where torch is loaded already and has one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_available():
+        return ""
+    return torch.cuda.get_device_name()
+
+
+def encode(record: Record) -> bytes:
     """One line of JSON, without its end. Non-finite floats are strings."""
     return msgspec.json.encode(_finite(msgspec.to_builtins(record)))
 
@@ -98,7 +196,7 @@ def _finite(value: Any) -> Any:
     return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def decode(line: bytes | str) -> Verdict:
+def decode(line: bytes | str) -> Record:
     """A record from its line.
 
     Raises
@@ -107,12 +205,12 @@ def decode(line: bytes | str) -> Verdict:
         Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
     """
     try:
-        return msgspec.json.decode(line, type=Verdict, strict=False)
+        return msgspec.json.decode(line, type=Record, strict=False)
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
 
 
-def read(path: Path | str) -> Iterator[Verdict]:
+def read(path: Path | str) -> Iterator[Record]:
     """The records of a file; a line that is none raises `ValueError` with its number."""
     for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
         if line.strip():
@@ -122,7 +220,7 @@ def read(path: Path | str) -> Iterator[Verdict]:
                 raise ValueError(f"{path}, line {number}: {error}") from None
 
 
-def write(path: Path | str, records: Iterable[Verdict]) -> None:
+def write(path: Path | str, records: Iterable[Record]) -> None:
     """Write a file of records whole or not at all."""
     write_text(path, b"".join(encode(record) + b"\n" for record in records))
 
@@ -146,4 +244,4 @@ def write_text(path: Path | str, content: bytes) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a record."""
-    return msgspec.json.schema(Verdict)
+    return msgspec.json.schema(Record)

@@ -35,6 +35,10 @@ class UnknownName(ValueError):
     """A name that nothing is registered under. The message gives the nearest known ones."""
 
 
+class Impossible(ValueError):
+    """Sizes that an operation or the machine cannot have, or a request that nothing can fulfil. The message says why."""
+
+
 def unknown(what: str, given: object, known: Iterable[str]) -> str:
     """`unknown check 'agrement'; did you mean 'agreement'?`"""
     known = sorted(known)

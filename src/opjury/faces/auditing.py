@@ -191,7 +191,7 @@ def _resumed(journal: Path | None) -> list[Verdict]:
             kept.append(records.decode(line))
         except ValueError:
             continue
-    return [verdict for verdict in kept if verdict.environment == records.environment()]
+    return [v for v in kept if isinstance(v, Verdict) and v.environment == records.environment()]
 
 
 def _append(journal: Path, verdict: Verdict) -> None:
@@ -295,7 +295,7 @@ def replay(file: Path) -> int:
     if file.suffix == ".py":
         return BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD
     try:
-        stored = [v for v in records.read(file) if v.counterexample]
+        stored = [v for v in records.read(file) if isinstance(v, Verdict) and v.counterexample]
     except ValueError as error:
         click.echo(f"opjury: {error}", err=True)
         return USAGE

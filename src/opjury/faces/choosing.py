@@ -1,0 +1,224 @@
+"""The command `opjury choose`: sizes to a request, stages, table, recommendation, files."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from opjury import records, registry
+from opjury.cli import GOOD, NOTHING
+from opjury.execute import import_file
+from opjury.faces import terminal
+from opjury.records import Measurement, Recommendation
+from opjury.uses.choose import Choice, choose
+from opjury.uses.sweep import Sweep, dispatcher, sweep
+
+
+def run(
+    operation: str,
+    sizes: Sequence[str],
+    *,
+    json_file: str | None,
+    rivals: Sequence[str],
+    over: str | None,
+    emit: str | None,
+    **options: Any,
+) -> int:
+    """Choose, and show what was found; the exit status."""
+    if emit and not over:
+        raise click.UsageError("--emit writes what --sweep found; give --sweep SIZE=LOW..HIGH as well")
+    options["functions"] = [_function(target) for target in rivals]
+    if over:
+        return _run_sweep(operation, sizes, over, json_file, emit, options)
+    with terminal.console.status("") as status:
+        choice = choose(
+            operation,
+            parsed(operation, sizes),
+            notify=lambda stage: status.update(stage),
+            **options,
+        )
+    if json_file:
+        records.write(json_file, choice.records)
+    show(choice)
+    return GOOD if choice.implementation else NOTHING
+
+
+def _run_sweep(
+    operation: str, sizes: Sequence[str], over: str, json_file: str | None, emit: str | None, options: dict[str, Any]
+) -> int:
+    name, _, span = over.partition("=")
+    low, dots, high = span.partition("..")
+    if not dots:
+        raise click.UsageError(f"--sweep {over}; it should be SIZE=LOW..HIGH, like rows=1e3..1e7")
+    if emit and options["functions"]:
+        raise click.UsageError("--emit writes registered implementations only; leave --with out")
+    options["strict"] |= bool(emit)  # a function by itself is held to the whole contract
+    with terminal.console.status("") as status:
+        found = sweep(
+            operation,
+            name,
+            number(name, low),
+            number(name, high),
+            parsed(operation, sizes),
+            notify=lambda stage: status.update(stage),
+            **options,
+        )
+    if json_file:
+        records.write(json_file, [record for choice in found.choices for record in choice.records])
+    show_sweep(found)
+    if emit:
+        records.write_text(emit, dispatcher(found).encode())
+        terminal.console.print(
+            f"\n{emit} calls these by {name}. The same audit for it: opjury audit {emit}:{operation} --as {operation}",
+            markup=False,
+        )
+    return GOOD
+
+
+def show_sweep(found: Sweep) -> None:
+    """A line for each size, then where the choice changes."""
+    console = terminal.console
+    _heading(found.choices[0].recommendation, without=found.size)
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    for column, justify in (
+        (found.size, "right"),
+        ("use", "left"),
+        ("time", "right"),
+        ("× floor", "right"),
+        ("tied", "left"),
+    ):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for choice in found.choices:
+        chosen = choice.recommendation
+        own = next(m for m in choice.measurements if m.implementation == chosen.implementation)
+        others = ", ".join(name for name in chosen.tied if name != chosen.implementation)
+        size = f"{chosen.sizes[found.size]:,}"
+        table.add_row(size, escape(chosen.implementation), seconds(own.seconds), f"{own.of_floor:.3g}", escape(others))
+    console.print(table)
+    for crossing in found.crossovers:
+        console.print(
+            f"\nFrom {found.size} ≈ {crossing.at:,} [{crossing.low:,}, {crossing.high:,}]: "
+            f"[bold green]{escape(crossing.after)}[/] instead of {escape(crossing.before)}."
+        )
+    if not found.crossovers:
+        console.print(f"\nUse [bold green]{escape(found.uses[0][0])}[/] over the whole range.")
+
+
+def parsed(operation: str, sizes: Sequence[str]) -> str | Mapping[str, int]:
+    """A workload's name, or sizes: `large`, `rows=1e5 features=64`, or both: a name, and what differs.
+
+    Raises
+    ------
+    click.UsageError
+        For what is neither.
+    """
+    named = [size for size in sizes if "=" not in size]
+    if len(named) > 1:
+        raise click.UsageError(f"{' and '.join(named)} are two workloads; name one")
+    known = registry.workload(operation).sizes
+    base = named[0] if named else "medium"
+    if base not in known:
+        raise registry.UnknownName(registry.unknown(f"workload of {operation}", base, known))
+    given = {}
+    for size in sizes:
+        name, equals, value = size.partition("=")
+        if equals:
+            given[name] = number(name, value)
+    return {**known[base], **given} if given else base
+
+
+def number(name: str, text: str) -> int:
+    """A size as written: 1000, 1e3 or 1_000."""
+    try:
+        value = float(text)
+        if value == int(value):
+            return int(value)
+    except (ValueError, OverflowError):
+        pass
+    raise click.UsageError(f"{name}={text}: {text!r} is no whole number")
+
+
+def _function(target: str) -> Any:
+    place, _, name = target.rpartition(":")
+    if not place:
+        raise click.UsageError(f"{target} is no FILE.py:FUNCTION or MODULE:FUNCTION")
+    try:
+        module = import_file(place) if place.endswith(".py") else importlib.import_module(place)
+        return getattr(module, name)
+    except BaseException as error:
+        raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {error}") from None
+
+
+def show(choice: Choice) -> None:
+    """The table of those that hold up, the others with their reasons, the recommendation."""
+    console, chosen = terminal.console, choice.recommendation
+    sizes = " ".join(f"{name}={value}" for name, value in chosen.sizes.items())
+    direction = "forward and backward" if chosen.gradient else "forward"
+    threads = "1 thread" if chosen.threads == 1 else f"{chosen.threads} threads"
+    console.print(
+        f"{chosen.operation}  {sizes}  {chosen.dtype}  {chosen.device}  {direction}  {threads}\n", markup=False
+    )
+    if choice.measurements:
+        console.print(_table(choice.measurements))
+        floor = choice.measurements[0].floor_seconds
+        console.print(f"[dim]floor: {seconds(floor)}, copying the least bytes that a call must read and write[/]")
+    for name, reason in choice.excluded.items():
+        short = " ".join(reason.split())
+        console.print(f"[dim]not ranked[/] {escape(name)}: {escape(short if len(short) < 110 else short[:110] + ' …')}")
+    if chosen.implementation:
+        console.print(f"\nUse [bold green]{escape(chosen.implementation)}[/]: {escape(chosen.reason)}.")
+        waived = next(m.waived for m in choice.measurements if m.implementation == chosen.implementation)
+        for check, reason in waived.items():
+            console.print(f"[yellow]It waives {check}[/]: {escape(reason)}.")
+    else:
+        console.print(f"\n{escape(chosen.reason)}.")
+
+
+def _heading(chosen: Recommendation, without: str = "") -> None:
+    sizes = " ".join(f"{name}={value}" for name, value in chosen.sizes.items() if name != without)
+    direction = "forward and backward" if chosen.gradient else "forward"
+    threads = "1 thread" if chosen.threads == 1 else f"{chosen.threads} threads"
+    words = (chosen.operation, sizes, chosen.dtype, chosen.device, direction, threads)
+    terminal.console.print("  ".join(words) + "\n", markup=False)
+
+
+def _table(found: Sequence[Measurement]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table.add_column("implementation", no_wrap=True)
+    for column in ("time", "× best", "99 %", "× floor", "memory", "error"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for m in found:
+        interval = "" if m.implementation == m.reference else f"{m.low:.3g}–{m.high:.3g}" if m.low else "obvious"
+        mark = " w" if m.waived else ""
+        style = "bold" if m.tied else ""
+        table.add_row(
+            escape(m.implementation) + mark,
+            seconds(m.seconds),
+            f"{m.ratio:.3g}",
+            interval,
+            f"{m.of_floor:.3g}",
+            memory(m.peak_bytes),
+            f"{m.error_ulps:.3g}",
+            style=style,
+        )
+    table.caption = "bold: no slower than the best · error in ulps of the largest element · w: waives a check"
+    table.caption_justify = "left"
+    return table
+
+
+def seconds(value: float) -> str:
+    """`12.3 µs`"""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"
+
+
+def memory(value: int | None) -> str:
+    """`1.5 MiB`"""
+    return "" if value is None else f"{value / 2**20:.3g} MiB"

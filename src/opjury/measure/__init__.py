@@ -1,0 +1,1 @@
+"""What right implementations cost: clocks, fresh inputs, paired measurement, statistics."""

@@ -1,0 +1,69 @@
+"""Seconds of a block of calls, on the processor's clock or the GPU's."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+Call = Callable[..., Any]
+
+
+class Times(NamedTuple):
+    """Seconds of one call.
+
+    Parameters
+    ----------
+    processor : float
+        What this process, all its threads together, spent on it: what else the machine does hardly shows. On CUDA: as `clock`.
+    clock : float
+        What passed meanwhile.
+    """
+
+    processor: float
+    clock: float
+
+
+def block(call: Call, arguments: Sequence[tuple[Any, ...]], device: str) -> tuple[Times, Any]:
+    """The mean of several calls, one with each of the arguments; and the last result."""
+    return _cuda_block(call, arguments) if device.startswith("cuda") else _cpu_block(call, arguments)
+
+
+def _cpu_block(call: Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        result = None
+        clock, processor = time.perf_counter(), time.process_time()
+        for each in arguments:
+            result = call(*each)
+        processor, clock = time.process_time() - processor, time.perf_counter() - clock
+    finally:
+        if collecting:
+            gc.enable()
+    return Times(processor / len(arguments), clock / len(arguments)), result
+
+
+def _cuda_block(call: Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
+    """What events around each call measure; the second-level cache is overwritten before each."""
+    rubbish = _rubbish()
+    event: Any = torch.cuda.Event
+    events = [(event(enable_timing=True), event(enable_timing=True)) for _ in arguments]
+    result = None
+    torch.cuda.synchronize()
+    for each, (before, after) in zip(arguments, events, strict=True):
+        rubbish.zero_()
+        before.record()
+        result = call(*each)
+        after.record()
+    torch.cuda.synchronize()
+    seconds = sum(before.elapsed_time(after) for before, after in events) / 1000 / len(events)
+    return Times(seconds, seconds), result
+
+
+def _rubbish() -> torch.Tensor:
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return torch.empty(4 * getattr(properties, "L2_cache_size", 2**26), dtype=torch.int8, device="cuda")

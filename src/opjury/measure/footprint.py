@@ -1,0 +1,86 @@
+"""What a call in a new process costs: the seconds of the first, and the most memory that the second needs beside its inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from opjury import registry
+from opjury.measure.inputs import workload_case
+from opjury.measure.paired import Competitor, Contest, step_of, threads
+from opjury.verify.trial import describe
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Of one competitor.
+
+    Parameters
+    ----------
+    seconds : float
+        The time of the first call; compiling included.
+    peak_bytes : int or None
+        The most memory of the second beyond what was there before, its result included; None where the system does not say.
+    fault : str
+        Why there was no result; "" otherwise.
+    """
+
+    seconds: float
+    peak_bytes: int | None
+    fault: str = ""
+
+
+def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
+    """Call one competitor of a contest twice. Meant for a process of its own."""
+    contest, competitor = entry
+    case = workload_case(registry.workload(contest.operation), dict(contest.sizes), contest.dtype, contest.seed)
+    args, kwargs = case.build(contest.device, requires_grad=contest.gradient)
+    cuda = contest.device.startswith("cuda")
+    with threads(contest.threads):
+        try:
+            step = step_of(competitor.load(contest.operation), case, contest.gradient)
+            del case
+            started = time.perf_counter()
+            step(args, kwargs)
+            if cuda:
+                torch.cuda.synchronize()
+            seconds = time.perf_counter() - started
+            before = _cuda_start() if cuda else _processor_start()
+            result = step(args, kwargs)
+            peak = torch.cuda.max_memory_allocated() if cuda else _resident("VmHWM")
+            del result
+        except Exception as error:
+            return Footprint(0.0, None, f"raises {describe(error)}")
+    return Footprint(seconds, None if peak is None or before is None else max(0, peak - before))
+
+
+def _cuda_start() -> int:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def _processor_start() -> int | None:
+    """What is resident, with the system's record of the most forgotten (Linux)."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)  # what is free in the heap would hide what the call needs
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+        return _resident("VmRSS")
+    return None
+
+
+def _resident(field: str) -> int | None:
+    """A field of /proc/self/status in bytes."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field):
+                return int(line.split()[1]) * 1024
+    return None

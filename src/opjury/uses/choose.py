@@ -1,0 +1,423 @@
+"""choose: which implementation to use at given sizes, among those that hold up."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from opjury import records, registry
+from opjury.case import Case
+from opjury.execute import Fallen, Function, isolated
+from opjury.measure.footprint import Footprint, footprint
+from opjury.measure.inputs import workload_case
+from opjury.measure.paired import FLOOR, Competitor, Contest, Outcome, measure
+from opjury.measure.statistics import RELEVANT, fastest, ratio
+from opjury.operation import Implementation, Operation
+from opjury.records import Measurement, Recommendation, Record
+from opjury.registry import Impossible
+from opjury.uses import standing
+from opjury.uses.audit import names_checked
+from opjury.verify.judge import why_not
+
+FORWARD = ("agreement", "specials", "form", "layouts", "purity", "determinism", "laws", "rejects", "terminates")
+BACKWARD = ("gradient", "locality")
+NEEDS = ("second_order", "forward_mode", "vmap")
+
+FIRST_CALL_LIMIT = 60.0  # seconds
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to use, and what that was decided from.
+
+    Parameters
+    ----------
+    recommendation : Recommendation
+    measurements : tuple of Measurement
+        Of those that hold up, the fastest first.
+    """
+
+    recommendation: Recommendation
+    measurements: tuple[Measurement, ...]
+
+    @property
+    def implementation(self) -> str:
+        """The name of the recommended implementation."""
+        return self.recommendation.implementation
+
+    @property
+    def records(self) -> list[Record]:
+        """All of it, as it is stored."""
+        return [*self.measurements, self.recommendation]
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Why the others were not ranked, by name."""
+        return self.recommendation.excluded
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be chosen for; the parameters of `choose`."""
+
+    operation: str
+    sizes: tuple[tuple[str, int], ...]
+    dtype: str
+    device: str = "cpu"
+    gradient: bool = False
+    needs: tuple[str, ...] = ()
+    strict: bool = False
+    max_error: float | None = None
+    max_memory: float | None = None
+    threads: int = 1
+    compile: bool = False
+    seconds: float = 6.0
+    seed: int = 0
+
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """What must hold."""
+        return (*FORWARD, *(BACKWARD if self.gradient else ()), *self.needs)
+
+
+def choose(
+    operation: str,
+    workload: str | Mapping[str, int] = "medium",
+    *,
+    dtype: str | None = None,
+    device: str = "cpu",
+    gradient: bool = False,
+    needs: Sequence[str] = (),
+    strict: bool = False,
+    max_error: float | None = None,
+    max_memory: float | None = None,
+    threads: int = 1,
+    compile: bool = False,
+    functions: Sequence[Callable[..., Any]] = (),
+    trust: str | Path | None = None,
+    seconds: float = 6.0,
+    seed: int | None = None,
+    jobs: int | None = None,
+    notify: Callable[[str], None] = lambda stage: None,
+) -> Choice:
+    """Measure the implementations that hold up against each other, and recommend one.
+
+    Parameters
+    ----------
+    operation : str
+    workload : str or mapping of str to int
+        A named workload of the operation ("small", "medium", "large", …) or its sizes.
+    dtype : str, optional
+        By default float32, where the operation has it.
+    device : {"cpu", "cuda"}
+    gradient : bool
+        Measure forward and backward together; only implementations with right gradients take part.
+    needs : sequence of {"second_order", "forward_mode", "vmap"}
+        What must be promised, and hold, besides.
+    strict : bool
+        Leave out who waives a check or has an error model of its own.
+    max_error : float, optional
+        The largest error allowed, in ulps of the largest element.
+    max_memory : float, optional
+        The most memory that a call may need, in bytes.
+    threads : int
+        For torch and the libraries beneath NumPy.
+    compile : bool
+        Let every torch implementation compete through `torch.compile`, too.
+    functions : sequence of callable
+        Plain functions that compete as well.
+    trust : path, optional
+        A file of records: its verdicts count, whatever versions they are of, and nothing is audited now.
+    seconds : float
+        How long the rounds may take.
+    seed : int, optional
+    jobs : int, optional
+        Worker processes of the audit.
+    notify : callable, optional
+        Called with a few words when a new stage begins.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    Impossible
+        For sizes that the operation cannot have or that do not fit in memory, or a device that is not there.
+    UnknownName
+    """
+    contract, sizes = registry.operation(operation), sizes_of(operation, workload)
+    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
+    names_checked("need", needs, NEEDS)
+    names_checked("dtype", [dtype] if dtype else [], contract.dtypes)
+    request = Request(
+        operation,
+        tuple(sizes.items()),
+        dtype or usual_dtype(contract),
+        device,
+        gradient,
+        tuple(needs),
+        strict,
+        max_error,
+        max_memory,
+        threads,
+        compile,
+        seconds,
+        secrets.randbits(32) if seed is None else seed,
+    )
+    _possible(contract, request)
+    entries = {entry.name: entry for entry in registry.implementations(operation)}
+    shipped = {}
+    for function in functions:
+        name = getattr(function, "__name__", type(function).__name__)
+        shipped[name] = Function.of(function)
+        entries[name] = Implementation(operation, name, function)
+    return _choose(contract, request, entries, shipped, trust, jobs, notify)
+
+
+def usual_dtype(operation: Operation) -> str:
+    """float32 where the operation has it, else float64, else the first of its dtypes."""
+    return next((d for d in ("float32", "float64") if d in operation.dtypes), operation.dtypes[0])
+
+
+def sizes_of(operation: str, workload: str | Mapping[str, int]) -> dict[str, int]:
+    """The sizes of a named workload, or a mapping that has been checked; what it leaves out is taken from "medium".
+
+    Raises
+    ------
+    UnknownName
+    Impossible
+        For a size that is negative or no whole number.
+    """
+    known = registry.workload(operation).sizes
+    if isinstance(workload, str):
+        names_checked(f"workload of {operation}", [workload], known)
+        return dict(known[workload])
+    usual = known["medium"]
+    names_checked(f"size of {operation}", workload, usual)
+    for name, value in workload.items():
+        if int(value) != value or value < 0:
+            raise Impossible(f"{name}={value:g}; a size is a whole number, at least 0")
+    return {name: int(workload.get(name, value)) for name, value in usual.items()}
+
+
+def _possible(contract: Operation, request: Request) -> None:
+    if request.device.startswith("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            raise Impossible("no CUDA device is present")
+    if request.gradient and not contract.differentiable:
+        raise Impossible(f"{contract.name} has no gradient")
+    shown = ", ".join(f"{name}={value}" for name, value in request.sizes)
+    workload = registry.workload(request.operation)
+    try:
+        needed = 6 * workload.least_bytes(8, **dict(request.sizes))
+        free = psutil.virtual_memory().available
+        if needed <= free:
+            workload_case(workload, dict(request.sizes), request.dtype, 0)
+    except Exception as error:
+        raise Impossible(f"{request.operation} cannot have the sizes {shown}: {error}") from None
+    if needed > free:
+        raise Impossible(
+            f"the sizes {shown} need about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free. Take smaller ones"
+        )
+
+
+def _choose(
+    contract: Operation,
+    request: Request,
+    entries: Mapping[str, Implementation],
+    shipped: Mapping[str, Function],
+    trust: str | Path | None,
+    jobs: int | None,
+    notify: Callable[[str], None],
+) -> Choice:
+    excluded: dict[str, str] = {}
+    workload = registry.workload(contract.name)
+    case = workload_case(workload, dict(request.sizes), request.dtype, request.seed)
+    for entry in entries.values():
+        reason = _not_eligible(contract, entry, request, case)
+        if reason:
+            excluded[entry.name] = reason
+    able = [entry for name, entry in entries.items() if name not in excluded]
+    notify(f"judging {len(able)} implementations")
+    concern = standing.Concern(contract, request.checks, request.dtype, request.device)
+    verdicts = (
+        standing.trusted(trust, concern) if trust else standing.judged(concern, able, shipped, request.seed, jobs)
+    )
+    waived: dict[str, dict[str, str]] = {}
+    for entry in able:
+        mine = verdicts.get(entry.name, [])
+        reason = standing.doubt(mine)
+        if reason:
+            excluded[entry.name] = reason
+        waived[entry.name] = {v.check: entry.waives.get(v.check, "") for v in mine if v.status == "waived"}
+    holding = [entry for entry in able if entry.name not in excluded]
+    competitors = [
+        Competitor(entry.name, shipped.get(entry.name), compiled)
+        for entry in holding
+        for compiled in ((False, True) if request.compile and contract.result == "tensor" else (False,))
+    ]
+    contest = Contest(
+        request.operation, (), request.sizes, request.dtype, request.device, request.gradient, request.threads
+    )
+    contest = replace(contest, seconds=request.seconds, seed=request.seed)
+    notify(f"first calls of {len(competitors)}")
+    first = first_calls(contest, competitors, excluded)
+    _exclude_greedy(request, first, excluded)
+    ranked = sorted((c for c in competitors if c.label in first), key=lambda c: first[c.label].seconds)
+    notify(f"measuring {len(ranked)} against each other")
+    outcome = run_contest(replace(contest, competitors=tuple(ranked)), excluded)
+    _exclude_inexact(request, outcome, excluded)
+    found = measurements(request, outcome, first, waived)
+    return Choice(recommend(request, found, excluded), found)
+
+
+def _not_eligible(contract: Operation, entry: Implementation, request: Request, case: Case) -> str | None:
+    if entry.refuted:
+        check, reason = next(iter(entry.refuted.items()))
+        return f"wrong in {check}: {reason}"
+    if entry.dtypes is not None and request.dtype not in entry.dtypes:
+        return f"declared for {', '.join(entry.dtypes)} alone"
+    for check in ("agreement", *(("gradient",) if request.gradient else ()), *request.needs):
+        why = why_not(contract, entry, check, request.device)
+        if why:
+            return why[1]
+    if request.strict and entry.waives:
+        return f"waives {', '.join(entry.waives)}"
+    if request.strict and entry.error is not None:
+        return "has an error model of its own"
+    if entry.domain is not None:
+        args, kwargs = case.wide("float")
+        if not entry.domain(*args, **kwargs):
+            return "does not claim to be right for such arguments"
+    return None
+
+
+def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: dict[str, str]) -> dict[str, Footprint]:
+    """Each competitor's first call in a process of its own; those that fail are excluded with the reason."""
+    found = {}
+    items = [(contest, competitor) for competitor in competitors]
+    for (_, competitor), result in isolated(footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True):
+        fault = result.why if isinstance(result, Fallen) else result.fault
+        if fault:
+            excluded[competitor.label] = f"at these sizes: {fault}"
+        else:
+            found[competitor.label] = result
+    return found
+
+
+def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
+    """The contest in a process of its own; who is sent off is excluded with the reason."""
+    if not contest.competitors:
+        return Outcome()
+    limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
+    ((_, outcome),) = isolated(measure, [contest], 1, lambda item: limit, fresh=True)
+    if isinstance(outcome, Fallen):
+        raise Impossible(f"the measurement came to nothing: {outcome.why}")
+    excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})
+    return outcome
+
+
+def measurements(
+    request: Request, outcome: Outcome, first: Mapping[str, Footprint], waived: Mapping[str, dict[str, str]]
+) -> tuple[Measurement, ...]:
+    """The records of a contest, the fastest first."""
+    seconds = {name: column for name, column in outcome.seconds.items() if name != FLOOR}
+    if not seconds:
+        return ()
+    best = fastest(seconds)
+    found = []
+    for name, column in seconds.items():
+        to_best = ratio(column, seconds[best], max(1, len(seconds) - 1))
+        found.append(
+            Measurement(
+                operation=request.operation,
+                implementation=name,
+                sizes=dict(request.sizes),
+                dtype=request.dtype,
+                device=request.device,
+                gradient=request.gradient,
+                threads=request.threads,
+                seconds=float(np.nanmedian(seconds[best])) * to_best.median,
+                reference=best,
+                ratio=to_best.median,
+                low=to_best.low,
+                high=to_best.high,
+                tied=not to_best.slower and name not in outcome.left,
+                floor_seconds=float(np.nanmedian(outcome.seconds[FLOOR])),
+                peak_bytes=first[name].peak_bytes,
+                first_seconds=first[name].seconds,
+                error_ulps=outcome.ulps.get(name, 0.0),
+                rounds=int(np.sum(~np.isnan(column))),
+                waived=waived.get(name.partition("+")[0], {}),
+                seed=request.seed,
+                environment=records.environment(),
+            )
+        )
+    return tuple(sorted(found, key=lambda m: m.ratio))
+
+
+def _exclude_greedy(request: Request, first: dict[str, Footprint], excluded: dict[str, str]) -> None:
+    allowed = math.inf if request.max_memory is None else request.max_memory
+    for name, found in list(first.items()):
+        if (found.peak_bytes or 0) > allowed:
+            excluded[name] = f"needs {(found.peak_bytes or 0) / 2**20:.4g} MiB; {allowed / 2**20:.4g} are allowed"
+            del first[name]
+
+
+def _exclude_inexact(request: Request, outcome: Outcome, excluded: dict[str, str]) -> None:
+    allowed = math.inf if request.max_error is None else request.max_error
+    for name in [name for name in outcome.seconds if outcome.ulps.get(name, 0.0) > allowed]:
+        excluded[name] = f"errs by {outcome.ulps[name]:.3g} ulps; {allowed:g} are allowed"
+        del outcome.seconds[name]
+
+
+def recommend(request: Request, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:
+    """The fastest; among ties the one that waives least, then errs least, then needs least memory."""
+    tied = [m for m in found if m.tied]
+    close = [m for m in tied if m.ratio <= RELEVANT]
+    taken = min(close, key=lambda m: (*_merits(m), m.ratio), default=None)
+    if taken is None:
+        reason = "no implementation holds up and fulfils the request"
+    elif len(found) == 1:
+        reason = "it is the only one that holds up and fulfils the request"
+    elif len(tied) == 1:
+        second = found[1]
+        reason = f"the next, {second.implementation}, takes {second.ratio:.3g} times as long"
+        reason += f" [{second.low:.3g}, {second.high:.3g}]" if second.low else ""
+    else:
+        reason = f"as fast as {', '.join(m.implementation for m in tied if m is not taken)}, as far as can be told"
+        worst = map(max, zip(*map(_merits, tied)))
+        better = [what for what, own, other in zip(_MERITS, _merits(taken), worst) if own < other]
+        reason += f"; {' and '.join(better)}" if better else ""
+    return Recommendation(
+        operation=request.operation,
+        sizes=dict(request.sizes),
+        dtype=request.dtype,
+        device=request.device,
+        gradient=request.gradient,
+        threads=request.threads,
+        implementation=taken.implementation if taken else "",
+        reason=reason,
+        tied=tuple(m.implementation for m in tied),
+        excluded=excluded,
+        seed=request.seed,
+        environment=records.environment(),
+    )
+
+
+_MERITS = ("it waives less", "it errs less", "it needs less memory")
+
+
+def _merits(m: Measurement) -> tuple[int, ...]:
+    """What decides between ties, smaller being better; errors and memory that differ by less than a half count as the same."""
+    return len(m.waived), *(round(math.log(size + 1, 1.5)) for size in (m.error_ulps, (m.peak_bytes or 0) / 2**20))

@@ -1,0 +1,115 @@
+"""How implementations stand: their verdicts in the checks that matter, as stored where nothing has changed, else by an audit now."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from opjury import records
+from opjury.execute import Function
+from opjury.operation import Implementation, Operation
+from opjury.records import Verdict
+from opjury.uses.audit import example_database, plan, run
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Which verdicts matter."""
+
+    operation: Operation
+    checks: tuple[str, ...]
+    dtype: str
+    device: str
+
+    def met_by(self, verdict: Verdict) -> bool:
+        """Whether a verdict is one of them."""
+        return (
+            verdict.operation == self.operation.name
+            and verdict.check in self.checks
+            and self.dtype in verdict.dtypes
+            and verdict.device == self.device
+        )
+
+
+def trusted(path: Path | str, concern: Concern) -> dict[str, list[Verdict]]:
+    """The verdicts that a file has, by implementation, whatever versions they are of."""
+    found: dict[str, list[Verdict]] = {}
+    for record in records.read(path):
+        if isinstance(record, Verdict) and concern.met_by(record):
+            found.setdefault(record.implementation, []).append(record)
+    return found
+
+
+def judged(
+    concern: Concern,
+    entries: Iterable[Implementation],
+    shipped: Mapping[str, Function],
+    seed: int,
+    jobs: int | None = None,
+) -> dict[str, list[Verdict]]:
+    """Verdicts by implementation: stored ones of the same code and versions, the rest by a quick audit now."""
+    found: dict[str, list[Verdict]] = {}
+    waiting, stores = [], {}
+    for entry in entries:
+        stores[entry.name] = _store(concern, entry)
+        found[entry.name] = [v for v in _stored(stores[entry.name]) if v.check in concern.checks]
+        missing = [check for check in concern.checks if check not in {v.check for v in found[entry.name]}]
+        waiting += (
+            plan(
+                concern.operation,
+                entry.name,
+                function=shipped.get(entry.name),
+                checks=missing,
+                dtypes=[concern.dtype],
+                device=concern.device,
+                seed=seed,
+                waives=entry.waives,
+                database=example_database(),
+            )
+            if missing
+            else []
+        )
+    fresh: dict[str, list[Verdict]] = {}
+    for verdict in run(waiting, jobs=jobs):
+        fresh.setdefault(verdict.implementation, []).append(verdict)
+    for name, verdicts in fresh.items():
+        found[name] += verdicts
+        records.write(stores[name], [*_stored(stores[name]), *verdicts])
+    return found
+
+
+def doubt(verdicts: Sequence[Verdict]) -> str | None:
+    """Why these verdicts do not let an implementation compete; None where they do."""
+    refuted = next((v for v in verdicts if v.status == "refuted"), None)
+    if refuted:
+        return f"refuted in {refuted.check}: {refuted.message}"
+    if not any(v.check == "agreement" and v.examples for v in verdicts):
+        return "not judged: " + next((v.message for v in verdicts if v.check == "agreement"), "there is no verdict")
+    return None
+
+
+def _stored(path: Path) -> list[Verdict]:
+    try:
+        return [record for record in records.read(path) if isinstance(record, Verdict)]
+    except (OSError, ValueError):  # not there, or of another version
+        return []
+
+
+def _store(concern: Concern, entry: Implementation) -> Path:
+    """Where verdicts are kept: the name changes with the code on trial, the contract's, the judge's, and the versions."""
+    code = hashlib.sha256(repr(records.environment()).encode())
+    folders = [Path(__file__).parents[1] / "verify"]
+    for function in (entry.function, concern.operation.reference):
+        source = Path(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull)
+        folders += [source.parent] if source.suffix == ".py" else []
+    for folder in folders:
+        for file in sorted(folder.rglob("*.py")):
+            code.update(file.read_bytes())
+    name = f"{entry.operation}-{entry.name}-{concern.dtype}-{concern.device}-{code.hexdigest()[:16]}.jsonl"
+    return Path(platformdirs.user_cache_dir("opjury")) / "verdicts" / name

@@ -1,0 +1,270 @@
+"""Choosing: what may compete, who is sent off, what is recommended, and the files it writes."""
+
+import inspect
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import opjury
+from opjury import records, registry
+from opjury.cli import main
+from opjury.execute import Here
+from opjury.measure.footprint import footprint
+from opjury.measure.inputs import Inputs, workload_case
+from opjury.measure.paired import FLOOR, Competitor, Contest, measure
+from opjury.measure.statistics import Ratio, fastest, ratio
+from opjury.uses.choose import Request, recommend, usual_dtype
+from opjury.uses.sweep import dispatcher, sweep
+from opjury.verify.oracle import evaluate
+
+SMALL = Contest("circulant", (Competitor("broadcasted_index"),), (("n", 24),), rounds=20)
+
+
+def right(c):
+    if c.ndim != 1:
+        raise ValueError(f"c has {c.ndim} dimensions; it should have 1")
+    rows = torch.arange(len(c))
+    return c[(rows[:, None] - rows) % max(len(c), 1)]
+
+
+def contest(*functions, **changes):
+    """A contest of functions with the baseline, in this process."""
+    rivals = tuple(Competitor(f.__name__, Here(f)) for f in functions)
+    return measure(replace(SMALL, competitors=(*SMALL.competitors, *rivals), **changes))
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory):
+    """Verdicts of all circulant implementations, of a few examples each."""
+    path = tmp_path_factory.mktemp("records") / "circulant.jsonl"
+    found = opjury.audit("circulant", dtypes=["float32"], seed=1, scale=0.1, database="")
+    records.write(path, found.verdicts)
+    return path
+
+
+def test_ratios_of_paired_times():
+    rng = np.random.default_rng(0)
+    noise = np.exp(rng.standard_normal(100))  # common to both: pairs cancel it
+    same = ratio(noise * np.exp(rng.normal(0, 0.01, 100)), noise)
+    assert not same.slower
+    assert not same.faster
+    slower = ratio(noise * 1.05 * np.exp(rng.normal(0, 0.01, 100)), noise)
+    assert slower.slower
+    assert slower.low < 1.05 < slower.high
+    assert slower.inverse.faster
+
+
+def test_a_ratio_of_few_rounds_has_no_interval():
+    assert ratio(np.full(5, 2.0), np.ones(5)) == Ratio(2.0, 0.0, math.inf)
+    assert not ratio(np.full(5, 2.0), np.ones(5)).slower
+
+
+def test_more_comparisons_widen_the_interval():
+    rng = np.random.default_rng(1)
+    first, second = np.exp(rng.standard_normal((2, 60)))
+    assert ratio(first, second, 20).low < ratio(first, second).low
+
+
+def test_rounds_that_one_sat_out_do_not_count():
+    assert fastest({"a": np.array([1.0, 9.0, 9.0]), "b": np.array([2.0, np.nan, np.nan])}) == "a"
+
+
+def test_no_timed_call_sees_arguments_twice():
+    case = workload_case(registry.workload("circulant"), {"n": 6}, "float32", 0)
+    other = workload_case(registry.workload("circulant"), {"n": 6}, "float32", 1)
+    inputs = Inputs([case, other], "cpu", False, 2)
+    before = [args[0].clone() for args, _ in inputs.refresh(2)]
+    after = [args[0] for args, _ in inputs.refresh(2)]
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    for (args, _), held in zip(inputs.live, inputs.held, strict=True):
+        assert torch.equal(args[0], (case, other)[held].build()[0][0])
+
+
+def test_right_functions_stay():
+    outcome = contest(right)
+    assert not outcome.faults
+    assert set(outcome.seconds) == {"broadcasted_index", "right", FLOOR}
+    assert all(np.all(column[~np.isnan(column)] > 0) for column in outcome.seconds.values())
+    assert outcome.ulps["right"] == 0
+
+
+def test_who_remembers_results_is_sent_off():
+    memory = {}
+
+    def remembering(c):
+        return memory.setdefault(c.data_ptr(), right(c))
+
+    assert "something else" in contest(remembering).faults["remembering"]
+
+
+def test_who_stops_computing_when_it_is_timed_is_sent_off():
+    calls = []
+
+    def lazy(c):
+        calls.append(1)
+        return right(c) if len(calls) < 5 else torch.zeros(len(c), len(c))
+
+    assert "something else" in contest(lazy).faults["lazy"]
+
+
+def test_who_is_wrong_at_these_sizes_is_sent_off():
+    def short(c):
+        return right(c) if len(c) < 20 else right(c)[:-1]
+
+    assert "something else" in contest(short).faults["short"]
+
+
+def test_who_waits_is_sent_off():
+    def waiting(c):
+        time.sleep(0.001)
+        return right(c)
+
+    assert "it waits" in contest(waiting).faults["waiting"]
+
+
+def test_who_raises_is_sent_off_and_the_others_go_on():
+    def raising(c):
+        raise RuntimeError("not today")
+
+    outcome = contest(raising, right)
+    assert "not today" in outcome.faults["raising"]
+    assert "right" in outcome.seconds
+
+
+def test_gradients_are_measured_and_verified():
+    def detached(c):
+        return right(c.detach()) + 0 * c.sum()
+
+    outcome = contest(right, detached, gradient=True)
+    assert "right" in outcome.seconds
+    assert "something else" in outcome.faults["detached"]
+
+
+def test_the_first_call_and_its_memory():
+    def hungry(c):
+        return right(c) + torch.ones(2**23).sum() * 0
+
+    found = footprint((SMALL, Competitor("hungry", Here(hungry))))
+    assert found.seconds > 0
+    assert not found.fault
+    assert found.peak_bytes is None or found.peak_bytes > 2**24
+
+
+def test_choose_recommends_one_that_holds_up(trusted):
+    choice = opjury.choose("circulant", {"n": 32}, trust=trusted, seconds=0.2, seed=1)
+    assert choice.implementation in {entry.name for entry in registry.implementations("circulant") if not entry.refuted}
+    assert choice.recommendation.reason
+    assert choice.implementation in choice.recommendation.tied
+    assert choice.measurements[0].ratio == 1
+    for entry in registry.implementations("circulant"):
+        assert (entry.name in choice.excluded) != (entry.name in {m.implementation for m in choice.measurements})
+    assert callable(opjury.get("circulant", choice.implementation))
+
+
+def test_without_a_verdict_nobody_competes(tmp_path):
+    (tmp_path / "none.jsonl").write_text("")
+    choice = opjury.choose("circulant", "small", trust=tmp_path / "none.jsonl", seed=1)
+    assert choice.implementation == ""
+    assert not choice.measurements
+    assert "no verdict" in choice.excluded["broadcasted_index"]
+
+
+def test_a_function_of_ones_own_competes_and_a_wrong_one_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def backwards(c):
+        return right(c).T
+
+    choice = opjury.choose("circulant", {"n": 16}, functions=[right, backwards], seconds=0.2, seed=1)
+    assert "right" in {m.implementation for m in choice.measurements}, choice.excluded
+    assert choice.excluded["backwards"].startswith("refuted in agreement")
+    again = opjury.choose("circulant", {"n": 16}, functions=[right, backwards], seconds=0.2, seed=2)
+    assert set(again.excluded) == set(choice.excluded)
+
+
+def made(name, ratio_, tied, **changes):
+    request = dict(operation="circulant", sizes={"n": 8}, dtype="float32", seconds=1e-6 * ratio_, reference="a")
+    return records.Measurement(
+        **request, implementation=name, ratio=ratio_, low=ratio_, high=ratio_, tied=tied, floor_seconds=1e-6, **changes
+    )
+
+
+def test_among_ties_the_one_that_waives_less_is_taken():
+    ranked = [made("a", 1.0, True, waived={"specials": "why"}), made("b", 1.01, True), made("c", 2.0, False)]
+    found = recommend(Request("circulant", (("n", 8),), "float32"), ranked, {})
+    assert found.implementation == "b"
+    assert found.tied == ("a", "b")
+    assert "waives less" in found.reason
+
+
+def test_the_fastest_is_taken_where_nothing_ties():
+    found = recommend(Request("circulant", (("n", 8),), "float32"), [made("a", 1.0, True), made("b", 3.0, False)], {})
+    assert found.implementation == "a"
+    assert "b, takes 3 times as long" in found.reason
+
+
+def test_a_sweep_and_the_dispatcher_that_it_writes(trusted, tmp_path):
+    found = sweep("circulant", "n", 8, 512, points=3, refinements=1, trust=trusted, strict=True, seconds=0.2, seed=1)
+    assert [choice.recommendation.sizes["n"] for choice in found.choices][0] == 8
+    assert found.uses[-1][1] is None
+    target = tmp_path / "dispatch.py"
+    target.write_text(dispatcher(found))
+    done = CliRunner().invoke(
+        main, ["audit", f"{target}:circulant", "--as", "circulant", "--check", "agreement", "--check", "rejects"]
+    )
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("operation", [operation.name for operation in registry.operations()])
+def test_workloads_read_their_sizes_from_a_call(operation):
+    contract, workload = registry.operation(operation), registry.workload(operation)
+    sizes = workload.sizes["small"]
+    case = workload_case(workload, sizes, usual_dtype(contract), 0)
+    args, kwargs = case.build()
+    bound = inspect.signature(contract.reference).bind(*args, **kwargs)
+    bound.apply_defaults()
+    for name, expression in workload.read_from.items():
+        assert eval(expression, {}, dict(bound.arguments)) == sizes[name], (name, expression)
+    assert evaluate(contract, case).shape is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["circulant", "n=-1"], "at least 0"),
+        (["circulant", "n=1.5"], "no whole number"),
+        (["circulant", "m=3"], "unknown size of circulant 'm'"),
+        (["circulant", "huge"], "unknown workload of circulant 'huge'"),
+        (["circulant", "n=1e9"], "GiB are free"),
+        (["circulant", "small", "large"], "two workloads"),
+        (["circulant", "--needs", "vamp"], "did you mean 'vmap'"),
+        (["circulant", "--emit", "x.py"], "give --sweep"),
+        (["circulant", "--sweep", "n=5"], "SIZE=LOW..HIGH"),
+        (["circulant", "--sweep", "n=9..5"], "no range"),
+        (["slice_mean", "length=1e5"], "between 1 and 10000"),
+        (["difference_matrix", "--gradient"], "has no gradient"),
+        (["circulant", "--with", "nowhere.py:f"], "cannot be imported"),
+    ],
+)
+def test_impossible_requests_say_what_is_wrong(arguments, message):
+    done = CliRunner().invoke(main, ["choose", *arguments])
+    assert done.exit_code != 0
+    told = done.output + str(done.exception)
+    assert message in " ".join(told.split())
+
+
+def test_the_command_writes_records(trusted, tmp_path):
+    target = tmp_path / "choice.jsonl"
+    arguments = ["choose", "circulant", "n=16", "--trust", str(trusted), "--seconds", "0.2", "--json", str(target)]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "Use " in done.output
+    *ranked, last = records.read(target)
+    assert all(isinstance(record, records.Measurement) for record in ranked)
+    assert isinstance(last, records.Recommendation)
+    assert last.implementation in {m.implementation for m in ranked}
