@@ -1,10 +1,10 @@
-# make demo | test | check | lint | format | figures | mutation | clean. Everything installs itself into .venv first.
+# make demo | test | check | lint | format | figures | bench-choose | mutation | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures mutation clean
+.PHONY: demo test check lint types format figures bench-choose mutation clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ format: $(VENV)/installed
 
 figures: $(VENV)/installed
 	$(BIN)/python -m opjury.benchmarks.harness
+
+bench-choose: $(VENV)/installed
+	$(BIN)/python -m opjury.benchmarks.choosing
 
 mutation: $(VENV)/installed
 	$(BIN)/python -m tests.mutation --json .opjury/mutation.jsonl

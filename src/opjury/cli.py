@@ -69,7 +69,7 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
 
 
 @main.command()
-@click.argument("operation")
+@click.argument("operation", required=False)
 @click.argument("sizes", nargs=-1, metavar="[WORKLOAD] [SIZE=NUMBER]...")
 @click.option("--dtype", help="By default float32, where the operation has it.")
 @click.option("--device", default="cpu", show_default=True)
@@ -96,14 +96,26 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
 )
 @click.option("--emit", type=click.Path(dir_okay=False), help="Write a dispatcher that follows the sweep, as Python.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the records (JSON Lines).")
+@click.option(
+    "--self-test",
+    type=click.IntRange(1),
+    metavar="TRIALS",
+    help="Measure what this machine's measurements can tell: false alarms, the smallest slow-down that is found.",
+)
 @click.pass_context
-def choose(context: click.Context, /, operation: str, sizes: tuple[str, ...], **options: Any) -> None:
+def choose(
+    context: click.Context, /, operation: str | None, sizes: tuple[str, ...], self_test: int | None, **options: Any
+) -> None:
     """Measure the implementations that hold up at your sizes, and recommend one.
 
     Sizes: a named workload, `large`; numbers, `rows=1e5 features=64`; or a name and what differs. What is left out is as in `medium`.
     """
     from opjury.faces import choosing
 
+    if self_test:
+        context.exit(choosing.run_self_test(self_test))
+    if operation is None:
+        raise click.UsageError("name an operation: opjury choose OPERATION [WORKLOAD] [SIZE=NUMBER]...")
     context.exit(choosing.run(operation, sizes, **options))
 
 

@@ -14,6 +14,7 @@ from opjury import records, registry
 from opjury.cli import GOOD, NOTHING
 from opjury.execute import import_file
 from opjury.faces import terminal
+from opjury.measure.selftest import SURE, self_test
 from opjury.records import Measurement, Recommendation
 from opjury.uses.choose import Choice, choose
 from opjury.uses.sweep import Sweep, dispatcher, sweep
@@ -209,6 +210,25 @@ def _table(found: Sequence[Measurement]) -> Table:
     table.caption = "bold: no slower than the best · error in ulps of the largest element · w: waives a check"
     table.caption_justify = "left"
     return table
+
+
+def run_self_test(trials: int) -> int:
+    """What measurements on this machine can tell."""
+    with terminal.console.status("") as status:
+        found = self_test(trials, notify=lambda stage: status.update(stage))
+    for detection in found:
+        what = f"slowed by {detection.slowed:.0%}" if detection.slowed else "against itself"
+        terminal.console.print(
+            f"{what:14}  called different in {detection.called_different:3} of {detection.trials} ({detection.share:.1%})"
+        )
+    sure = [detection.slowed for detection in found if detection.slowed and detection.share >= SURE]
+    told = (
+        f"The smallest slow-down found in {SURE:.0%} of contests: {min(sure):.0%}."
+        if sure
+        else "No slow-down was found surely."
+    )
+    terminal.console.print(told)
+    return GOOD
 
 
 def seconds(value: float) -> str:

@@ -1,0 +1,103 @@
+"""How good `choose` is, printed as figures: `python -m opjury.benchmarks.choosing` (`make bench-choose`).
+
+Regret: how many times as long the recommended implementation takes as the truly fastest one that holds up, truth being a contest with
+ten times the budget. Agreement: whether a second choice is the same, or one that the first called tied. Nothing is asserted.
+"""
+
+import time
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import opjury
+from opjury import registry
+from opjury.measure.paired import FLOOR, Competitor, Contest
+from opjury.measure.selftest import self_test
+from opjury.measure.statistics import fastest, ratio
+from opjury.uses.choose import run_contest
+
+console = Console(width=100)
+
+
+def workloads(count, seed):
+    """Operation, sizes, gradient: named workloads, then sizes that nobody has looked at."""
+    rng = np.random.default_rng(seed)
+    operations = registry.operations()
+    found = []
+    for number in range(count):
+        operation = operations[number % len(operations)]
+        known = registry.workload(operation.name).sizes
+        turn = number // len(operations)
+        sizes = dict(known["small" if turn == 0 else "medium"])
+        if turn > 1:
+            sizes = {name: round(n * 2.0 ** rng.uniform(-2, 2)) if n >= 16 else n for name, n in sizes.items()}
+        found.append((operation, sizes, operation.differentiable and turn % 2 == 1))
+    return found
+
+
+def regret_of(operation, sizes, gradient, seconds, seed):
+    """Regret, agreement, speed over the baseline, and the seconds that choosing took; None where nothing was to be chosen."""
+    options = dict(gradient=gradient, seconds=seconds)
+    started = time.perf_counter()
+    first = opjury.choose(operation.name, sizes, **options, seed=seed)
+    took = time.perf_counter() - started
+    again = opjury.choose(operation.name, sizes, **options, seed=seed + 1)
+    names = [m.implementation for m in first.measurements]
+    if not names:
+        return None
+    dtype = first.recommendation.dtype
+    contest = Contest(operation.name, tuple(map(Competitor, names)), tuple(sizes.items()), dtype, gradient=gradient)
+    truth = run_contest(
+        Contest(**{**vars(contest), "seconds": 10 * seconds, "rounds": 4000, "seed": seed + 2}), {}
+    ).seconds
+    truth.pop(FLOOR)
+    best = fastest(truth)
+    baseline = truth.get(operation.baseline)
+    return dict(
+        chosen=first.implementation,
+        best=best,
+        regret=ratio(truth[first.implementation], truth[best]).median,
+        agrees=again.implementation in first.recommendation.tied,
+        speedup=None if baseline is None else ratio(baseline, truth[first.implementation]).median,
+        took=took,
+    )
+
+
+@click.command()
+@click.option("--count", default=60, show_default=True, help="Workloads.")
+@click.option("--seconds", default=2.0, show_default=True, help="Budget of a choice; the truth gets ten times as much.")
+@click.option("--trials", default=100, show_default=True, help="Of the self-test, for each slow-down.")
+@click.option("--seed", default=0, show_default=True)
+def main(count, seconds, trials, seed):
+    """Print the figures."""
+    table = Table("workload", "chosen", "regret", "again", "× baseline", "s", title="choose")
+    found = []
+    for operation, sizes, gradient in track(workloads(count, seed), "workloads", console=Console(stderr=True)):
+        label = " ".join([operation.name, *(f"{k}={v}" for k, v in sizes.items()), "backward" if gradient else ""])
+        try:
+            result = regret_of(operation, sizes, gradient, seconds, seed)
+        except opjury.Impossible as error:
+            console.print(f"left out: {label}: {error}", markup=False)
+            continue
+        if result is None:
+            continue
+        found.append(result)
+        speedup = "" if result["speedup"] is None else f"{result['speedup']:.2f}"
+        again = "same" if result["agrees"] else "other"
+        table.add_row(label, result["chosen"], f"{result['regret']:.3f}", again, speedup, f"{result['took']:.1f}")
+    console.print(table)
+    regrets = np.array([result["regret"] for result in found])
+    console.print(
+        f"{len(found)} workloads: regret {np.exp(np.log(regrets).mean()):.4f} (geometric mean), {regrets.max():.3f} at most, "
+        f"{(regrets <= 1.05).mean():.1%} within 5 %; the same or a stated tie again: {np.mean([r['agrees'] for r in found]):.1%}"
+    )
+    for detection in self_test(trials, seed=seed):
+        what = "with itself" if not detection.slowed else f"slowed by {detection.slowed:.0%}"
+        console.print(f"{what}: called different in {detection.called_different} of {detection.trials}")
+
+
+if __name__ == "__main__":
+    main()

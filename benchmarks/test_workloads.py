@@ -1,0 +1,52 @@
+"""The workloads under pytest-benchmark, for pull requests: `pytest benchmarks --benchmark-only`, `--benchmark-compare` to a saved run.
+
+A group is an operation with one workload; the names within are stable. `--opjury-operation NAME` takes one operation.
+"""
+
+import pytest
+
+from opjury import registry
+from opjury.measure.inputs import workload_case
+from opjury.measure.paired import step_of, threads
+from opjury.uses.choose import usual_dtype
+from opjury.verify.judge import why_not
+
+WORKLOADS = ("small", "medium")
+
+
+def pytest_generate_tests(metafunc):
+    wanted = metafunc.config.getoption("--opjury-operation")
+    metafunc.parametrize(("operation", "entry", "workload", "gradient"), list(competitors(wanted)))
+
+
+def competitors(wanted):
+    for operation in [registry.operation(name) for name in wanted] or registry.operations():
+        for entry in registry.implementations(operation.name):
+            if not entry.refuted and why_not(operation, entry, "agreement", "cpu") is None:
+                directions = [False, True] if operation.differentiable and entry.gradient is not None else [False]
+                for workload in WORKLOADS:
+                    for gradient in directions:
+                        name = f"{operation.name}-{workload}-{'backward' if gradient else 'forward'}-{entry.name}"
+                        yield pytest.param(operation, entry, workload, gradient, id=name)
+
+
+@pytest.fixture
+def one_thread():
+    with threads(1):
+        yield
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_time(benchmark, one_thread, operation, entry, workload, gradient):
+    dtype = usual_dtype(operation)
+    if entry.dtypes is not None and dtype not in entry.dtypes:
+        pytest.skip(f"declared for {', '.join(entry.dtypes)} alone")
+    sizes = dict(registry.workload(operation.name).sizes[workload])
+    case = workload_case(registry.workload(operation.name), sizes, dtype, 0)
+    if entry.domain is not None and not entry.domain(*case.wide()[0], **case.wide()[1]):
+        pytest.skip("does not claim to be right for such arguments")
+    step = step_of(entry.function, case, gradient)
+    args, kwargs = case.build(requires_grad=gradient)
+    benchmark.group = f"{operation.name} {workload} {'forward and backward' if gradient else 'forward'}"
+    benchmark.extra_info.update(sizes, dtype=dtype)
+    assert benchmark(step, args, kwargs)
