@@ -73,7 +73,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
     of the contest; `tied` that this is no difference. `first_seconds` is the time of the first call in a new process, `peak_bytes`
     the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
-    element. `rounds` counts its timed blocks.
+    element, None where none was looked at. `rounds` counts its timed blocks.
     """
 
     operation: str
@@ -92,7 +92,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     floor_seconds: float
     peak_bytes: int | None = None
     first_seconds: float = 0.0
-    error_ulps: float = 0.0
+    error_ulps: float | None = None
     rounds: int = 0
     waived: dict[str, str] = {}
     seed: int = 0

@@ -99,7 +99,7 @@ def show_sweep(found: Sweep) -> None:
         own = next(m for m in choice.measurements if m.implementation == chosen.implementation)
         others = ", ".join(name for name in chosen.tied if name != chosen.implementation)
         size = f"{chosen.sizes[found.size]:,}"
-        table.add_row(size, escape(chosen.implementation), seconds(own.seconds), f"{own.of_floor:.3g}", escape(others))
+        table.add_row(size, escape(chosen.implementation), seconds(own.seconds), times(own.of_floor), escape(others))
     console.print(table)
     for crossing in found.crossovers:
         console.print(
@@ -189,7 +189,7 @@ def _heading(chosen: Recommendation, without: str = "") -> None:
 
 
 def _table(found: Sequence[Measurement]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("implementation", no_wrap=True)
     for column in ("time", "× best", "99 %", "× floor", "memory", "error"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -200,11 +200,11 @@ def _table(found: Sequence[Measurement]) -> Table:
         table.add_row(
             escape(m.implementation) + mark,
             seconds(m.seconds),
-            f"{m.ratio:.3g}",
+            times(m.ratio),
             interval,
-            f"{m.of_floor:.3g}",
+            times(m.of_floor),
             memory(m.peak_bytes),
-            f"{m.error_ulps:.3g}",
+            "" if m.error_ulps is None else f"{m.error_ulps:.2g}",
             style=style,
         )
     table.caption = "bold: no slower than the best · error in ulps of the largest element · w: waives a check"
@@ -241,4 +241,11 @@ def seconds(value: float) -> str:
 
 def memory(value: int | None) -> str:
     """`1.5 MiB`"""
-    return "" if value is None else f"{value / 2**20:.3g} MiB"
+    if value is None:
+        return ""
+    return f"{value / 2**20:.3g} MiB" if value < 2**30 else f"{value / 2**30:.3g} GiB"
+
+
+def times(value: float) -> str:
+    """`1.25`, `23.4`, `1,250`"""
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"

@@ -8,12 +8,13 @@ import gc
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from opjury import registry
 from opjury.measure.inputs import workload_case
-from opjury.measure.paired import Competitor, Contest, step_of, threads
+from opjury.measure.paired import Competitor, Contest, Step, step_of, threads
 from opjury.verify.trial import describe
 
 
@@ -25,19 +26,25 @@ class Footprint:
     ----------
     seconds : float
         The time of the first call; compiling included.
+    again_seconds : float
+        The time of the second call; the first's, where that was long enough to be believed.
     peak_bytes : int or None
-        The most memory of the second beyond what was there before, its result included; None where the system does not say.
+        The most memory of the last call beyond what was there before, its result included; None where the system does not say.
     fault : str
         Why there was no result; "" otherwise.
     """
 
     seconds: float
+    again_seconds: float
     peak_bytes: int | None
     fault: str = ""
 
 
+LONG = 0.5  # seconds of a first call, beside which what a new process costs is nothing
+
+
 def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
-    """Call one competitor of a contest twice. Meant for a process of its own."""
+    """Call one competitor of a contest twice (once where that takes long). Meant for a process of its own."""
     contest, competitor = entry
     case = workload_case(registry.workload(contest.operation), dict(contest.sizes), contest.dtype, contest.seed)
     args, kwargs = case.build(contest.device, requires_grad=contest.gradient)
@@ -46,18 +53,26 @@ def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
         try:
             step = step_of(competitor.load(contest.operation), case, contest.gradient)
             del case
-            started = time.perf_counter()
-            step(args, kwargs)
-            if cuda:
-                torch.cuda.synchronize()
-            seconds = time.perf_counter() - started
-            before = _cuda_start() if cuda else _processor_start()
-            result = step(args, kwargs)
-            peak = torch.cuda.max_memory_allocated() if cuda else _resident("VmHWM")
-            del result
+            seconds, peak = _observed(step, args, kwargs, cuda)
+            again = seconds
+            if seconds < LONG or competitor.compiled:
+                again, peak = _observed(step, args, kwargs, cuda)
         except Exception as error:
-            return Footprint(0.0, None, f"raises {describe(error)}")
-    return Footprint(seconds, None if peak is None or before is None else max(0, peak - before))
+            return Footprint(0.0, 0.0, None, f"raises {describe(error)}")
+    return Footprint(seconds, again, peak)
+
+
+def _observed(step: Step, args: Any, kwargs: Any, cuda: bool) -> tuple[float, int | None]:
+    """Seconds and peak memory of a call."""
+    before = _cuda_start() if cuda else _processor_start()
+    started = time.perf_counter()
+    result = step(args, kwargs)
+    if cuda:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - started
+    peak = torch.cuda.max_memory_allocated() if cuda else _resident("VmHWM")
+    del result
+    return seconds, None if peak is None or before is None else max(0, peak - before)
 
 
 def _cuda_start() -> int:

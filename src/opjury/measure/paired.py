@@ -26,8 +26,9 @@ _MOST_CALLS = 64  # in a block
 _INPUT_BYTES = 2**23  # that a block's inputs may have together
 _TRIAL_ROUNDS = 15  # after which what is clearly slower leaves
 _CLEARLY = 1.3
+_OBVIOUSLY = 4.0
+_LONG = 0.01  # seconds of a call; three first ones of an obviously slower competitor tell enough
 _WAITING = 2.0  # times as long by the clock as by the processor, compared with the others
-_HOPELESS = 20  # times as slow in the first call as the best: once is enough
 FLOOR = "(floor)"
 
 Step = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
@@ -126,6 +127,13 @@ class Outcome:
     ulps: dict[str, float] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
 
+    def add_one_call(self, name: str, seconds: float) -> None:
+        """Add a competitor of which one call has told enough."""
+        column = np.full(len(next(iter(self.seconds.values()), ())) or 1, np.nan)
+        column[0] = seconds
+        self.seconds[name] = column
+        self.left.add(name)
+
 
 def step_of(function: Callable[..., Any], case: Case, gradient: bool, slowed: float = 0.0) -> Step:
     """What is timed: the call, and the gradients of all floating arguments where they are asked for."""
@@ -197,8 +205,7 @@ class _Race:
         self.rng = np.random.default_rng(contest.seed)
         self.cases = [workload_case(self.workload, self.sizes, contest.dtype, contest.seed + i) for i in range(SOURCES)]
         self.steps: dict[str, Step] = {}
-        self.expected: dict[str, float] = {}  # seconds of a call, as far as is known
-        self.once: set[str] = set()
+        self.first: dict[str, list[Times]] = {}  # calls before the rounds
 
     def run(self) -> Outcome:
         device, gradient = self.contest.device, self.contest.gradient
@@ -208,14 +215,15 @@ class _Race:
             self._first_calls(competitor)
         if not self.steps:
             return self.outcome
-        best = min(self.expected[name] for name in self.steps)
+        expected = {name: min(times.clock for times in calls) for name, calls in self.first.items()}
+        best = min(expected.values())
         most = int(min(_MOST_CALLS, max(1, BLOCK / best), max(1, _INPUT_BYTES // max(_bytes(self.cases[0]), 1))))
         self.inputs = Inputs(self.cases, device, gradient, most)
         self.steps[FLOOR] = self._copying()
-        self.expected[FLOOR] = best
         # The first call of a block is the coldest: what may turn out to be as fast as the best gets as many calls.
-        for name, seconds in self.expected.items():
-            self.outcome.calls[name] = most if seconds < 4 * best else int(min(most, max(1, BLOCK / seconds)))
+        for name, seconds in {FLOOR: best, **expected}.items():
+            self.outcome.calls[name] = most if seconds < _OBVIOUSLY * best else int(min(most, max(1, BLOCK / seconds)))
+        self.outcome.left = {name for name, s in expected.items() if s > max(_OBVIOUSLY * best, _LONG)}
         self._rounds()
         return self.outcome
 
@@ -226,20 +234,16 @@ class _Race:
             step = step_of(function, self.cases[0], self.contest.gradient, competitor.slowed)
             if self.witness is None:
                 self.witness = Witness(step, self.cases, self.contest.device, self.contest.gradient)
-            (_, seconds), result = block(step, self.inputs.refresh(1), self.contest.device)
+            if competitor.compiled:
+                block(step, self.inputs.refresh(1), self.contest.device)
+            calls, result = block(step, self.inputs.refresh(1), self.contest.device)
             if not self._verified(name, result, self.inputs.held[0]):
                 return
             del result
-            hopeless = seconds > 1 and seconds > _HOPELESS * min(self.expected.values(), default=seconds)
-            for _ in range(0 if hopeless else 2):
-                seconds = min(seconds, block(step, self.inputs.refresh(1), self.contest.device)[0].clock)
+            self.first[name] = [calls] + [block(step, self.inputs.refresh(1), self.contest.device)[0] for _ in range(2)]
+            self.steps[name] = step
         except Exception as error:
             self.outcome.faults[name] = f"raises {describe(error)}"
-            return
-        if hopeless:
-            self.once.add(name)
-            self.outcome.left.add(name)
-        self.steps[name], self.expected[name] = step, seconds
 
     def _verified(self, name: str, result: Any, number: int) -> bool:
         assert self.witness is not None
@@ -260,11 +264,12 @@ class _Race:
 
     def _rounds(self) -> None:
         taken: list[dict[str, Times]] = []
-        active = [name for name in self.steps if name not in self.once]
+        active = [name for name in self.steps if name not in self.outcome.left]
         checked = {name: {*self.rng.integers(0, 10, 2).tolist(), int(self.rng.integers(10, 100))} for name in active}
         until = time.monotonic() + self.contest.seconds
         for number in range(self.contest.rounds):
-            if number >= 5 and time.monotonic() > until:
+            late = time.monotonic() - until
+            if (number >= _TRIAL_ROUNDS and late > 0) or (number >= 5 and late > 2 * self.contest.seconds):
                 break
             if number % _ENOUGH_ROUNDS == 0 and number and self._narrow(active, taken):
                 break
@@ -282,31 +287,32 @@ class _Race:
             taken.append(row)
             active = [name for name in active if name not in self.outcome.faults]
             if number == 4:
-                active = self._still_in(active, taken, 4.0)
+                active = self._still_in(active, taken, _OBVIOUSLY)
             elif number + 1 == _TRIAL_ROUNDS:
                 active = self._still_in(active, taken, _CLEARLY)
         self._waiting(taken)
         for name in self.steps:
             if name not in self.outcome.faults:
-                column = self._column(name, taken)
-                column[0] = self.expected[name] if name in self.once else column[0]
-                self.outcome.seconds[name] = column
+                self.outcome.seconds[name] = self._column(name, taken)
 
     def _column(self, name: str, taken: list[dict[str, Times]]) -> np.ndarray:
-        """Seconds by rounds: the processor's where one thread was asked for."""
+        """Seconds by rounds: the processor's where one thread was asked for. Of who left before the first, the calls before."""
         which = "processor" if self.contest.threads == 1 else "clock"
-        return np.array([getattr(row[name], which) if name in row else np.nan for row in taken])
+        rounds = [row.get(name) for row in taken]
+        if not any(rounds):
+            rounds[: len(self.first[name])] = self.first[name]
+        return np.array([getattr(times, which) if times else np.nan for times in rounds])
 
     def _waiting(self, taken: list[dict[str, Times]]) -> None:
         """Send off who lets time pass without using the processor: its time would look too short."""
         waits = {}
         for name in self.steps:
             mine = [row[name].clock / max(row[name].processor, 1e-9) for row in taken if name in row]
-            if mine:
-                waits[name] = float(np.median(mine))
-        usual = float(np.median(list(waits.values())))
+            if len(mine) > _TRIAL_ROUNDS:  # who left before was slow enough
+                waits[name] = min(mine)
+        usual = min(waits.values(), default=1.0)
         for name, wait in waits.items():
-            if name != FLOOR and wait > _WAITING * max(usual, 1.0):
+            if name != FLOOR and wait > _WAITING * usual:
                 self.outcome.faults[name] = f"takes {wait:.3g} times as long by the clock as by the processor: it waits"
 
     def _narrow(self, active: Sequence[str], taken: list[dict[str, Times]]) -> bool:

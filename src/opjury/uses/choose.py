@@ -15,7 +15,7 @@ import psutil
 from opjury import records, registry
 from opjury.case import Case
 from opjury.execute import Fallen, Function, isolated
-from opjury.measure.footprint import Footprint, footprint
+from opjury.measure.footprint import LONG, Footprint, footprint
 from opjury.measure.inputs import workload_case
 from opjury.measure.paired import FLOOR, Competitor, Contest, Outcome, measure
 from opjury.measure.statistics import RELEVANT, fastest, ratio
@@ -264,7 +264,7 @@ def _choose(
     competitors = [
         Competitor(entry.name, shipped.get(entry.name), compiled)
         for entry in holding
-        for compiled in ((False, True) if request.compile and contract.result == "tensor" else (False,))
+        for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
     ]
     contest = Contest(
         request.operation, (), request.sizes, request.dtype, request.device, request.gradient, request.threads
@@ -273,12 +273,20 @@ def _choose(
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
     _exclude_greedy(request, first, excluded)
-    ranked = sorted((c for c in competitors if c.label in first), key=lambda c: first[c.label].seconds)
-    notify(f"measuring {len(ranked)} against each other")
-    outcome = run_contest(replace(contest, competitors=tuple(ranked)), excluded)
+    ranked = sorted((c for c in competitors if c.label in first), key=lambda c: first[c.label].again_seconds)
+    hopeless = [c for c in ranked if _hopeless(first[c.label].again_seconds, first[ranked[0].label].again_seconds)]
+    notify(f"measuring {len(ranked) - len(hopeless)} against each other")
+    outcome = run_contest(replace(contest, competitors=tuple(c for c in ranked if c not in hopeless)), excluded)
+    for competitor in hopeless:
+        outcome.add_one_call(competitor.label, first[competitor.label].again_seconds)
     _exclude_inexact(request, outcome, excluded)
     found = measurements(request, outcome, first, waived)
     return Choice(recommend(request, found, excluded), found)
+
+
+def _hopeless(seconds: float, best: float) -> bool:
+    """Whether one call has told enough."""
+    return seconds > LONG and seconds > 20 * best
 
 
 def _not_eligible(contract: Operation, entry: Implementation, request: Request, case: Case) -> str | None:
@@ -356,7 +364,7 @@ def measurements(
                 floor_seconds=float(np.nanmedian(outcome.seconds[FLOOR])),
                 peak_bytes=first[name].peak_bytes,
                 first_seconds=first[name].seconds,
-                error_ulps=outcome.ulps.get(name, 0.0),
+                error_ulps=outcome.ulps.get(name),
                 rounds=int(np.sum(~np.isnan(column))),
                 waived=waived.get(name.partition("+")[0], {}),
                 seed=request.seed,
@@ -420,4 +428,4 @@ _MERITS = ("it waives less", "it errs less", "it needs less memory")
 
 def _merits(m: Measurement) -> tuple[int, ...]:
     """What decides between ties, smaller being better; errors and memory that differ by less than a half count as the same."""
-    return len(m.waived), *(round(math.log(size + 1, 1.5)) for size in (m.error_ulps, (m.peak_bytes or 0) / 2**20))
+    return len(m.waived), *(round(math.log(size + 1, 1.5)) for size in (m.error_ulps or 0, (m.peak_bytes or 0) / 2**20))
