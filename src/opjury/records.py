@@ -73,7 +73,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
     of the contest; `tied` that this is no difference. `first_seconds` is the time of the first call in a new process, `peak_bytes`
     the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
-    element, None where none was looked at. `rounds` counts its timed blocks.
+    element, None where none was looked at. `rounds` counts its timed blocks. `second_order` says that it promises to be
+    differentiable twice.
     """
 
     operation: str
@@ -94,6 +95,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     first_seconds: float = 0.0
     error_ulps: float | None = None
     rounds: int = 0
+    second_order: bool = False
     waived: dict[str, str] = {}
     seed: int = 0
     format: int = FORMAT

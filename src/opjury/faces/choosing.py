@@ -166,6 +166,7 @@ def show(choice: Choice) -> None:
     )
     if choice.measurements:
         console.print(_table(choice.measurements))
+        console.print(f"[dim]{_LEGEND}[/]")
         floor = choice.measurements[0].floor_seconds
         console.print(f"[dim]floor: {seconds(floor)}, copying the least bytes that a call must read and write[/]")
     for name, reason in choice.excluded.items():
@@ -189,27 +190,32 @@ def _heading(chosen: Recommendation, without: str = "") -> None:
 
 
 def _table(found: Sequence[Measurement]) -> Table:
+    compiled = any(m.first_seconds > 1 for m in found)
+    columns = ["time", "× best", "99 %", "× floor", "memory", "error", "2nd", *(["first call"] if compiled else [])]
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("implementation", no_wrap=True)
-    for column in ("time", "× best", "99 %", "× floor", "memory", "error"):
+    for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for m in found:
         interval = "" if m.implementation == m.reference else f"{m.low:.3g}–{m.high:.3g}" if m.low else "obvious"
-        mark = " w" if m.waived else ""
-        style = "bold" if m.tied else ""
-        table.add_row(
-            escape(m.implementation) + mark,
+        cells = [
             seconds(m.seconds),
             times(m.ratio),
             interval,
             times(m.of_floor),
             memory(m.peak_bytes),
             "" if m.error_ulps is None else f"{m.error_ulps:.2g}",
-            style=style,
-        )
-    table.caption = "bold: no slower than the best · error in ulps of the largest element · w: waives a check"
-    table.caption_justify = "left"
+            "✓" if m.second_order else "",
+            *([seconds(m.first_seconds)] if compiled else []),
+        ]
+        label = escape(m.implementation) + (" w" if m.waived else "")
+        table.add_row(label, *cells, style="bold" if m.tied else "")
     return table
+
+
+_LEGEND = (
+    "bold: no slower than the best · error: ulps of the largest element · w: waives a check · 2nd: differentiable twice"
+)
 
 
 def run_self_test(trials: int) -> int:
@@ -243,7 +249,10 @@ def memory(value: int | None) -> str:
     """`1.5 MiB`"""
     if value is None:
         return ""
-    return f"{value / 2**20:.3g} MiB" if value < 2**30 else f"{value / 2**30:.3g} GiB"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 2**10:.3g} KiB"
 
 
 def times(value: float) -> str:

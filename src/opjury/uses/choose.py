@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -280,7 +280,8 @@ def _choose(
     for competitor in hopeless:
         outcome.add_one_call(competitor.label, first[competitor.label].again_seconds)
     _exclude_inexact(request, outcome, excluded)
-    found = measurements(request, outcome, first, waived)
+    twice = {entry.name for entry in holding if entry.gradient is not None and entry.gradient.second}
+    found = measurements(request, outcome, first, waived, twice)
     return Choice(recommend(request, found, excluded), found)
 
 
@@ -336,7 +337,11 @@ def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
 
 
 def measurements(
-    request: Request, outcome: Outcome, first: Mapping[str, Footprint], waived: Mapping[str, dict[str, str]]
+    request: Request,
+    outcome: Outcome,
+    first: Mapping[str, Footprint],
+    waived: Mapping[str, dict[str, str]],
+    twice: Collection[str] = (),
 ) -> tuple[Measurement, ...]:
     """The records of a contest, the fastest first."""
     seconds = {name: column for name, column in outcome.seconds.items() if name != FLOOR}
@@ -366,6 +371,7 @@ def measurements(
                 first_seconds=first[name].seconds,
                 error_ulps=outcome.ulps.get(name),
                 rounds=int(np.sum(~np.isnan(column))),
+                second_order=name.partition("+")[0] in twice,
                 waived=waived.get(name.partition("+")[0], {}),
                 seed=request.seed,
                 environment=records.environment(),
