@@ -11,6 +11,7 @@ from opjury.registry import UnknownName
 
 if TYPE_CHECKING:
     from opjury.case import Case, Tensor
+    from opjury.faces.parametrize import parametrize_with_checks
     from opjury.records import Verdict
     from opjury.uses.audit import Audit, audit
 
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 if not (Path(__file__).parent / "impls").is_dir():
     __path__.append(str(Path(__file__).parents[2]))
 
-_LAZY = {"Audit": "uses.audit", "audit": "uses.audit", "Case": "case", "Tensor": "case", "Verdict": "records"}
+_LAZY = {
+    "Audit": "uses.audit",
+    "Case": "case",
+    "Tensor": "case",
+    "Verdict": "records",
+    "audit": "uses.audit",
+    "parametrize_with_checks": "faces.parametrize",
+}
 
 __all__ = [
     "Audit",
@@ -35,6 +43,7 @@ __all__ = [
     "audit",
     "get",
     "implementation",
+    "parametrize_with_checks",
 ]
 
 
@@ -52,7 +61,7 @@ def get(operation: str, implementation: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    # What needs torch is imported when it is asked for: `import opjury` stays light.
+    # What needs torch or pytest is imported when it is asked for: `import opjury` stays light.
     if name in _LAZY:
         value = getattr(import_module(f"opjury.{_LAZY[name]}"), name)
         globals()[name] = value

@@ -103,11 +103,15 @@ class Task:
     shrink: bool = True
 
     @property
+    def group(self) -> str:
+        """The dtypes in one word: `float32`, `half`, `all`."""
+        groups = list(group_dtypes(self.dtypes))
+        return self.dtypes[0] if len(self.dtypes) == 1 else groups[0] if len(groups) == 1 else "all"
+
+    @property
     def label(self) -> str:
         """`slice_mean-python_loop-float32-cpu`"""
-        groups = list(group_dtypes(self.dtypes))
-        dtype = self.dtypes[0] if len(self.dtypes) == 1 else groups[0] if len(groups) == 1 else "all"
-        return f"{self.operation}-{self.implementation}-{dtype}-{self.device}"
+        return f"{self.operation}-{self.implementation}-{self.group}-{self.device}"
 
 
 def implementation_of(task: Task) -> Implementation:
