@@ -1,10 +1,10 @@
-# make demo | test | check | lint | format | figures | bench-choose | mutation | clean. Everything installs itself into .venv first.
+# make demo | test | check | lint | format | figures | bench-choose | mutation | false-alarms | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures bench-choose mutation clean
+.PHONY: demo test check lint types format figures bench-choose mutation false-alarms clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,9 @@ bench-choose: $(VENV)/installed
 
 mutation: $(VENV)/installed
 	$(BIN)/python -m tests.mutation --json .opjury/mutation.jsonl
+
+false-alarms: $(VENV)/installed
+	$(BIN)/python -m tests.false_alarms --json .opjury/false_alarms.jsonl
 
 clean:
 	rm -rf $(VENV) build *.egg-info .opjury .mypy_cache .ruff_cache .pytest_cache

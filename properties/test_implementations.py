@@ -7,8 +7,8 @@ tried with all its dtypes in one test. A control must be refuted as declared; a 
 import pytest
 
 from opjury import registry
+from opjury.faces.parametrize import grouped, require
 from opjury.uses.audit import plan
-from opjury.verify.judge import judge
 
 
 def pytest_generate_tests(metafunc):
@@ -21,82 +21,63 @@ def pytest_generate_tests(metafunc):
             together = bool(entry.refuted) or check in entry.waives
             scale = 1.0 if together else option("--opjury-scale")
             options = dict(profile=option("--opjury-profile"), seed=option("--opjury-seed"), scale=scale)
-            tasks = plan(operation, entry.name, checks=[check], **options)
-            groups = [tasks] if together and tasks else [[task] for task in tasks]
-            for group in groups:
-                name = f"{operation.name}-{entry.name}-all-cpu" if together else group[0].label
-                parameters.append(pytest.param(entry, group, id=name))
-    metafunc.parametrize(("entry", "tasks"), parameters)
+            for tasks in grouped(plan(operation, entry.name, checks=[check], **options)):
+                name = f"{operation.name}-{entry.name}-all-cpu" if together else tasks[0].label
+                parameters.append(pytest.param(tasks, id=name))
+    metafunc.parametrize("tasks", parameters)
 
 
-def require(entry, tasks):
-    """The verdicts are what the implementation declares."""
-    __tracebackhide__ = True
-    verdicts = [judge(task) for task in tasks]
-    check = tasks[0].check
-    if all(v.status in ("skipped", "not declared") for v in verdicts):
-        pytest.skip(f"{verdicts[0].status}: {verdicts[0].message}")
-    refuted = [v for v in verdicts if v.status == "refuted"]
-    if check in entry.refuted:
-        assert refuted, f"{entry.operation}:{entry.name} is a negative control for {check}, which holds"
-        return
-    unexplained = [v for v in refuted if v.cause not in entry.refuted]
-    assert not unexplained, f"{unexplained[0].message}\n\n{unexplained[0].script}"
-    if check in entry.waives and not any(v.status == "waived" for v in verdicts):
-        pytest.skip(f"{check} is waived ({entry.waives[check]}), but held with these cases")
+def test_agreement(tasks):
+    require(tasks)
 
 
-def test_agreement(entry, tasks):
-    require(entry, tasks)
+def test_specials(tasks):
+    require(tasks)
 
 
-def test_specials(entry, tasks):
-    require(entry, tasks)
+def test_form(tasks):
+    require(tasks)
 
 
-def test_form(entry, tasks):
-    require(entry, tasks)
+def test_layouts(tasks):
+    require(tasks)
 
 
-def test_layouts(entry, tasks):
-    require(entry, tasks)
+def test_purity(tasks):
+    require(tasks)
 
 
-def test_purity(entry, tasks):
-    require(entry, tasks)
+def test_determinism(tasks):
+    require(tasks)
 
 
-def test_determinism(entry, tasks):
-    require(entry, tasks)
+def test_gradient(tasks):
+    require(tasks)
 
 
-def test_gradient(entry, tasks):
-    require(entry, tasks)
+def test_second_order(tasks):
+    require(tasks)
 
 
-def test_second_order(entry, tasks):
-    require(entry, tasks)
+def test_forward_mode(tasks):
+    require(tasks)
 
 
-def test_forward_mode(entry, tasks):
-    require(entry, tasks)
+def test_vmap(tasks):
+    require(tasks)
 
 
-def test_vmap(entry, tasks):
-    require(entry, tasks)
+def test_locality(tasks):
+    require(tasks)
 
 
-def test_locality(entry, tasks):
-    require(entry, tasks)
+def test_laws(tasks):
+    require(tasks)
 
 
-def test_laws(entry, tasks):
-    require(entry, tasks)
+def test_rejects(tasks):
+    require(tasks)
 
 
-def test_rejects(entry, tasks):
-    require(entry, tasks)
-
-
-def test_terminates(entry, tasks):
-    require(entry, tasks)
+def test_terminates(tasks):
+    require(tasks)

@@ -58,6 +58,17 @@ def test_functions_of_installed_modules(installed):
     assert "triangular_matmul" in module.stdout
 
 
+def test_the_installed_suites_judge_the_operation_of_a_plugin(installed, tmp_path):
+    options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-rA", "--opjury-operation", "suffix_sum"]
+    command = [sys.executable, "-m", "pytest", *options, "--pyargs", "opjury.properties"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_agreement[suffix_sum-exclusive-all-cpu]" in done.stdout
+    assert "test_agreement[suffix_sum-flipped_cumsum-float32-cpu]" in done.stdout
+    assert "cumsum-torch_cumsum" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

@@ -5,21 +5,31 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_wheel_holds_what_the_tree_holds(tmp_path):
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, cwd=tmp_path)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a wheel, and `installed`, what is in it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, cwd=folder)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+        wheel.extractall(folder / "installed")
+    return folder
+
+
+def test_the_wheel_holds_what_the_tree_holds(folder):
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
-        wheel.extractall(tmp_path / "installed")
     sources = {f"opjury/{path.relative_to(ROOT / 'src/opjury')}" for path in (ROOT / "src/opjury").rglob("*.py")} | {
         "opjury/py.typed"
     }
-    for folder in ("impls", "properties", "benchmarks"):
+    for part in ("impls", "properties", "benchmarks"):
         sources |= {
-            f"opjury/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*.py") if path.name != "conftest.py"
+            f"opjury/{path.relative_to(ROOT)}" for path in (ROOT / part).rglob("*.py") if path.name != "conftest.py"
         }
     assert inside == sources
     program = "from opjury import registry; print(len(registry.implementations()), len(registry.operations()), registry.__file__)"
@@ -28,10 +38,34 @@ def test_the_wheel_holds_what_the_tree_holds(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": str(tmp_path / "installed")},
-        cwd=tmp_path,
+        env={"PYTHONPATH": str(folder / "installed")},
+        cwd=folder,
     )
     implementations, operations, where = done.stdout.split()
     assert int(implementations) >= 45
     assert int(operations) >= 4
-    assert where.startswith(str(tmp_path))
+    assert where.startswith(str(folder))
+
+
+def test_the_suites_run_from_the_wheel(folder, tmp_path):
+    options = [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-rA",
+        "--opjury-operation",
+        "circulant",
+        "--opjury-scale",
+        "0.05",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, "--pyargs", "opjury.properties"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(folder / "installed")},
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_agreement[circulant-broadcasted_index-float32-cpu]" in done.stdout
+    assert str(folder / "installed") in done.stdout or "../" in done.stdout

@@ -11,6 +11,7 @@ from opjury.registry import Impossible, UnknownName
 
 if TYPE_CHECKING:
     from opjury.case import Case, Tensor
+    from opjury.faces.parametrize import parametrize_with_checks
     from opjury.records import Verdict
     from opjury.uses.audit import Audit, audit
     from opjury.uses.choose import Choice, choose
@@ -27,6 +28,7 @@ _LAZY = {
     "Verdict": "records",
     "audit": "uses.audit",
     "choose": "uses.choose",
+    "parametrize_with_checks": "faces.parametrize",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "choose",
     "get",
     "implementation",
+    "parametrize_with_checks",
 ]
 
 
@@ -64,7 +67,7 @@ def get(operation: str, implementation: str) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    # What needs torch is imported when it is asked for: `import opjury` stays light.
+    # What needs torch or pytest is imported when it is asked for: `import opjury` stays light.
     if name in _LAZY:
         value = getattr(import_module(f"opjury.{_LAZY[name]}"), name)
         globals()[name] = value

@@ -26,3 +26,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--opjury-operation", action="append", default=[], metavar="NAME", help="only this operation (repeatable)"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Unknown operations are a usage error, with the nearest known names."""
+    from opjury import registry
+
+    for name in config.getoption("--opjury-operation"):
+        try:
+            registry.operation(name)
+        except registry.UnknownName as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--opjury-operation`, leave out what is about other operations, and the claims, which are about several."""
+    from opjury.claims import Claim
+    from opjury.operation import Implementation
+
+    wanted = config.getoption("--opjury-operation")
+
+    def concerned(item: pytest.Item) -> bool:
+        given = getattr(item, "callspec", None)
+        values = given.params.values() if given else ()
+        return not any(
+            isinstance(value, Claim) or (isinstance(value, Implementation) and value.operation not in wanted)
+            for value in values
+        )
+
+    left_out = [item for item in items if wanted and not concerned(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if concerned(item)]

@@ -211,12 +211,35 @@ def audit(
     >>> found.ok, [v.check for v in found.refuted]
     (False, ['specials', 'locality'])
     """
+    seed = secrets.randbits(32) if seed is None else seed
+    database = example_database() if database is None else database
+    options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, waives=waives)
+    options |= dict(seed=seed, scale=scale, database=database, first=first)
+    tasks, isolate = planned(implementation, operation, isolate=isolate, **options)
+    verdicts = run(tasks, jobs=jobs, isolate=isolate)
+    return Audit(in_order(tasks, _up_to_first_refutation(verdicts) if first else verdicts))
+
+
+def planned(
+    implementation: Callable[..., Any] | str,
+    operation: str | None,
+    *,
+    profile: str,
+    checks: Sequence[str] | None,
+    waives: Mapping[str, str] | None,
+    dtypes: Sequence[str] | None,
+    device: str,
+    isolate: bool,
+    **options: Any,
+) -> tuple[list[Task], bool]:
+    """The tasks of a function, of a registered implementation, or of all of an operation's; and whether they can travel.
+
+    Raises what `audit` raises. `options` are those of `plan`.
+    """
     names_checked("profile", [profile], PROFILES)
     names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
     names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    seed = secrets.randbits(32) if seed is None else seed
-    options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, seed=seed, scale=scale)
-    options |= dict(database=example_database() if database is None else database, first=first)
+    options |= dict(profile=profile, checks=checks, dtypes=dtypes, device=device)
     if isinstance(implementation, str):
         contract_name, _, only = implementation.partition(":")
         if operation and not only and contract_name != operation:
@@ -224,19 +247,18 @@ def audit(
         contract = registry.operation(contract_name)
         entries = [registry.implementation(contract_name, only)] if only else registry.implementations(contract_name)
         names_checked("dtype", dtypes or (), contract.dtypes)
-        tasks = [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
-    elif callable(implementation):
-        if operation is None:
-            raise TypeError("a plain function needs operation=...: the contract that it is held to")
-        contract = registry.operation(operation)
-        names_checked("dtype", dtypes or (), contract.dtypes)
-        shipped, isolate = ship(implementation, isolate)
-        name = getattr(implementation, "__name__", type(implementation).__name__)
-        tasks = plan(contract, name, function=shipped, waives=waives, **options)
-    else:
+        return [
+            task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)
+        ], isolate
+    if not callable(implementation):
         raise TypeError(f"{implementation!r} is neither a function nor a registered name")
-    verdicts = run(tasks, jobs=jobs, isolate=isolate)
-    return Audit(in_order(tasks, _up_to_first_refutation(verdicts) if first else verdicts))
+    if operation is None:
+        raise TypeError("a plain function needs operation=...: the contract that it is held to")
+    contract = registry.operation(operation)
+    names_checked("dtype", dtypes or (), contract.dtypes)
+    shipped, isolate = ship(implementation, isolate)
+    name = getattr(implementation, "__name__", type(implementation).__name__)
+    return plan(contract, name, function=shipped, waives=waives, **options), isolate
 
 
 def _up_to_first_refutation(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:
@@ -255,7 +277,7 @@ def ship(function: Callable[..., Any], isolate: bool) -> tuple[Any, bool]:
     try:
         return Function.of(function), True
     except TypeError as error:
-        warnings.warn(f"{error}. Judging in this process: a crash or a hang will not be survived.", stacklevel=3)
+        warnings.warn(f"{error}. Judging in this process: a crash or a hang will not be survived.", stacklevel=4)
         return Here(function), False
 
 

@@ -20,11 +20,11 @@ from hypothesis.errors import HypothesisException
 
 from opjury import registry
 from opjury.case import Case, Tensor
-from opjury.operation import HALF, Gradient, Implementation, Operation, group_dtypes
+from opjury.operation import COMPLEX, HALF, REAL, Gradient, Implementation, Operation, group_dtypes
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, Check, preserved_modules, preserved_state
 from opjury.verify.corpus import Kind, kind_for, stream
-from opjury.verify.minimise import Allowance, complexity, minimise
+from opjury.verify.minimise import Allowance, Territory, complexity, minimise
 from opjury.verify.script import write_script
 from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe
 
@@ -103,11 +103,15 @@ class Task:
     shrink: bool = True
 
     @property
+    def group(self) -> str:
+        """The dtypes in one word: `float32`, `half`, `all`."""
+        groups = list(group_dtypes(self.dtypes))
+        return self.dtypes[0] if len(self.dtypes) == 1 else groups[0] if len(groups) == 1 else "all"
+
+    @property
     def label(self) -> str:
         """`slice_mean-python_loop-float32-cpu`"""
-        groups = list(group_dtypes(self.dtypes))
-        dtype = self.dtypes[0] if len(self.dtypes) == 1 else groups[0] if len(groups) == 1 else "all"
-        return f"{self.operation}-{self.implementation}-{dtype}-{self.device}"
+        return f"{self.operation}-{self.implementation}-{self.group}-{self.device}"
 
 
 def implementation_of(task: Task) -> Implementation:
@@ -255,7 +259,7 @@ class _Search:
         except (Refuted, _Enough):
             pass
         if self.refuted is not None and task.shrink:
-            self._shrink_values()
+            self._minimise(task)
         elif not self.executed:
             self.problem = "no drawn case was suitable for this check"
 
@@ -340,7 +344,7 @@ class _Search:
             )
             self.executed += 1
             if self.refuted is None:
-                self._shrinking = Allowance(self.profile.shrink)
+                self._shrinking = Allowance(self.profile.shrink * _BY_HYPOTHESIS)
             if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
                 self.refuted = (case, error)
             raise error from None
@@ -348,14 +352,10 @@ class _Search:
         return True
 
     def _fails(self, case: Case) -> bool:
-        try:
-            self.check.run(self.trial, case)
-        except Refuted as error:
+        error = _refutation(self.trial, self.check, case)
+        if error is not None:
             self.refuted = (case, error)
-            return True
-        except (Exception, TimeLimitExceeded):
-            return False
-        return False
+        return error is not None
 
     def cause(self, task: Task) -> str:
         """The more elementary check that fails too, on this case or on a few others of its dtype; "" if none does."""
@@ -380,23 +380,61 @@ class _Search:
         kind = kind_for(self.trial.operation, CHECKS[check], (dtype,), task.seed)
         return kind is not None and any(_refutes(self.trial, check, drawn.case) for drawn in islice(stream(kind), 30))
 
-    def _shrink_values(self) -> None:
+    def _minimise(self, task: Task) -> None:
+        """Make the counterexample smaller step by step; where nobody can say whether a call is legal, its values alone."""
         assert self.refuted is not None
         case = self.refuted[0]
-        if self.note or not self._fails(case):  # depends on earlier calls
+        if self.note or case.tier == "illegal" or not self._fails(case):  # with a note it depends on earlier calls
             return
+        witness, territory = self._witness(case, task), self._territory(task)
 
         def legal_and_failing(candidate: Case) -> bool:
+            if candidate not in territory:
+                return False
             try:
                 with np.errstate(all="ignore"):
                     args, kwargs = candidate.wide("float")
                     self.trial.operation.reference(*args, **kwargs)
+                if not _in_domain(self.trial, candidate):
+                    return False
             except Exception:
                 return False
-            return self._fails(candidate)
+            error = _refutation(self.trial, self.check, candidate)
+            if error is None or (witness and not _holds(witness, self.check, candidate)):
+                return False
+            self.refuted = (candidate, error)
+            return True
 
-        if case.tier != "illegal":
-            minimise(case, legal_and_failing, self.profile.shrink / 2)
+        allowance = Allowance(self.profile.shrink * (1 - _BY_HYPOTHESIS))
+        simplest = tuple(sorted(task.dtypes, key=_SIMPLE.index))
+        rounding = "rounding" in self.check.tiers and "rounding" in self.trial.operation.tiers
+        minimise(
+            case,
+            legal_and_failing,
+            allowance,
+            structure=witness is not None,
+            rounding=rounding,
+            dtypes=simplest,
+        )
+
+    def _territory(self, task: Task) -> Territory:
+        """What the contract draws, and gives as examples."""
+        kind = kind_for(self.trial.operation, self.check, task.dtypes, task.seed)
+        drawn = islice(stream(replace(kind, boundaries=False)), 2 * _SMALL) if kind else ()
+        assert self.refuted is not None
+        return Territory([self.refuted[0], *self.trial.operation.examples, *(other.case for other in drawn)])
+
+    def _witness(self, case: Case, task: Task) -> Trial | None:
+        """A right competitor for which the check holds where this one fails: a call that it does not take is no legal one."""
+        operation, mine = self.trial.operation, self.trial.implementation
+        others = sorted(registry.implementations(operation.name), key=lambda entry: entry.name != operation.baseline)
+        for entry in others:
+            right = not (entry.refuted or entry.domain or task.check in entry.waives or entry.function is mine.function)
+            if right and why_not(operation, entry, task.check, task.device) is None:
+                trial = Trial(operation, entry, task.device, self.profile.limit)
+                if case.dtype in (entry.dtypes or operation.dtypes) and _holds(trial, self.check, case):
+                    return trial
+        return None
 
 
 _MORE_ELEMENTARY = {
@@ -411,14 +449,30 @@ _MORE_ELEMENTARY = {
 }
 
 
+_SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
+_BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
+
+
 def _refutes(trial: Trial, check: str, case: Case) -> bool:
+    return _refutation(trial, CHECKS[check], case) is not None
+
+
+def _refutation(trial: Trial, check: Check, case: Case) -> Refuted | None:
     try:
-        CHECKS[check].run(trial, case)
-    except Refuted:
-        return True
+        check.run(trial, case)
+    except Refuted as error:
+        return error
+    except (Exception, TimeLimitExceeded):
+        return None
+    return None
+
+
+def _holds(trial: Trial, check: Check, case: Case) -> bool:
+    try:
+        check.run(trial, case)
     except (Exception, TimeLimitExceeded):
         return False
-    return False
+    return True
 
 
 def ordinary(case: Case) -> Case:

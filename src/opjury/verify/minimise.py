@@ -1,14 +1,21 @@
-"""Shrinking the values of a failing case: hypothesis has shrunk its structure, its numbers came from a seed."""
+"""Making a failing case smaller: fewer elements, lower counts, a plainer layout and dtype, simpler values.
+
+Hypothesis shrinks the choices that a case was drawn from, and with every other choice come other values, which may not fail. Here
+elements are taken away and the others stay as they are. Nobody drew such a case: whoever calls says whether it is a legal one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from opjury.case import Case, Tensor
+from opjury.case import Case, Tensor, carrier, is_floating, round_to
+from opjury.sparse_case import Sparse
 
 
 class Allowance:
@@ -24,45 +31,341 @@ class Allowance:
         return time.process_time() > self._processor or time.monotonic() > self._clock
 
 
-def minimise(case: Case, fails: Callable[[Case], bool], seconds: float) -> Case:
-    """The simplest case found in the given time for which `fails` is true: plain layout, then zeros, ones, smaller numbers."""
-    allowance = Allowance(seconds)
-    improved = True
-    while improved and not allowance.spent:
-        improved = False
-        for candidate in _simpler(case):
-            if allowance.spent:
-                break
-            if fails(candidate):
-                case, improved = candidate, True
-                break
+def minimise(
+    case: Case,
+    fails: Callable[[Case], bool],
+    allowance: Allowance,
+    *,
+    structure: bool = True,
+    rounding: bool = False,
+    dtypes: tuple[str, ...] = (),
+) -> Case:
+    """The simplest case found for which `fails` is true.
+
+    Parameters
+    ----------
+    case : Case
+    fails : callable
+        Whether a case is legal and fails.
+    allowance : Allowance
+    structure : bool
+        Whether more may change than values, dtype and layout.
+    rounding : bool
+        Whether a case of the exact tier may become one of the rounding tier: not every size has exact results.
+    dtypes : tuple of str
+        Those that the case may change to, the simplest first.
+
+    Returns
+    -------
+    Case
+        Every step of the way to it was simpler than the one before, so that this ends.
+    """
+    tried: set[bytes] = set()
+
+    def step(case: Case, simpler: Callable[[Case], Iterator[Case]], others: bool) -> Case | None:
+        for candidate in simpler(case):
+            for again in (candidate, *(_others(candidate, rounding) if others else ())):
+                if allowance.spent:
+                    return None
+                if (key := _fingerprint(again)) not in tried:
+                    tried.add(key)
+                    if fails(again):
+                        return again
+        return None
+
+    ways: tuple[Callable[[Case], Iterator[Case]], ...] = (
+        _plainer,
+        lambda case: _simpler_dtypes(case, dtypes),
+        _simpler_values,
+    )
+    if structure:
+        ways = (_fewer_elements, _lower_counts, _fewer_arguments, _fewer_axes, *ways)
+    for others in (False, True):
+        improved = True
+        while improved and not allowance.spent:
+            improved = False
+            for way in ways:
+                while (simpler := step(case, way, others)) is not None:
+                    case, improved = simpler, True
     return case
 
 
+def _others(case: Case, rounding: bool) -> Iterator[Case]:
+    """The same arguments, where what a check draws beside them has to be another, or results cannot be exact."""
+    yield from (replace(case, seed=seed) for seed in range(3))
+    if rounding and case.tier == "exact":
+        yield replace(case, tier="rounding")
+
+
 def complexity(case: Case) -> tuple[float, ...]:
-    """Orders cases from simple to complicated: elements, layouts, non-zeros, digits."""
-    tensors = [leaf for _, leaf in case.leaves() if isinstance(leaf, Tensor)]
-    values = np.concatenate([np.abs(t.values.astype(complex)).ravel() for t in tensors]) if tensors else np.zeros(0)
+    """Orders cases from simple to complicated: elements, sides and counts; then layouts, non-zeros, digits."""
+    arrays = [leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse))]
+    values = np.concatenate([np.abs(t.values.astype(complex)).ravel() for t in arrays]) if arrays else np.zeros(0)
     finite = values[np.isfinite(values)]
-    others = sum(abs(int(v)) for _, v in case.leaves() if type(v) is int or isinstance(v, np.integer))
+    counts = [number for _, leaf in case.leaves() for number in _numbers(leaf)]
     return (
-        values.size + float(others),
-        sum(t.layout != "contiguous" for t in tensors),
+        float(values.size + sum(sum(t.shape) for t in arrays) + sum(map(abs, counts)) + len(counts)),
+        sum(t.layout != "contiguous" for t in arrays),
         float(np.count_nonzero(values)),
         float(np.sum(np.log2(1 + finite))),
     )
 
 
-def _simpler(case: Case) -> Iterator[Case]:
+class Territory:
+    """The numbers of dimensions that drawn cases have, and their smallest sides and counts: beyond these a contract may be silent."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._smallest: dict[Any, int] = {}
+        for case in cases:
+            for key, value in _extents(case):
+                self._smallest[key] = min(value, self._smallest.get(key, value))
+
+    def __contains__(self, case: Case) -> bool:
+        return all(value >= self._smallest.get(key, value + 1) for key, value in _extents(case))
+
+
+def _extents(case: Case) -> Iterator[tuple[Any, int]]:
+    """What of a case has a smallest value."""
+    yield "arguments", len(case.args) + len(case.kwargs)
     for place, leaf in case.leaves():
-        if not isinstance(leaf, Tensor) or not leaf.data:
+        if isinstance(leaf, (Tensor, Sparse)):
+            yield (place, len(leaf.shape)), 0
+            yield from (((place, len(leaf.shape), axis), length) for axis, length in enumerate(leaf.shape))
+        else:
+            yield from ((place, number) for number in _numbers(leaf))
+
+
+def _numbers(leaf: Any) -> list[int]:
+    """The integers that an argument consists of."""
+    if isinstance(leaf, tuple):
+        return [number for part in leaf for number in _numbers(part)]
+    return [int(leaf)] if _is_count(leaf) else []
+
+
+def _is_count(leaf: Any) -> bool:
+    return isinstance(leaf, (int, np.integer)) and not isinstance(leaf, bool)
+
+
+def _fingerprint(case: Case) -> bytes:
+    parts: list[tuple[Any, ...]] = []
+    for place, leaf in case.leaves():
+        if isinstance(leaf, Tensor):
+            parts.append((place, leaf.shape, leaf.dtype, leaf.layout, leaf.values.tobytes()))
+        elif isinstance(leaf, Sparse):
+            places = tuple(part.tobytes() for part in leaf.places)
+            form = (leaf.format, leaf.container, leaf.index_dtype, leaf.dtype, leaf.shape)
+            parts.append((place, *form, leaf.values.shape, leaf.values.tobytes(), places))
+        else:
+            parts.append((place, type(leaf).__name__, repr(leaf)))
+    return hashlib.sha256(repr((case.seed, case.tier, parts)).encode()).digest()
+
+
+def _chunks(length: int) -> Iterator[tuple[int, int]]:
+    """Parts of a length to take away, (start, end): halves, then less, down to single ones; those at the end first."""
+    width = length
+    while width:
+        starts = range(0, length - width + 1, max(width, -(-length // 8)))
+        last = length - width
+        yield from ((start, start + width) for start in dict.fromkeys((last, *starts)))
+        width = width // 2 if width < length else (length + 1) // 2 if length > 1 else 0
+
+
+def _fewer_elements(case: Case) -> Iterator[Case]:
+    """Rows, columns and so on taken away: where several sides are equally long from all of them, or from one."""
+    tensors = {place: leaf for place, leaf in case.leaves() if isinstance(leaf, Tensor)}
+    sides: dict[int, list[tuple[int | str, int]]] = {}
+    for place, leaf in tensors.items():
+        for axis, length in enumerate(leaf.shape):
+            sides.setdefault(length, []).append((place, axis))
+    yield from _sparser(case)
+    for length in sorted(sides, reverse=True):
+        where = sides[length]
+        sets = [where] * (len(where) > 1) + _by_axis(where) + [[side] for side in where]
+        for start, end in _chunks(length):
+            for chosen in sets:
+                cut = case
+                for place, axis in chosen:
+                    leaf = dict(cut.leaves())[place]
+                    cut = cut.with_leaf(place, replace(leaf, values=np.delete(leaf.values, slice(start, end), axis)))
+                yield from _renumbered(cut, start, end)
+                yield cut
+
+
+def _by_axis(where: list[tuple[int | str, int]]) -> list[list[tuple[int | str, int]]]:
+    """The same axis of several arguments, as far as these are not all."""
+    groups = [[side for side in where if side[1] == axis] for axis in dict.fromkeys(axis for _, axis in where)]
+    return [group for group in groups if 1 < len(group) < len(where)]
+
+
+def _renumbered(case: Case, start: int, end: int) -> Iterator[Case]:
+    """With indices and bounds beyond the part moved up; with each count lowered by its width."""
+
+    def moved(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.data or leaf.dtype != "int64":
+            return leaf
+        return replace(leaf, values=leaf.values - np.clip(leaf.values - start, 0, end - start))
+
+    if any(isinstance(leaf, Tensor) and not leaf.data for _, leaf in case.leaves()):
+        yield case.map(moved)
+    for place, leaf in case.leaves():
+        if _is_count(leaf) and leaf >= end - start:
+            yield case.with_leaf(place, int(leaf) - (end - start))
+
+
+def _sparser(case: Case) -> Iterator[Case]:
+    """Sparse matrices with fewer stored entries, rows or columns."""
+    for place, leaf in case.leaves():
+        if not isinstance(leaf, Sparse) or leaf.format == "dense":
             continue
-        if leaf.layout != "contiguous":
+        stored = len(leaf.values)
+        for start, end in _chunks(stored):
+            kept = np.r_[0:start, end:stored]
+            parts = tuple(part[kept] for part in leaf.places)
+            yield case.with_leaf(place, replace(leaf, values=leaf.values[kept], places=parts))
+        if leaf.format == "dia":
+            for start, end in _chunks(leaf.values.shape[1]):
+                yield case.with_leaf(place, replace(leaf, values=np.delete(leaf.values, slice(start, end), 1)))
+        for axis in (0, 1):
+            for start, end in _chunks(leaf.shape[axis]):
+                cut = _cut(leaf, axis, start, end)
+                if cut is not None:
+                    yield from _renumbered(case.with_leaf(place, cut), start, end)
+                    yield case.with_leaf(place, cut)
+
+
+def _cut(leaf: Sparse, axis: int, start: int, end: int) -> Sparse | None:
+    """Without some rows or columns, and what is stored there; None where that leaves no whole blocks."""
+    less = end - start
+    shape = (leaf.shape[0] - less * (axis == 0), leaf.shape[1] - less * (axis == 1))
+    if leaf.format == "dia":
+        return replace(leaf, shape=shape)
+    block = leaf.values.shape[1 + axis] if leaf.format == "bsr" else 1
+    if start % block or end % block:
+        return None
+    first, last = start // block, end // block
+    kept = (leaf.places[axis] < first) | (leaf.places[axis] >= last)
+    parts = [part[kept] for part in leaf.places]
+    parts[axis] = np.where(parts[axis] >= last, parts[axis] - (last - first), parts[axis])
+    return replace(leaf, shape=shape, values=leaf.values[kept], places=tuple(parts))
+
+
+def _lower_counts(case: Case) -> Iterator[Case]:
+    """Integer arguments, alone or in tuples, nearer to 0; several at once where they were equal."""
+    for place, leaf in case.leaves():
+        if isinstance(leaf, np.integer):
+            yield case.with_leaf(place, int(leaf))
+        for value in dict.fromkeys(_numbers(leaf)):
+            for lower in _nearer(value):
+                for changed in _with_number(leaf, value, lower):
+                    yield case.with_leaf(place, changed)
+
+
+def _nearer(value: int) -> list[int]:
+    """Integers nearer to 0."""
+    nearer = dict.fromkeys((0, 1, value // 2, value - (value > 0) + (value < 0), -value))
+    return [lower for lower in nearer if (abs(lower), lower < 0) < (abs(value), value < 0)]
+
+
+def _with_number(leaf: Any, value: int, lower: int) -> Iterator[Any]:
+    """The argument with another number in place of all the equal ones, then of each one."""
+    if not isinstance(leaf, tuple):
+        yield lower
+        return
+    at = [k for k, part in enumerate(leaf) if _is_count(part) and part == value]
+    for chosen in [at, *([k] for k in at if len(at) > 1)]:
+        yield tuple(lower if k in chosen else part for k, part in enumerate(leaf))
+
+
+def _fewer_arguments(case: Case) -> Iterator[Case]:
+    """Without an argument; tuples of equal length without one of their places."""
+    for place, leaf in case.leaves():
+        if isinstance(place, str):
+            yield replace(case, kwargs={name: value for name, value in case.kwargs.items() if name != place})
+        elif place == len(case.args) - 1 or isinstance(leaf, Tensor):
+            yield replace(case, args=(*case.args[:place], *case.args[place + 1 :]))
+    for length in dict.fromkeys(len(leaf) for _, leaf in case.leaves() if isinstance(leaf, tuple)):
+        yield from (case.map(_without_place(length, k)) for k in range(length))
+
+
+def _without_place(length: int, k: int) -> Callable[[Any], Any]:
+    def shortened(leaf: Any) -> Any:
+        return (*leaf[:k], *leaf[k + 1 :]) if isinstance(leaf, tuple) and len(leaf) == length else leaf
+
+    return shortened
+
+
+def _fewer_axes(case: Case) -> Iterator[Case]:
+    """Without an axis of one element, or with two axes as one, in all arguments that have as many or in one; counts lowered."""
+    ranks = dict.fromkeys(leaf.values.ndim for _, leaf in case.leaves() if isinstance(leaf, Tensor))
+    for rank in sorted(ranks, reverse=True):
+        places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.values.ndim == rank]
+        for axis in range(rank):
+            for chosen in [places, *([place] for place in places if len(places) > 1)]:
+                fewer = case
+                for place in chosen:
+                    leaf = dict(fewer.leaves())[place]
+                    if leaf.shape[axis] == 1 or axis + 1 < rank:
+                        fewer = fewer.with_leaf(place, replace(leaf, values=_without_axis(leaf.values, axis)))
+                if fewer is not case:
+                    yield from _renumbered(fewer, 0, 1)
+                    yield fewer
+
+
+def _without_axis(values: np.ndarray, axis: int) -> np.ndarray:
+    """One axis less: of one element, or joined with the next."""
+    if values.shape[axis] == 1:
+        return values.squeeze(axis)
+    return values.reshape(*values.shape[:axis], values.shape[axis] * values.shape[axis + 1], *values.shape[axis + 2 :])
+
+
+def _plainer(case: Case) -> Iterator[Case]:
+    """Contiguous memory; arrays, not matrices; 32-bit indices."""
+    for place, leaf in case.leaves():
+        if isinstance(leaf, Tensor) and leaf.layout != "contiguous":
             yield case.with_leaf(place, replace(leaf, layout="contiguous"))
-        yield from (case.with_leaf(place, replace(leaf, values=values)) for values in _simpler_values(leaf))
+        if isinstance(leaf, Sparse) and leaf.container != "array":
+            yield case.with_leaf(place, replace(leaf, container="array"))
+        if isinstance(leaf, Sparse) and leaf.index_dtype != "int32":
+            yield case.with_leaf(place, replace(leaf, index_dtype="int32"))
 
 
-def _simpler_values(leaf: Tensor) -> Iterator[np.ndarray]:
+def _simpler_dtypes(case: Case, dtypes: tuple[str, ...]) -> Iterator[Case]:
+    """The values as far as a simpler dtype has them."""
+    for dtype in dtypes[: dtypes.index(case.dtype)] if case.dtype in dtypes else ():
+
+        def converted(leaf: Any, dtype: str = dtype) -> Any:
+            if not isinstance(leaf, (Tensor, Sparse)) or not leaf.data:
+                return leaf
+            values = leaf.values.real if not dtype.startswith("complex") else leaf.values
+            with np.errstate(all="ignore"):
+                rounded = round_to(values, dtype) if is_floating(dtype) else values.astype(carrier(dtype))
+            return replace(leaf, values=rounded, dtype=dtype)
+
+        yield case.map(converted)
+
+
+def _simpler_values(case: Case) -> Iterator[Case]:
+    for place, leaf in case.leaves():
+        if isinstance(leaf, (Tensor, Sparse)):
+            found = _values(leaf) if leaf.data else _lower_indices(leaf.values)
+            yield from (case.with_leaf(place, replace(leaf, values=values)) for values in found)
+
+
+def _lower_indices(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Each index nearer to 0, and all of them."""
+    flat = values.reshape(-1)
+    if flat.dtype.kind != "i" or flat.size > 64:
+        return
+    if flat.size and flat.min() > 0:
+        yield values - flat.min()
+    for at, value in enumerate(flat.tolist()):
+        for lower in _nearer(value):
+            changed = flat.copy()
+            changed[at] = lower
+            yield changed.reshape(values.shape)
+
+
+def _values(leaf: Tensor | Sparse) -> Iterator[np.ndarray]:
     values = leaf.values
     size = values.size
     if not size:

@@ -1,8 +1,8 @@
 """What contracts draw their cases from: sizes, shapes, values and layouts for the dtype and tier on trial.
 
 Hypothesis draws the structure (sizes, shapes, slices, a seed), NumPy fills in layout and values from the seed: a case of
-4097 elements costs as little as one of four, and shapes shrink independently of values. Layouts and values of a failing case are
-then shrunk by `opjury.verify.minimise`.
+4097 elements costs as little as one of four, and shapes shrink independently of values. A failing case itself is
+then made smaller by `opjury.verify.minimise`.
 """
 
 from __future__ import annotations

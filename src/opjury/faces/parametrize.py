@@ -1,0 +1,137 @@
+"""A pytest decorator: each function × check (× dtypes) is a test of its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from opjury.case import Case
+from opjury.operation import Implementation
+from opjury.records import Verdict
+from opjury.uses.audit import planned, run
+from opjury.verify.judge import NOT_JUDGED, Task, implementation_of
+
+
+def parametrize_with_checks(
+    implementations: Iterable[Callable[..., Any] | str],
+    operation: str,
+    *,
+    profile: str = "quick",
+    checks: Sequence[str] | None = None,
+    waives: Mapping[str, str] | None = None,
+    dtypes: Sequence[str] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    scale: float = 1.0,
+    database: str = "",
+    isolate: bool = False,
+) -> pytest.MarkDecorator:
+    """Give a test function an argument `check` for each function × check (× group of dtypes); calling it judges.
+
+    A refuted check fails with its counterexample; one that does not apply is skipped, with the reason; a waived one is an expected
+    failure, tried with all dtypes in one test. Registered implementations keep their own waivers; negative controls must be refuted.
+
+    Parameters
+    ----------
+    implementations : iterable of callable or str
+        Plain functions, or names of registered implementations.
+    operation : str
+        The contract that they are held to.
+    profile : {"quick", "full", "nightly"}
+    checks, dtypes : sequence of str, optional
+        Only these.
+    waives : mapping of check to reason, optional
+        Checks that none of the plain functions promises to pass.
+    device : str
+        "cpu" or "cuda".
+    seed : int
+        The same cases every time; another one for others.
+    scale : float
+        The share of the profile's cases that is tried.
+    database : str
+        Folder of failing cases that are tried first; "" for none.
+    isolate : bool
+        Judge in worker processes, so that a crash of the process is a failed test and not the end of all.
+
+    Returns
+    -------
+    pytest.MarkDecorator
+
+    Raises
+    ------
+    UnknownName
+        For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
+
+    Examples
+    --------
+    >>> @opjury.parametrize_with_checks([my_mean], operation="slice_mean")
+    ... def test_mine(check):
+    ...     check()
+    """
+    options: dict[str, Any] = dict(profile=profile, checks=checks, waives=waives, dtypes=dtypes, device=device)
+    options |= dict(seed=seed, scale=scale, database=database)
+    parameters = []
+    for implementation in implementations:
+        tasks, isolated = planned(implementation, operation, isolate=isolate, **options)
+        for group in grouped(tasks):
+            first = group[0]
+            dtypes_name = first.group if len(group) == 1 else "all"
+            name = f"{first.implementation}-{first.check}-{dtypes_name}-{device}"
+            parameters.append(pytest.param(functools.partial(require, group, isolate=isolated), id=name))
+    return pytest.mark.parametrize("check", parameters)
+
+
+def grouped(tasks: Iterable[Task]) -> list[list[Task]]:
+    """One test each; what is waived, or a negative control, may fail with some dtypes only: all of them are one test."""
+    groups: dict[Any, list[Task]] = {}
+    for task in tasks:
+        entry = implementation_of(task)
+        together = bool(entry.refuted) or task.check in entry.waives
+        groups.setdefault((task.implementation, task.check, () if together else task.dtypes), []).append(task)
+    return list(groups.values())
+
+
+def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
+    """Judge tasks of one implementation and one check: the verdicts must be what it declares, else the test fails."""
+    __tracebackhide__ = True
+    entry, check = implementation_of(tasks[0]), tasks[0].check
+    verdicts = list(run(tasks, jobs=1, isolate=isolate))
+    unexplained = _unexplained(entry, verdicts)
+    if unexplained:
+        pytest.fail(report(unexplained[0]), pytrace=False)
+    if all(v.status in ("skipped", "not declared") for v in verdicts):
+        pytest.skip(f"{verdicts[0].status}: {verdicts[0].message}")
+    if check in entry.refuted and not any(v.status == "refuted" for v in verdicts):
+        pytest.fail(f"{tasks[0].operation}:{entry.name} is a negative control for {check}, which holds", pytrace=False)
+    if check in entry.waives:
+        waived = next((v for v in verdicts if v.status == "waived"), None)
+        if waived is None:
+            pytest.skip(f"{check} is waived ({entry.waives[check]}), but held with these cases")
+        pytest.xfail(waived.message)
+
+
+def _unexplained(entry: Implementation, verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Refutations that are not declared, or only follow from ones that are; and what could not be judged."""
+
+    def declared(verdict: Verdict) -> bool:
+        return verdict.check in entry.refuted or verdict.cause in entry.refuted
+
+    return [v for v in verdicts if (v.status == "refuted" and not declared(v)) or v.message.startswith(NOT_JUDGED)]
+
+
+def report(verdict: Verdict) -> str:
+    """What is, what it should be, for which case, and the script that shows it again."""
+    lines = [f"{verdict.name}: {verdict.check} ({', '.join(verdict.dtypes)}): {verdict.message}"]
+    case = Case.from_json(verdict.counterexample).code() if verdict.counterexample else ""
+    for name, text in (("case", case), ("observed", verdict.observed), ("expected", verdict.expected)):
+        if text:
+            lines.append(f"{name + ':':10}" + text.replace("\n", "\n" + " " * 10))
+    if verdict.cause:
+        lines.append(f"{'cause:':10}{verdict.cause} fails for the same reason")
+    lines.append(f"{'seed:':10}{verdict.seed}, {verdict.examples} cases tried")
+    if verdict.script:
+        lines += ["", verdict.script]
+    return "\n".join(lines)
