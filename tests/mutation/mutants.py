@@ -147,17 +147,18 @@ def _changeable(function: ast.FunctionDef, ignored: Iterable[ast.AST] = ()) -> I
         node, around = waiting.pop()
         if node in ignored:
             continue
+        if isinstance(node, ast.If) and "is_cuda" in ast.unparse(node.test):  # runs on other devices alone
+            waiting += [(child, child) for child in reversed(node.orelse)]
+            continue
         around = node if len(ast.unparse(node)) >= _KNOWN_BY else around
         yield node, around
         waiting += [(child, around) for child in reversed(_children(node))]
 
 
 def _children(node: ast.AST) -> list[ast.AST]:
-    """The nodes directly below, without the words of errors and what runs on other devices alone."""
+    """The nodes directly below, without the words of errors."""
     if isinstance(node, (ast.Raise, ast.JoinedStr)):
         return []
-    if isinstance(node, ast.If) and "is_cuda" in ast.unparse(node.test):
-        return node.orelse
     if isinstance(node, ast.If) and isinstance(node.body[-1], ast.Raise):
         return [node.test, node.body[-1], *node.orelse]
     return list(ast.iter_child_nodes(node))

@@ -178,10 +178,10 @@ def signs(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def keywords(node: ast.AST) -> Iterator[ast.AST]:
-    """A call without one of its keyword arguments (but the device, which nothing shows where there is one), or with two exchanged."""
+    """A call without one of its keyword arguments, but those that one device or right lengths never need, or with two exchanged."""
     if isinstance(node, ast.Call):
         for dropped in node.keywords:
-            if dropped.arg != "device":
+            if dropped.arg not in ("device", "strict"):
                 yield ast.Call(node.func, node.args, [keyword for keyword in node.keywords if keyword is not dropped])
         if len(node.keywords) >= 2 and all(k.arg for k in node.keywords):
             one, two, *rest = node.keywords
@@ -192,8 +192,9 @@ def keywords(node: ast.AST) -> Iterator[ast.AST]:
 
 def exchanged(node: ast.AST) -> Iterator[ast.AST]:
     """A call with its first two arguments exchanged."""
-    symmetric = ("transpose", "range", "zip", "swapaxes", "maximum", "minimum", "result_type", "promote_types")
-    if isinstance(node, ast.Call) and len(node.args) >= 2 and getattr(node.func, "attr", "") not in symmetric:
+    symmetric = ("transpose", "swapaxes", "maximum", "minimum", "result_type", "promote_types", "max", "min")
+    name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+    if isinstance(node, ast.Call) and len(node.args) >= 2 and name not in symmetric:
         first, second, *rest = node.args
         if not any(isinstance(a, ast.Starred) for a in (first, second)) and ast.dump(first) != ast.dump(second):
             yield ast.Call(node.func, [second, first, *rest], node.keywords)
