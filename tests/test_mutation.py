@@ -9,7 +9,8 @@ import torch
 from opjury import registry
 from opjury.execute import import_file
 from opjury.operation import CHECKS, Implementation
-from tests.mutation.mutants import EQUIVALENT, ORDER, equivalent, killed_by, mutants_of
+from tests.mutation.__main__ import Journal, state_of_sources
+from tests.mutation.mutants import EQUIVALENT, ORDER, Outcome, equivalent, killed_by, mutants_of
 
 
 def by_name(entry):
@@ -88,3 +89,13 @@ def test_a_stale_entry_is_an_error(tmp_path, stale):
     file.write_text(json.dumps({stale: "it once was"}))
     with pytest.raises(ValueError, match="1 entries name no mutant"):
         equivalent([], file)
+
+
+def test_outcomes_are_remembered_for_the_same_sources_alone(tmp_path):
+    mutant = next(mutants_of(registry.implementation("circulant", "rolled_rows")))
+    line = {"mutant": mutant.name, "by": "killed_by", "checks": ["laws"], "seconds": 1.5, "sources": state_of_sources()}
+    file = tmp_path / "outcomes.jsonl"
+    file.write_text(json.dumps(line | {"checks": ["form"], "sources": "others"}) + "\n" + json.dumps(line) + "\n")
+    assert Journal(str(file)).outcomes(killed_by, [mutant], 1) == {mutant.name: Outcome(("laws",), 1.5)}
+    file.write_text(json.dumps(line | {"sources": "others"}) + "\n")
+    assert Journal(str(file)).known == {}

@@ -109,7 +109,11 @@ def scalar_result_one_dimensional(x, size, stride, storage_offset=0):
     return result.reshape(1) if result.ndim == 0 else result
 
 
-@wrong("hard", "of addresses beyond the end the first is let pass: where x is part of a larger tensor, its neighbour is read", ("rejects",))
+@wrong(
+    "hard",
+    "of addresses beyond the end the first is let pass: where x is part of a larger tensor, its neighbour is read",
+    ("rejects",),
+)
 def one_beyond_the_end(x, size, stride, storage_offset=0):
     if len(size) != len(stride) or any(n < 0 for n in size) or not x.is_contiguous() or any(s < 0 for s in stride):
         return right_one(x, size, stride, storage_offset)

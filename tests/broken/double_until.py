@@ -137,4 +137,4 @@ def by_logarithm(x, threshold):
 def factor_overflows(x, threshold):
     checked(x, threshold)
     k = steps(x, threshold)
-    return doubled(x * 2.0 ** k if k >= 1024 else x, k)
+    return doubled(x * 2.0**k if k >= 1024 else x, k)

@@ -6,6 +6,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -35,30 +36,42 @@ def chosen(operations: tuple[str, ...], each: int, seed: int) -> list[Mutant]:
     return found
 
 
+def state_of_sources() -> str:
+    """A digest of everything that outcomes depend on in this checkout."""
+    top, digest = Path(__file__).parents[2], hashlib.sha256()
+    for folder in ("src", "impls", "properties", "tests/mutation"):
+        for file in sorted((top / folder).rglob("*.py")):
+            digest.update(f"{file.relative_to(top)} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 class Journal:
-    """Outcomes by mutant, kept in a file line by line, so that a run that was interrupted goes on."""
+    """Outcomes by mutant, kept in a file line by line, so that a run goes on that was interrupted; those of other sources do not count."""
 
     def __init__(self, file: str) -> None:
         self._file = Path(file) if file else None
-        self._known: dict[tuple[str, str], Outcome] = {}
+        self._state = state_of_sources()
+        self.known: dict[tuple[str, str], Outcome] = {}
         if self._file and self._file.exists():
             for line in map(json.loads, self._file.read_text().splitlines()):
-                self._known[line["mutant"], line["by"]] = Outcome(tuple(line["checks"]), line["seconds"])
+                if line["sources"] == self._state:
+                    self.known[line["mutant"], line["by"]] = Outcome(tuple(line["checks"]), line["seconds"])
 
     def outcomes(self, call: Callable[[Mutant], Outcome], mutants: Sequence[Mutant], jobs: int) -> dict[str, Outcome]:
         """What `call` makes of each mutant, asked for or remembered."""
         by = call.__name__
-        waiting = [mutant for mutant in mutants if (mutant.name, by) not in self._known]
+        waiting = [mutant for mutant in mutants if (mutant.name, by) not in self.known]
         results = isolated(call, waiting, jobs, lambda mutant: LIMIT)
         for mutant, outcome in track(results, by, len(waiting), console=Console(stderr=True)):
             if isinstance(outcome, Fallen):  # a hang or a crash
                 outcome = Outcome(("terminates",), None)
-            self._known[mutant.name, by] = outcome
+            self.known[mutant.name, by] = outcome
             if self._file:
-                line = {"mutant": mutant.name, "by": by, "checks": outcome.checks, "seconds": outcome.seconds}
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                line = {"mutant": mutant.name, "by": by, **asdict(outcome), "sources": self._state}
                 with self._file.open("a") as journal:
                     journal.write(json.dumps(line, ensure_ascii=False) + "\n")
-        return {mutant.name: self._known[mutant.name, by] for mutant in mutants}
+        return {mutant.name: self.known[mutant.name, by] for mutant in mutants}
 
 
 @click.command()
