@@ -101,9 +101,9 @@ def main(operation: tuple[str, ...], each: int, seed: int, jobs: int, only_kille
     for mutant in wanted:
         if not outcomes[mutant.name].checks:
             print(f"survives: {mutant.name}  [{mutant.place_in_file}]")
-    console.print(
-        f"{len(killed)} of {len(wanted)} refuted ({len(killed) / max(len(wanted), 1):.1%}); {times(outcomes)}"
-    )
+    share = len(killed) / max(len(wanted), 1)
+    console.print(f"{len(killed)} of {len(wanted)} refuted ({share:.1%}), {len(left_out)} equivalent ones left out")
+    console.print(times(outcomes))
     sys.exit(0 if wanted else 3)
 
 
