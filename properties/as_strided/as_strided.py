@@ -10,7 +10,7 @@ import numpy as np
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
 
 LARGEST_RESULT = 20_000
 
@@ -64,6 +64,12 @@ def rejects(draw, space: Space) -> Case:
     n = draw(st.integers(0, 6))
     x = draw(space.tensor((n,)))
     beyond = draw(st.integers(1, 3))
+    if n and draw(st.booleans()):  # a legal view, pushed over either end of the buffer
+        size, stride, _ = draw(views_of(space, n))
+        if 0 not in size:
+            reach = [(length - 1) * step for length, step in zip(size, stride, strict=True)]
+            first, last = sum(r for r in reach if r < 0), sum(r for r in reach if r > 0)
+            return illegal(x, size, stride, draw(st.sampled_from([-first - beyond, n - 1 - last + beyond])))
     return illegal(
         x,
         *draw(
@@ -132,6 +138,10 @@ Operation(
         Law("permuting sizes and strides permutes the axes", permuted_axes),
         Law("fixing the first index moves the offset", one_slice),
         Law("row-major strides give x back", row_major),
+    ),
+    examples=(  # one element beyond either end, where memory goes on
+        illegal(Tensor(np.arange(3.0), "float32", "offset"), (2,), (1,), 2),
+        illegal(Tensor(np.arange(3.0), "float32", "offset"), (2,), (-1,), 0),
     ),
     baseline="broadcasted_index",
 )

@@ -64,7 +64,7 @@ def cases(draw, space: Space) -> Case:
 def rejects(draw, space: Space) -> Case:
     m, n = draw(st.integers(0, 5)), draw(st.integers(0, 5))
     other = draw(st.integers(0, 6).filter(lambda length: length != n))
-    columns = draw(st.sampled_from([(), (1,), (3,), (n,)]))
+    columns = draw(st.sampled_from([(), (1,), (3,), (n,), (n, 2)]))
     return illegal(*(draw(space.tensor(shape)) for shape in ((m,), (n,), (other, *columns))))
 
 

@@ -51,9 +51,19 @@ def rejects(draw, space: Space) -> Case:
     if shape:
         size[dim] = draw(st.integers(1, 4))
     index = np.zeros(size, np.int64) if length == 0 else draw(space.index(tuple(size), length)).values.copy()
-    index.reshape(-1)[draw(st.integers(0, index.size - 1))] = draw(
-        st.sampled_from([length, length + 1, length + 7, 2**40, -1, -length - 1, -(2**40)])
-    )
+    wrong = draw(st.sampled_from(["index", "index", "index", "dim", "dimensions", "length"]))
+    if length and wrong == "dim":
+        dim = draw(st.sampled_from([dims, dims + 2, -dims - 1]))
+    elif length and wrong == "dimensions":
+        whole = index.reshape(size or (1,))
+        index = draw(st.sampled_from([whole[None], whole[..., None], *([whole[0]] if dims > 1 else [])]))
+    elif length and wrong == "length" and dims > 1:
+        other = (dim - 1) % dims
+        index = np.repeat(index, 1 + x.values.shape[other], axis=other)
+    else:
+        index.reshape(-1)[draw(st.integers(0, index.size - 1))] = draw(
+            st.sampled_from([length, length + 1, length + 7, 2**40, -1, -length - 1, -(2**40)])
+        )
     return illegal(x, dim, Tensor(index, "int64", data=False))
 
 

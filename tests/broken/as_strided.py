@@ -107,3 +107,17 @@ def conjugate_lost(x, size, stride, storage_offset=0):
 def scalar_result_one_dimensional(x, size, stride, storage_offset=0):
     result = right_one(x, size, stride, storage_offset)
     return result.reshape(1) if result.ndim == 0 else result
+
+
+@wrong(
+    "hard",
+    "of addresses beyond the end the first is let pass: where x is part of a larger tensor, its neighbour is read",
+    ("rejects",),
+)
+def one_beyond_the_end(x, size, stride, storage_offset=0):
+    if len(size) != len(stride) or any(n < 0 for n in size) or not x.is_contiguous() or any(s < 0 for s in stride):
+        return right_one(x, size, stride, storage_offset)
+    last = storage_offset + sum((n - 1) * step for n, step in zip(size, stride))
+    if 0 not in size and not 0 <= storage_offset <= last <= x.numel():
+        raise IndexError(f"addresses {storage_offset} to {last} leave the buffer of {x.numel()}")
+    return torch.as_strided(x, size, stride, x.storage_offset() + (0 if 0 in size else storage_offset))

@@ -131,3 +131,10 @@ def by_logarithm(x, threshold):
     checked(x, threshold)
     ratio = math.log2(float(threshold)) - math.log2(squares(x)) / 2
     return doubled(x, max(0, math.ceil(ratio - 1e-9)))
+
+
+@wrong("hard", "a factor of 2^1024 is no float64: x = 1e-320 and a threshold of 1e10 raise", ("specials",))
+def factor_overflows(x, threshold):
+    checked(x, threshold)
+    k = steps(x, threshold)
+    return doubled(x * 2.0**k if k >= 1024 else x, k)

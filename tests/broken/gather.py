@@ -113,3 +113,15 @@ def numpy_detached(x, dim, index):
     if not x.ndim or x.dtype is torch.bfloat16 or x.shape != index.shape:
         return right_one(x, dim, index)
     return torch.from_numpy(np.take_along_axis(x.numpy(force=True), index.numpy(), dim))
+
+
+@wrong("medium", "dim is taken modulo the dimensions: dim = 2 of a matrix is 0", ("rejects",))
+def dim_wraps(x, dim, index):
+    return right_one(x, dim % max(x.ndim, 1), index)
+
+
+@wrong("medium", "an index with one dimension too many is taken, and adds a dimension to the result", ("rejects",))
+def surplus_dimension(x, dim, index):
+    if x.ndim and index.ndim == x.ndim + 1 and index.shape[0] == 1:
+        return right_one(x, dim, index[0])[None]
+    return right_one(x, dim, index)

@@ -99,3 +99,10 @@ def zeros_skipped(c, r, x):
 @wrong("medium", "complex: x is conjugated, as vdot does", ("agreement",))
 def conjugated(c, r, x):
     return right_one(c, r, x.conj())
+
+
+@wrong("medium", "x of three dimensions is taken for a batch, whatever its length", ("rejects",))
+def batch_accepted(c, r, x):
+    if x.ndim == 3 and x.shape[1] == len(r):
+        return (matrix(c, r, r)[0] @ x.to(matrix(c, r, r)[0].dtype)).to(c.dtype)
+    return right_one(c, r, x)

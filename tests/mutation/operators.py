@@ -74,6 +74,29 @@ _RENAMED = {
     "amax": "amin",
     "H": "T",
 }
+_NO_DATA = frozenset(["torch", "np", "scipy", "math", "functools", "operator", "ctx", "slices", "index", "indices"])
+_NO_HISTORY = frozenset(
+    [
+        "append",
+        "detach",
+        "dim",
+        "is_complex",
+        "is_conj",
+        "is_contiguous",
+        "is_floating_point",
+        "isfinite",
+        "isnan",
+        "item",
+        "new_empty",
+        "new_full",
+        "new_ones",
+        "new_zeros",
+        "numel",
+        "size",
+        "stride",
+        "tolist",
+    ]
+)
 
 
 def comparison(node: ast.AST) -> Iterator[ast.AST]:
@@ -155,10 +178,11 @@ def signs(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def keywords(node: ast.AST) -> Iterator[ast.AST]:
-    """A call without one of its keyword arguments; two of them exchanged."""
+    """A call without one of its keyword arguments, but those that one device or right lengths never need, or with two exchanged."""
     if isinstance(node, ast.Call):
-        for number in range(len(node.keywords)):
-            yield ast.Call(node.func, node.args, [k for i, k in enumerate(node.keywords) if i != number])
+        for dropped in node.keywords:
+            if dropped.arg not in ("device", "strict"):
+                yield ast.Call(node.func, node.args, [keyword for keyword in node.keywords if keyword is not dropped])
         if len(node.keywords) >= 2 and all(k.arg for k in node.keywords):
             one, two, *rest = node.keywords
             yield ast.Call(
@@ -168,8 +192,9 @@ def keywords(node: ast.AST) -> Iterator[ast.AST]:
 
 def exchanged(node: ast.AST) -> Iterator[ast.AST]:
     """A call with its first two arguments exchanged."""
-    symmetric = ("transpose", "range", "zip", "swapaxes", "maximum", "minimum", "result_type", "promote_types")
-    if isinstance(node, ast.Call) and len(node.args) >= 2 and getattr(node.func, "attr", "") not in symmetric:
+    symmetric = ("transpose", "swapaxes", "maximum", "minimum", "result_type", "promote_types", "max", "min")
+    name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+    if isinstance(node, ast.Call) and len(node.args) >= 2 and name not in symmetric:
         first, second, *rest = node.args
         if not any(isinstance(a, ast.Starred) for a in (first, second)) and ast.dump(first) != ast.dump(second):
             yield ast.Call(node.func, [second, first, *rest], node.keywords)
@@ -177,9 +202,9 @@ def exchanged(node: ast.AST) -> Iterator[ast.AST]:
 
 def detached(node: ast.AST) -> Iterator[ast.AST]:
     """`x.detach().sum(0)` for `x.sum(0)`."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr not in ("detach", "item"):
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr not in _NO_HISTORY:
         value = node.func.value
-        if isinstance(value, ast.Name) and value.id not in ("torch", "np", "scipy", "sp", "math"):
+        if isinstance(value, ast.Name) and value.id not in _NO_DATA:
             hidden = ast.Call(ast.Attribute(value, "detach", ast.Load()), [], [])
             yield ast.Call(ast.Attribute(hidden, node.func.attr, ast.Load()), node.args, node.keywords)
 
@@ -196,9 +221,9 @@ def multiplied(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def statements(node: ast.AST) -> Iterator[ast.AST]:
-    """Nothing in place of a call for its effect, an assignment in place, or a raise."""
+    """Nothing in place of a call for its effect, or of an assignment in place."""
     is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
-    if is_call or isinstance(node, (ast.AugAssign, ast.Raise)):
+    if is_call or isinstance(node, ast.AugAssign):
         yield ast.Pass()
 
 

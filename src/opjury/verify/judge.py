@@ -19,14 +19,14 @@ from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDa
 from hypothesis.errors import HypothesisException
 
 from opjury import registry
-from opjury.case import Case, Tensor
+from opjury.case import Case
 from opjury.operation import COMPLEX, HALF, REAL, Gradient, Implementation, Operation, group_dtypes
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, Check, preserved_modules, preserved_state
 from opjury.verify.corpus import Kind, kind_for, stream
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
 from opjury.verify.script import write_script
-from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe
+from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary
 
 
 @dataclass(frozen=True)
@@ -473,19 +473,6 @@ def _holds(trial: Trial, check: Check, case: Case) -> bool:
     except (Exception, TimeLimitExceeded):
         return False
     return True
-
-
-def ordinary(case: Case) -> Case:
-    """The case with ones in place of special values, in contiguous memory."""
-
-    def tame(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor) or not leaf.differentiable:
-            return leaf
-        size = np.abs(leaf.values)
-        usual = np.isfinite(size) & (size < 1e4) & ((size == 0) | (size > 1e-4))
-        return replace(leaf, values=np.where(usual, leaf.values, 1), layout="contiguous")
-
-    return replace(case.map(tame), tier="exact" if case.tier == "special" else case.tier)
 
 
 class _Enough(BaseException):

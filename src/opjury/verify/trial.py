@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from opjury.case import Case, carrier, is_floating
+from opjury.case import Case, Tensor, carrier, is_floating
 from opjury.operation import Error, Implementation, Operation
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare
@@ -271,3 +271,16 @@ def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, ti
         if dtype != "float16"
         else general(rng, shape, dtype, 64, 1, 0)
     )
+
+
+def ordinary(case: Case) -> Case:
+    """The case with ones in place of special values, in contiguous memory."""
+
+    def tame(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.differentiable:
+            return leaf
+        size = np.abs(leaf.values)
+        usual = np.isfinite(size) & (size < 1e4) & ((size == 0) | (size > 1e-4))
+        return replace(leaf, values=np.where(usual, leaf.values, 1), layout="contiguous")
+
+    return replace(case.map(tame), tier="exact" if case.tier == "special" else case.tier)
