@@ -9,7 +9,7 @@ from opjury import registry
 from opjury.measure.inputs import workload_case
 from opjury.measure.paired import step_of, threads
 from opjury.uses.choose import usual_dtype
-from opjury.verify.judge import why_not
+from opjury.verify.task import why_not
 
 WORKLOADS = ("small", "medium")
 

@@ -20,7 +20,8 @@ from types import ModuleType
 from typing import Any
 
 from opjury.records import Verdict
-from opjury.verify.judge import PROFILES, Task, judge
+from opjury.verify.judge import judge
+from opjury.verify.task import PROFILES, Task
 from opjury.verify.trial import PATIENCE
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of private memory that a worker may have; beyond, allocating raises

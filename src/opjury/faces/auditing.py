@@ -25,7 +25,7 @@ from opjury.records import Verdict
 from opjury.uses.audit import Audit, example_database, in_order, names_checked, plan
 from opjury.uses.audit import run as run_tasks
 from opjury.verify.checks import CHECKS as RUN
-from opjury.verify.judge import PROFILES, Task, implementation_of
+from opjury.verify.task import PROFILES, Task, implementation_of
 from opjury.verify.trial import Refuted, Trial, Unsuitable
 
 COUNTEREXAMPLES = Path(".opjury") / "counterexamples"

@@ -12,7 +12,8 @@ from opjury.case import Case
 from opjury.operation import Implementation
 from opjury.records import Verdict
 from opjury.uses.audit import planned, run
-from opjury.verify.judge import NOT_JUDGED, Task, implementation_of
+from opjury.verify.judge import NOT_JUDGED
+from opjury.verify.task import Task, implementation_of
 
 
 def parametrize_with_checks(

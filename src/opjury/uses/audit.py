@@ -17,7 +17,8 @@ from opjury.case import is_floating
 from opjury.operation import CHECKS, Operation, group_dtypes
 from opjury.records import Verdict
 from opjury.verify.checks import CHECKS as RUN
-from opjury.verify.judge import NOT_JUDGED, PROFILES, Task, implementation_of
+from opjury.verify.judge import NOT_JUDGED
+from opjury.verify.task import PROFILES, Task, implementation_of
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.uses import standing
 from opjury.uses.audit import names_checked
-from opjury.verify.judge import why_not
+from opjury.verify.task import why_not
 
 FORWARD = ("agreement", "specials", "form", "layouts", "purity", "determinism", "laws", "rejects", "terminates")
 BACKWARD = ("gradient", "locality")

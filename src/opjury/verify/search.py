@@ -1,0 +1,300 @@
+"""The search for a refutation: cases one after another, then smaller ones that fail, too."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+import hypothesis
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDatabase, MultiplexedDatabase
+from hypothesis.errors import HypothesisException
+
+from opjury import registry
+from opjury.case import Case
+from opjury.operation import COMPLEX, HALF, REAL
+from opjury.verify.checks import CHECKS, Check
+from opjury.verify.corpus import Kind, kind_for, stream
+from opjury.verify.minimise import Allowance, Territory, complexity, minimise
+from opjury.verify.task import Profile, Task, why_not
+from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary
+
+_SMALL = (
+    64  # cases without a boundary that are tried before a refutation is shrunk; the simplest failing one is its start
+)
+_BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
+_SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
+_MORE_ELEMENTARY = {
+    "specials": ("agreement",),
+    "layouts": ("agreement",),
+    "determinism": ("agreement", "gradient"),
+    "second_order": ("gradient", "agreement"),
+    "forward_mode": ("agreement", "gradient"),
+    "vmap": ("agreement",),
+    "locality": ("agreement", "gradient"),
+    "laws": ("agreement", "purity"),
+}
+
+
+class Search:
+    """One check on many cases, and the simplest failing case met."""
+
+    def __init__(self, trial: Trial, check: Check, profile: Profile) -> None:
+        self.trial, self.check, self.profile = trial, check, profile
+        self.executed = 0
+        self.refuted: tuple[Case, Refuted] | None = None
+        self.problem = ""
+        self.note = ""
+        self._shrinking: Allowance | None = None
+        self._unsuitable = 0
+
+    def run(self, task: Task) -> None:
+        """Try cases until one refutes the check or there are enough; then make that one smaller."""
+        kind = kind_for(self.trial.operation, self.check, task.dtypes, task.seed)
+        if kind is None:
+            self.problem = "no tier of this check makes sense for these dtypes"
+            return
+        share = self.check.weight * self.trial.operation.effort * _share(task.dtypes) * task.scale
+        wanted = max(4, round(self.profile.examples * share))
+        folder = Path(task.database) / task.label / task.check if task.database else None
+        try:
+            self._examples(task)
+            if self.refuted is None and folder and task.shrink:
+                self._failed_before(kind, folder)
+            if self.refuted is None:
+                self._drawn(kind, wanted, folder, task.shrink)
+        except TimeLimitExceeded:
+            late = f"no answer within {self.trial.patience:.2g} s"
+            steps = "print(f(*args, **kwargs))  # does not end"
+            self.refuted = (self.trial.in_flight or Case(), Refuted(late, steps=steps))
+            return
+        except (Refuted, _Enough):
+            pass
+        if self.refuted is not None and task.shrink:
+            self._minimise(task)
+        elif not self.executed:
+            self.problem = "no drawn case was suitable for this check"
+
+    def _examples(self, task: Task) -> None:
+        """The contract's own examples."""
+        for case in self.trial.operation.examples:
+            if case.dtype in task.dtypes and case.tier in self.check.tiers:
+                self._try(case)
+
+    def _drawn(self, kind: Kind, wanted: int, folder: Path | None, shrink: bool) -> None:
+        """Cases as they are drawn; the first that fails goes to hypothesis, to be made smaller."""
+        first = self.executed
+        for drawn in islice(stream(kind), 10 * wanted):
+            if self.executed - first >= wanted or (not self.executed and self._unsuitable >= 40):
+                return
+            if self._refuted_by(drawn.case):
+                break
+        else:
+            return
+        if not shrink:
+            return
+        small = replace(kind, boundaries=False)
+        others = [other for other in islice(stream(small), _SMALL) if self._refuted_by(other.case)]
+        if others:
+            kind, drawn = small, min(others, key=lambda other: complexity(other.case))
+        found = InMemoryExampleDatabase()
+        kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(_kept(kind, folder))) if folder else found
+        shrinking = self._engine(kind, kept)
+        with contextlib.suppress(Refuted):
+            shrinking.hypothesis.fuzz_one_input(drawn.source)
+        with contextlib.suppress(HypothesisException, SkipTest):
+            shrinking()
+        self.note = "; it did not show again when repeated: the result depends on earlier calls"
+
+    def _failed_before(self, kind: Kind, folder: Path) -> None:
+        """The cases that are kept in the folder from earlier refutations. Raises `Refuted`."""
+        for kept in {replace(kind, boundaries=False): None, kind: None}:
+            if _kept(kept, folder).exists():
+                with contextlib.suppress(HypothesisException, SkipTest):  # nothing there that is still drawn
+                    self._engine(kept, DirectoryBasedExampleDatabase(_kept(kept, folder)))()
+
+    def _refuted_by(self, case: Case) -> bool:
+        try:
+            self._try(case)
+        except Refuted:
+            return True
+        return False
+
+    def _engine(self, kind: Kind, database: Any) -> Any:
+        """A hypothesis test that tries what is in the database, and shrinks what fails."""
+
+        @settings(
+            database=database,
+            deadline=None,
+            print_blob=False,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.reuse, Phase.shrink),
+        )
+        @given(kind.strategy)
+        def property_(case: Case) -> None:
+            if not self._try(case):
+                hypothesis.reject()
+
+        return property_
+
+    def _try(self, case: Case) -> bool:
+        """Run the check on a case; whether it was suitable. Raises `Refuted`."""
+        if self._shrinking and self._shrinking.spent:
+            raise _Enough
+        if not _in_domain(self.trial, case):
+            return False
+        self.trial.in_flight = case
+        try:
+            self.check.run(self.trial, case)
+        except Unsuitable:
+            self._unsuitable += 1
+            return False
+        except Exception as raised:
+            error = (
+                raised if isinstance(raised, Refuted) else Refuted(f"the result cannot be examined: {describe(raised)}")
+            )
+            self.executed += 1
+            if self.refuted is None:
+                self._shrinking = Allowance(self.profile.shrink * _BY_HYPOTHESIS)
+            if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
+                self.refuted = (case, error)
+            raise error from None
+        self.executed += 1
+        return True
+
+    def _fails(self, case: Case) -> bool:
+        error = _refutation(self.trial, self.check, case)
+        if error is not None:
+            self.refuted = (case, error)
+        return error is not None
+
+    def cause(self, task: Task) -> str:
+        """The more elementary check that fails too, on this case or on a few others of its dtype; "" if none does."""
+        elementary = [
+            name
+            for name in _MORE_ELEMENTARY.get(task.check, ())
+            if why_not(self.trial.operation, self.trial.implementation, name, task.device) is None
+        ]
+        assert self.refuted is not None
+        case = ordinary(self.refuted[0])
+        return next(
+            (
+                name
+                for name in elementary
+                if _refutes(self.trial, name, case) or self._fails_elsewhere(name, case.dtype, task)
+            ),
+            "",
+        )
+
+    def _fails_elsewhere(self, check: str, dtype: str, task: Task) -> bool:
+        """Whether another check is refuted on one of a few drawn cases of a dtype."""
+        kind = kind_for(self.trial.operation, CHECKS[check], (dtype,), task.seed)
+        return kind is not None and any(_refutes(self.trial, check, drawn.case) for drawn in islice(stream(kind), 30))
+
+    def _minimise(self, task: Task) -> None:
+        """Make the counterexample smaller step by step; where nobody can say whether a call is legal, its values alone."""
+        assert self.refuted is not None
+        case = self.refuted[0]
+        if self.note or case.tier == "illegal" or not self._fails(case):  # with a note it depends on earlier calls
+            return
+        witness, territory = self._witness(case, task), self._territory(task)
+
+        def legal_and_failing(candidate: Case) -> bool:
+            if candidate not in territory:
+                return False
+            try:
+                with np.errstate(all="ignore"):
+                    args, kwargs = candidate.wide("float")
+                    self.trial.operation.reference(*args, **kwargs)
+                if not _in_domain(self.trial, candidate):
+                    return False
+            except Exception:
+                return False
+            error = _refutation(self.trial, self.check, candidate)
+            if error is None or (witness and not _holds(witness, self.check, candidate)):
+                return False
+            self.refuted = (candidate, error)
+            return True
+
+        allowance = Allowance(self.profile.shrink * (1 - _BY_HYPOTHESIS))
+        simplest = tuple(sorted(task.dtypes, key=_SIMPLE.index))
+        rounding = "rounding" in self.check.tiers and "rounding" in self.trial.operation.tiers
+        minimise(
+            case,
+            legal_and_failing,
+            allowance,
+            structure=witness is not None,
+            rounding=rounding,
+            dtypes=simplest,
+        )
+
+    def _territory(self, task: Task) -> Territory:
+        """What the contract draws, and gives as examples."""
+        kind = kind_for(self.trial.operation, self.check, task.dtypes, task.seed)
+        drawn = islice(stream(replace(kind, boundaries=False)), 2 * _SMALL) if kind else ()
+        assert self.refuted is not None
+        return Territory([self.refuted[0], *self.trial.operation.examples, *(other.case for other in drawn)])
+
+    def _witness(self, case: Case, task: Task) -> Trial | None:
+        """A right competitor for which the check holds where this one fails: a call that it does not take is no legal one."""
+        operation, mine = self.trial.operation, self.trial.implementation
+        others = sorted(registry.implementations(operation.name), key=lambda entry: entry.name != operation.baseline)
+        for entry in others:
+            right = not (entry.refuted or entry.domain or task.check in entry.waives or entry.function is mine.function)
+            if right and why_not(operation, entry, task.check, task.device) is None:
+                trial = Trial(operation, entry, task.device, self.profile.limit)
+                if case.dtype in (entry.dtypes or operation.dtypes) and _holds(trial, self.check, case):
+                    return trial
+        return None
+
+
+def _refutes(trial: Trial, check: str, case: Case) -> bool:
+    return _refutation(trial, CHECKS[check], case) is not None
+
+
+def _refutation(trial: Trial, check: Check, case: Case) -> Refuted | None:
+    try:
+        check.run(trial, case)
+    except Refuted as error:
+        return error
+    except (Exception, TimeLimitExceeded):
+        return None
+    return None
+
+
+def _holds(trial: Trial, check: Check, case: Case) -> bool:
+    try:
+        check.run(trial, case)
+    except (Exception, TimeLimitExceeded):
+        return False
+    return True
+
+
+class _Enough(BaseException):
+    """The time for shrinking is used up, or no case is suitable. Not an `Exception`, so that hypothesis stops at once."""
+
+
+def _in_domain(trial: Trial, case: Case) -> bool:
+    domain = trial.implementation.domain
+    if domain is None or case.tier == "illegal":
+        return True
+    args, kwargs = case.wide("float")
+    return bool(domain(*args, **kwargs))
+
+
+def _kept(kind: Kind, folder: Path) -> Path:
+    """Where failing cases are kept; those with and without boundaries are drawn by different choices."""
+    return folder / ("edges" if kind.boundaries else "small")
+
+
+def _share(dtypes: tuple[str, ...]) -> float:
+    """Dtypes that are judged together share examples: each one more adds a quarter; the two half types differ too much for that."""
+    if dtypes == HALF:
+        return 2.0
+    return 1.25 + 0.25 * (len(dtypes) - 1) if len(dtypes) > 1 else 1.0

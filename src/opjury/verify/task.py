@@ -1,0 +1,124 @@
+"""What is judged: one check of one implementation, for some dtypes, in a profile; and whether the check applies."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any
+
+from opjury import registry
+from opjury.operation import Gradient, Implementation, Operation, group_dtypes
+from opjury.verify.checks import CHECKS
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long an audit takes.
+
+    Parameters
+    ----------
+    examples : int
+        Cases for a check of weight 1 and one group of dtypes.
+    shrink : float
+        Seconds of processor time for shrinking one counterexample.
+    limit : float
+        Seconds of processor time that one call on a small case may take.
+    grouped : bool
+        Judge half, complex and integer dtypes together (each case draws one) instead of one by one.
+    """
+
+    name: str
+    examples: int
+    shrink: float
+    limit: float
+    grouped: bool
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        Profile("quick", 40, 2.0, 4.0, True),
+        Profile("full", 120, 5.0, 5.0, False),
+        Profile("nightly", 1500, 20.0, 10.0, False),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """Everything that a judgement depends on; picklable.
+
+    Parameters
+    ----------
+    operation, implementation : str
+    check : str
+    dtypes : tuple of str
+        Each case draws one of them.
+    profile : str
+    seed : int
+    scale : float
+        The share of the profile's cases that is tried.
+    function : Function, optional
+        For plain functions that are not registered; what it loads may be a whole `Implementation`.
+    database : str
+        A folder that keeps failing cases to be tried first the next time; "" for none.
+    shrink : bool
+        Whether a counterexample is made smaller and its cause looked for.
+    """
+
+    operation: str
+    implementation: str
+    check: str
+    dtypes: tuple[str, ...]
+    profile: str = "quick"
+    device: str = "cpu"
+    seed: int = 0
+    scale: float = 1.0
+    waives: tuple[tuple[str, str], ...] = ()
+    database: str = ""
+    function: Any = None
+    shrink: bool = True
+
+    @property
+    def group(self) -> str:
+        """The dtypes in one word: `float32`, `half`, `all`."""
+        groups = list(group_dtypes(self.dtypes))
+        return self.dtypes[0] if len(self.dtypes) == 1 else groups[0] if len(groups) == 1 else "all"
+
+    @property
+    def label(self) -> str:
+        """`slice_mean-python_loop-float32-cpu`"""
+        return f"{self.operation}-{self.implementation}-{self.group}-{self.device}"
+
+
+def implementation_of(task: Task) -> Implementation:
+    """The declaration on trial: the registered one, or a plain function held to the contract alone."""
+    if task.function is None:
+        return registry.implementation(task.operation, task.implementation)
+    function = task.function.load()
+    if isinstance(function, Implementation):
+        return function
+    return Implementation(
+        operation=task.operation, name=task.implementation, function=function, waives=dict(task.waives)
+    )
+
+
+def why_not(operation: Operation, implementation: Implementation, check: str, device: str) -> tuple[str, str] | None:
+    """The status and reason of a check that does not apply, or None."""
+    needs = CHECKS[check].needs
+    gradient = implementation.gradient
+    if device.partition(":")[0] not in implementation.devices:
+        return "skipped", f"declared for {', '.join(implementation.devices)} alone"
+    if implementation.requires and importlib.util.find_spec(implementation.requires) is None:
+        return "skipped", f"needs {implementation.requires}, which is not installed"
+    if check == "laws" and not operation.laws:
+        return "skipped", "the contract has no laws"
+    if (needs or check == "locality") and not operation.differentiable:
+        return "skipped", "the operation has no gradient" if needs else "the operation takes no floating tensors"
+    if check == "specials" and operation.result == "sparse":
+        return "skipped", "special values are not drawn for sparse arrays"
+    if needs == "gradient" and gradient is None:
+        return "not declared", "no gradient is promised"
+    if needs in ("second", "forward", "vmap") and not getattr(gradient or Gradient(), needs):
+        return "not declared", f"{check.replace('_', ' ')} is not promised"
+    return None
