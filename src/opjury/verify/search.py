@@ -37,7 +37,7 @@ _MORE_ELEMENTARY = {
     "forward_mode": ("agreement", "gradient"),
     "vmap": ("agreement",),
     "locality": ("agreement", "gradient"),
-    "laws": ("agreement", "purity"),
+    "laws": ("agreement", "purity", "determinism"),
 }
 
 
@@ -50,6 +50,7 @@ class Search:
         self.refuted: tuple[Case, Refuted] | None = None
         self.problem = ""
         self.note = ""
+        self.late = False
         self._shrinking: Allowance | None = None
         self._unsuitable = 0
 
@@ -69,6 +70,7 @@ class Search:
             if self.refuted is None:
                 self._drawn(kind, wanted, folder, task.shrink)
         except TimeLimitExceeded:
+            self.late = True
             late = f"no answer within {self.trial.patience:.2g} s"
             steps = "print(f(*args, **kwargs))  # does not end"
             self.refuted = (self.trial.in_flight or Case(), Refuted(late, steps=steps))
@@ -176,6 +178,8 @@ class Search:
 
     def cause(self, task: Task) -> str:
         """The more elementary check that fails too, on this case or on a few others of its dtype; "" if none does."""
+        if self.late:
+            return "terminates" if task.check != "terminates" else ""
         elementary = [
             name
             for name in _MORE_ELEMENTARY.get(task.check, ())

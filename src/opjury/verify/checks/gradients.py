@@ -316,7 +316,8 @@ def check_vmap(trial: Trial, case: Case) -> None:
         raise Unsuitable
     place = places[int(rng.integers(len(places)))]
     leaf = replace(dict(case.leaves())[place], layout="contiguous")
-    batch = [leaf.values, leaf.values[::-1].copy() if leaf.values.ndim else leaf.values, leaf.values]
+    turned = leaf.values[::-1].copy() if leaf.values.ndim else leaf.values
+    batch = [leaf.values, turned, turned]  # another one when read from its end
     args, kwargs = case.plain.build(trial.device)
     stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
 
