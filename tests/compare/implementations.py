@@ -1,7 +1,7 @@
 """Thin wrappers that give library functions the signature of an operation.
 
-What a wrapper declares as `refuted` is no fault of the library: its documentation says so, or promises less than the contract. `dtypes`
-are those that the library documents; `domain` leaves out calls that it cannot express. Libraries are imported when they are called.
+What a wrapper declares as `refuted` is in the library's documentation, or beyond what it promises; or it is a finding: see docs/findings.md.
+`dtypes` are those that the library documents; `domain` leaves out calls that it cannot express. Libraries are imported when they are called.
 """
 
 import functools
@@ -17,8 +17,9 @@ JAX = ("float16", "bfloat16", "float32", "complex64")  # what it computes in unl
 NUMPY = REAL + COMPLEX
 
 TRANSFORM = "it multiplies transforms, which spread NaN and inf everywhere"
-FLUSHED = "compiled code of XLA takes subnormal numbers for zero on processors"
+FLUSHED = "compiled code takes subnormal numbers for zero, as the page of sharp bits says"
 NUMERATOR = "its difference equations multiply x by the coefficients that the numerator lacks, zeros: 0·inf is NaN"
+INFINITE = "it keeps a running sum, which an infinity never leaves, as its docstring says"
 RUNNING = "it keeps a running sum, which NaN and inf never leave: see docs/findings.md"
 PADDED = "the second matrix is multiplied by the zeros that the wrapper puts around the first, as the documented formula says"
 
@@ -176,14 +177,29 @@ def jax_convolve2d(a, b):
     return from_jax(jax.scipy.signal.convolve2d(to_jax(a), to_jax(b)))
 
 
-@wraps("toeplitz", "jax", "jax.scipy.linalg.toeplitz", dtypes=(*JAX, "uint8", "int8", "int16", "int32", "bool"))
+@wraps(
+    "toeplitz",
+    "jax",
+    "jax.scipy.linalg.toeplitz",
+    dtypes=("float32", "complex64", "int32"),
+    refuted={
+        "agreement": "complex elements are rounded: see docs/findings.md",
+        "specials": "NaN and inf spread to other diagonals: see docs/findings.md",
+    },
+)
 def jax_toeplitz(c, r=None):
     import jax.scipy.linalg
 
     return from_jax(jax.scipy.linalg.toeplitz(to_jax(c), None if r is None else to_jax(r)))
 
 
-@wraps("vector_norm", "jax", "jax.numpy.linalg.norm", dtypes=JAX)
+@wraps(
+    "vector_norm",
+    "jax",
+    "jax.numpy.linalg.norm",
+    dtypes=JAX,
+    refuted={"agreement": "it squares without scaling, and promises nothing else", "specials": FLUSHED},
+)
 def jax_norm(x):
     import jax.numpy
 
@@ -328,7 +344,7 @@ def skimage_view_as_windows(x, size, step=1):
 
 
 @wraps(
-    "moving_mean", "bottleneck", "bottleneck.move_mean", dtypes=REAL, error=RUNNING_SUM, refuted={"specials": RUNNING}
+    "moving_mean", "bottleneck", "bottleneck.move_mean", dtypes=REAL, error=RUNNING_SUM, refuted={"specials": INFINITE}
 )
 def bottleneck_move_mean(x, window):
     import bottleneck

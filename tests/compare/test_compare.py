@@ -39,7 +39,7 @@ def versions(library):
 
 
 @pytest.mark.compare
-@pytest.mark.parametrize("wrapper", implementations.catalogue(), ids=lambda wrapper: wrapper.name)
+@pytest.mark.parametrize("wrapper", list(implementations.catalogue()), ids=lambda wrapper: wrapper.name)
 def test_a_released_library(wrapper, pytestconfig):
     option = pytestconfig.getoption
     if importlib.util.find_spec(wrapper.requires) is None:
@@ -63,10 +63,15 @@ def test_a_released_library(wrapper, pytestconfig):
     assert any(v.examples for v in verdicts), f"{where}: nothing was executed"
 
 
+def replays():
+    """The findings that say what their lines print."""
+    for section in FINDINGS.read_text().split("\n## ")[1:]:
+        for code, output in re.findall(r"```python\n([^`]*)```\n+```text\n([^`]*)```", section):
+            yield pytest.param(code, output, id=section.partition(":")[0].replace(" ", "-"))
+
+
 @pytest.mark.compare
-@pytest.mark.parametrize(
-    ("code", "output"), re.findall(r"```python\n([^`]*)```\n+```text\n([^`]*)```", FINDINGS.read_text())
-)
+@pytest.mark.parametrize(("code", "output"), list(replays()))
 def test_findings_are_still_so(code, output):
     for library in re.findall(r"^(?:import|from) (\w+)", code, re.M):
         pytest.importorskip(library)
