@@ -1,10 +1,10 @@
-# make demo | test | check | lint | format | figures | bench-choose | mutation | false-alarms | clean. Everything installs itself into .venv first.
+# make demo | test | check | lint | format | figures | bench-choose | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures bench-choose mutation false-alarms clean
+.PHONY: demo test check lint types format figures bench-choose mutation false-alarms compare clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +42,10 @@ mutation: $(VENV)/installed
 
 false-alarms: $(VENV)/installed
 	$(BIN)/python -m tests.false_alarms --json .opjury/false_alarms.jsonl
+
+compare: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[compare]"
+	$(BIN)/python -m pytest -m compare tests/compare
 
 clean:
 	rm -rf $(VENV) build *.egg-info .opjury .mypy_cache .ruff_cache .pytest_cache

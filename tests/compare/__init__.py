@@ -1,0 +1,1 @@
+"""Functions of other people's released libraries, held to the contracts here: `make compare`."""
