@@ -40,7 +40,7 @@ class Footprint:
     fault: str = ""
 
 
-LONG = 0.5  # seconds of a first call, beside which what a new process costs is nothing
+LONG = 3.0  # seconds of a first call, beside which what a new process costs is nothing
 
 
 def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
