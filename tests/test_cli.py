@@ -155,4 +155,4 @@ def test_replay_of_records(tmp_path):
 
 def test_schema_is_json(tmp_path):
     done = opjury("schema", cwd=tmp_path)
-    assert "Verdict" in json.loads(done.stdout)["$ref"]
+    assert {"Verdict", "Measurement", "Recommendation"} <= set(json.loads(done.stdout)["$defs"])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from opjury import Gradient, implementation
+from opjury.operation import COMPLEX, FLOATING
 
 QUESTION = "question 5: a custom autograd function for x / sum(x)"
 
@@ -46,10 +47,14 @@ def closed_form_backward(x, dim):
 
 
 @implementation(
-    "normalize_sum", source=QUESTION, domain=matrices_fit, gradient=Gradient(second=True, forward=True, vmap=True)
+    "normalize_sum",
+    source=QUESTION,
+    domain=matrices_fit,
+    dtypes=tuple(dtype for dtype in (*FLOATING, *COMPLEX) if dtype != "float16"),
+    gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def explicit_jacobian(x, dim):
-    """Division with the Jacobian (δ·s − x)/s² as a matrix, divided by s twice: s² may overflow. O(n·rows) memory for the gradient."""
+    """Division with the Jacobian (δ·s − x)/s² as a matrix. O(n·rows) memory for the gradient; s² may overflow, in float16 from s = 256 on."""
     dim = check_dim(x, dim)
     return quotient_function(full_jacobian).apply(x, dim)
 
@@ -123,7 +128,7 @@ def jacobian(x, dim):
     """J[…, i, j] = ∂y_j/∂x_i = (δ_ij·s − x_j)/s², with dim moved to the end."""
     x = x.movedim(dim, -1)
     total = x.sum(-1, keepdim=True)[..., None]
-    return (torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) * total - x[..., None, :]) / total / total
+    return (torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) * total - x[..., None, :]) / (total * total)
 
 
 def full_jacobian(x, weight, dim):

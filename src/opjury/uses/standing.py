@@ -81,6 +81,8 @@ def judged(
     for name, verdicts in fresh.items():
         found[name] += verdicts
         records.write(stores[name], [*_stored(stores[name]), *verdicts])
+    for verdicts in found.values():  # the more elementary check first, whatever was judged first
+        verdicts.sort(key=lambda verdict: concern.checks.index(verdict.check))
     return found
 
 
