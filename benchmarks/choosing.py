@@ -4,7 +4,12 @@ Regret: how many times as long the recommended implementation takes as the truly
 ten times the budget. Agreement: whether a second choice is the same, or one that the first called tied. Nothing is asserted.
 """
 
+import contextlib
+import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import click
 import numpy as np
@@ -14,8 +19,8 @@ from rich.table import Table
 
 import opjury
 from opjury import registry
+from opjury.faces.choosing import run_self_test
 from opjury.measure.paired import FLOOR, Competitor, Contest
-from opjury.measure.selftest import self_test
 from opjury.measure.statistics import fastest, ratio
 from opjury.uses.choose import run_contest
 
@@ -49,10 +54,9 @@ def regret_of(operation, sizes, gradient, seconds, seed):
     if not names:
         return None
     dtype = first.recommendation.dtype
-    contest = Contest(operation.name, tuple(map(Competitor, names)), tuple(sizes.items()), dtype, gradient=gradient)
-    truth = run_contest(
-        Contest(**{**vars(contest), "seconds": 10 * seconds, "rounds": 4000, "seed": seed + 2}), {}
-    ).seconds
+    longer = dict(gradient=gradient, seconds=10 * seconds, rounds=4000, seed=seed + 2)
+    contest = Contest(operation.name, tuple(map(Competitor, names)), tuple(sizes.items()), dtype, **longer)
+    truth = run_contest(contest, {}).seconds
     truth.pop(FLOOR)
     best = fastest(truth)
     baseline = truth.get(operation.baseline)
@@ -71,7 +75,10 @@ def regret_of(operation, sizes, gradient, seconds, seed):
 @click.option("--seconds", default=2.0, show_default=True, help="Budget of a choice; the truth gets ten times as much.")
 @click.option("--trials", default=100, show_default=True, help="Of the self-test, for each slow-down.")
 @click.option("--seed", default=0, show_default=True)
-def main(count, seconds, trials, seed):
+@click.option(
+    "--json", "file", type=click.Path(path_type=Path), help="Append each workload's figures as a line of JSON."
+)
+def main(count, seconds, trials, seed, file):
     """Print the figures."""
     table = Table("workload", "chosen", "regret", "again", "× baseline", "s", title="choose")
     found = []
@@ -85,6 +92,9 @@ def main(count, seconds, trials, seed):
         if result is None:
             continue
         found.append(result)
+        if file:
+            with file.open("a") as stream:
+                stream.write(json.dumps(dict(workload=label, **result)) + "\n")
         speedup = "" if result["speedup"] is None else f"{result['speedup']:.2f}"
         again = "same" if result["agrees"] else "other"
         table.add_row(label, result["chosen"], f"{result['regret']:.3f}", again, speedup, f"{result['took']:.1f}")
@@ -94,9 +104,22 @@ def main(count, seconds, trials, seed):
         f"{len(found)} workloads: regret {np.exp(np.log(regrets).mean()):.4f} (geometric mean), {regrets.max():.3f} at most, "
         f"{(regrets <= 1.05).mean():.1%} within 5 %; the same or a stated tie again: {np.mean([r['agrees'] for r in found]):.1%}"
     )
-    for detection in self_test(trials, seed=seed):
-        what = "with itself" if not detection.slowed else f"slowed by {detection.slowed:.0%}"
-        console.print(f"{what}: called different in {detection.called_different} of {detection.trials}")
+    run_self_test(trials, seed, (0.0, 0.02, 0.05))
+    with hogs(2):
+        console.print("With two processes that compute beside it:")
+        run_self_test(trials, seed, (0.0, 0.05))
+
+
+@contextlib.contextmanager
+def hogs(count):
+    """So many processes that do nothing but compute."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":

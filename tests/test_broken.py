@@ -9,21 +9,7 @@ from opjury.execute import Here, run_here
 from opjury.operation import CHECKS, Gradient, Implementation
 from opjury.uses.audit import plan
 from tests import broken, right
-
-# Checks that tell most, first: a wrong function is done with at its first refutation.
-ORDER = (
-    "agreement",
-    "gradient",
-    "form",
-    "rejects",
-    "purity",
-    "determinism",
-    "specials",
-    "layouts",
-    "locality",
-    "terminates",
-    "laws",
-)
+from tests.mutation.mutants import ORDER
 
 # Wrong functions that the quick profile does not refute, or only with luck, and why.
 SURVIVORS = {
@@ -52,8 +38,9 @@ def test_wrong_functions_are_refuted(operation, function):
     assert check, f"not refuted, although: {why}"
 
 
-# Of each check a wrong function that no other check refutes for a reason of its own. `laws` has none: what breaks a relation between
-# calls also returns a wrong value somewhere. It is kept because it says in words what is wrong.
+# Of each check a wrong function that no other check refutes for a reason of its own. There is none yet for `locality`, `terminates`
+# (who hangs is named as such by every check that draws the case) and `laws` (what breaks a relation between calls also returns a wrong
+# value somewhere; it says in words what is wrong).
 ALONE = {
     "agreement": ("compose_conv2d-half_accumulator", "float16"),
     "specials": ("cumsum-nancumsum", "float32"),

@@ -5,6 +5,7 @@ import math
 import time
 from dataclasses import replace
 
+import click
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 import opjury
 from opjury import records, registry
-from opjury.cli import main
+from opjury.cli import Bytes, main
 from opjury.execute import Here
 from opjury.measure.footprint import footprint
 from opjury.measure.inputs import Inputs, workload_case
@@ -272,3 +273,16 @@ def test_the_command_writes_records(trusted, tmp_path):
     assert all(isinstance(record, records.Measurement) for record in ranked)
     assert isinstance(last, records.Recommendation)
     assert last.implementation in {m.implementation for m in ranked}
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("4096", 4096), ("64MiB", 2**26), ("1.5GB", 1_500_000_000), ("1e6", 1_000_000), ("2 kib", 2048)]
+)
+def test_memory_is_allowed_with_units(text, size):
+    assert Bytes().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "1.2.3MB", "-4", "5XB"])
+def test_memory_that_is_no_size_is_named(text):
+    with pytest.raises(click.BadParameter, match="is no size"):
+        Bytes().convert(text, None, None)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from opjury import registry
 
-if TYPE_CHECKING:
-    pass
-
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
+
+_BYTES = re.compile(r"([\d.]+(?:e\d+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
+class Bytes(click.ParamType):  # type: ignore[type-arg]
+    """A number of bytes, with a unit or without: 4096, 64MiB, 1.5 GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In bytes."""
+        found = _BYTES.fullmatch(str(value).strip())
+        try:
+            number, prefix, binary = found.groups()  # type: ignore[union-attr]
+            return float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        except (AttributeError, ValueError):
+            self.fail(f"{value!r} is no size in bytes; write it like 64MiB or 1.5GB", param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -79,7 +94,7 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
 )
 @click.option("--strict", is_flag=True, help="Only those that waive nothing and keep to the contract's error bound.")
 @click.option("--max-error", type=float, help="In ulps of the largest element.")
-@click.option("--max-memory", type=float, help="Of a call, in bytes.")
+@click.option("--max-memory", type=Bytes(), metavar="SIZE", help="Of a call: 64MiB, 1.5GB or a number of bytes.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--compile", is_flag=True, help="Compete through torch.compile, too.")
 @click.option(

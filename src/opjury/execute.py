@@ -113,6 +113,11 @@ def import_file(path: str, name: str = "") -> ModuleType:
     return module
 
 
+def imported(place: str) -> ModuleType:
+    """The module at `path/to/file.py`, or of the name `package.module`."""
+    return import_file(place) if place.endswith(".py") else importlib.import_module(place)
+
+
 class _Process(multiprocessing.context.ForkServerProcess):
     """A worker that does not import the caller's main module: scripts and notebooks need no `if __name__ == "__main__"`."""
 

@@ -41,10 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `--opjury-operation`, leave out what is about other operations, and the claims, which are about several."""
+    wanted = config.getoption("--opjury-operation")
+    if not wanted:
+        return
     from opjury.claims import Claim
     from opjury.operation import Implementation
-
-    wanted = config.getoption("--opjury-operation")
 
     def concerned(item: pytest.Item) -> bool:
         given = getattr(item, "callspec", None)
@@ -54,7 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             for value in values
         )
 
-    left_out = [item for item in items if wanted and not concerned(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if concerned(item)]
+    kept: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        kept[concerned(item)].append(item)
+    config.hook.pytest_deselected(items=kept[False])
+    items[:] = kept[True]

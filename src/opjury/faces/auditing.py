@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import secrets
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from opjury import records, registry
 from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
-from opjury.execute import Function, import_file
+from opjury.execute import Function, imported
 from opjury.faces import terminal
 from opjury.operation import CHECKS
 from opjury.records import Verdict
@@ -134,7 +133,7 @@ def _tasks_of_functions(target: str, operation: str | None, options: dict[str, A
     if place.endswith(".py") and not Path(place).is_file():
         raise click.UsageError(f"there is no file {place}")
     try:
-        module = import_file(place) if place.endswith(".py") else importlib.import_module(place)
+        module = imported(place)
     except BaseException as error:
         raise click.UsageError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
     known = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}

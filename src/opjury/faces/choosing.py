@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +9,13 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from opjury import records, registry
+from opjury import records
 from opjury.cli import GOOD, NOTHING
-from opjury.execute import import_file
+from opjury.execute import imported
 from opjury.faces import terminal
-from opjury.measure.selftest import SURE, self_test
+from opjury.measure.selftest import SLOWED, SURE, self_test
 from opjury.records import Measurement, Recommendation
-from opjury.uses.choose import Choice, choose
+from opjury.uses.choose import Choice, choose, sizes_of
 from opjury.uses.sweep import Sweep, dispatcher, sweep
 
 
@@ -121,16 +120,13 @@ def parsed(operation: str, sizes: Sequence[str]) -> str | Mapping[str, int]:
     named = [size for size in sizes if "=" not in size]
     if len(named) > 1:
         raise click.UsageError(f"{' and '.join(named)} are two workloads; name one")
-    known = registry.workload(operation).sizes
     base = named[0] if named else "medium"
-    if base not in known:
-        raise registry.UnknownName(registry.unknown(f"workload of {operation}", base, known))
-    given = {}
+    usual, given = sizes_of(operation, base), {}
     for size in sizes:
         name, equals, value = size.partition("=")
         if equals:
             given[name] = number(name, value)
-    return {**known[base], **given} if given else base
+    return {**usual, **given} if given else base
 
 
 def number(name: str, text: str) -> int:
@@ -149,8 +145,7 @@ def _function(target: str) -> Any:
     if not place:
         raise click.UsageError(f"{target} is no FILE.py:FUNCTION or MODULE:FUNCTION")
     try:
-        module = import_file(place) if place.endswith(".py") else importlib.import_module(place)
-        return getattr(module, name)
+        return getattr(imported(place), name)
     except BaseException as error:
         raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {error}") from None
 
@@ -158,12 +153,7 @@ def _function(target: str) -> Any:
 def show(choice: Choice) -> None:
     """The table of those that hold up, the others with their reasons, the recommendation."""
     console, chosen = terminal.console, choice.recommendation
-    sizes = " ".join(f"{name}={value}" for name, value in chosen.sizes.items())
-    direction = "forward and backward" if chosen.gradient else "forward"
-    threads = "1 thread" if chosen.threads == 1 else f"{chosen.threads} threads"
-    console.print(
-        f"{chosen.operation}  {sizes}  {chosen.dtype}  {chosen.device}  {direction}  {threads}\n", markup=False
-    )
+    _heading(chosen)
     if choice.measurements:
         console.print(_table(choice.measurements))
         console.print(f"[dim]{_LEGEND}[/]")
@@ -218,10 +208,10 @@ _LEGEND = (
 )
 
 
-def run_self_test(trials: int) -> int:
+def run_self_test(trials: int, seed: int = 0, slowed: Sequence[float] = SLOWED) -> int:
     """What measurements on this machine can tell."""
     with terminal.console.status("") as status:
-        found = self_test(trials, notify=lambda stage: status.update(stage))
+        found = self_test(trials, slowed=slowed, seed=seed, notify=lambda stage: status.update(stage))
     for detection in found:
         what = f"slowed by {detection.slowed:.0%}" if detection.slowed else "against itself"
         terminal.console.print(
@@ -241,8 +231,8 @@ def seconds(value: float) -> str:
     """`12.3 µs`"""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 1e-9:.3g} ns"
+            return f"{times(value / size)} {unit}"
+    return f"{times(value / 1e-9)} ns"
 
 
 def memory(value: int | None) -> str:
@@ -251,8 +241,8 @@ def memory(value: int | None) -> str:
         return ""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
         if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value / 2**10:.3g} KiB"
+            return f"{times(value / size)} {unit}"
+    return f"{times(value / 2**10)} KiB"
 
 
 def times(value: float) -> str:

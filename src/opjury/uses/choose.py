@@ -82,6 +82,12 @@ class Request:
     seed: int = 0
 
     @property
+    def stored(self) -> dict[str, Any]:
+        """What records of all kinds say of it."""
+        own = {name: getattr(self, name) for name in ("operation", "dtype", "device", "gradient", "threads", "seed")}
+        return dict(own, sizes=dict(self.sizes), environment=records.environment())
+
+    @property
     def checks(self) -> tuple[str, ...]:
         """What must hold."""
         return (*FORWARD, *(BACKWARD if self.gradient else ()), *self.needs)
@@ -172,14 +178,14 @@ def choose(
         seconds,
         secrets.randbits(32) if seed is None else seed,
     )
-    _possible(contract, request)
+    case = _possible_case(contract, request)
     entries = {entry.name: entry for entry in registry.implementations(operation)}
     shipped = {}
     for function in functions:
         name = getattr(function, "__name__", type(function).__name__)
         shipped[name] = Function.of(function)
         entries[name] = Implementation(operation, name, function)
-    return _choose(contract, request, entries, shipped, trust, jobs, notify)
+    return _choose(contract, request, case, entries, shipped, trust, jobs, notify)
 
 
 def usual_dtype(operation: Operation) -> str:
@@ -208,7 +214,8 @@ def sizes_of(operation: str, workload: str | Mapping[str, int]) -> dict[str, int
     return {name: int(workload.get(name, value)) for name, value in usual.items()}
 
 
-def _possible(contract: Operation, request: Request) -> None:
+def _possible_case(contract: Operation, request: Request) -> Case:
+    """The arguments of one call; `Impossible` where there is none."""
     if request.device.startswith("cuda"):
         import torch
 
@@ -222,18 +229,18 @@ def _possible(contract: Operation, request: Request) -> None:
         needed = 6 * workload.least_bytes(8, **dict(request.sizes))
         free = psutil.virtual_memory().available
         if needed <= free:
-            workload_case(workload, dict(request.sizes), request.dtype, 0)
+            return workload_case(workload, dict(request.sizes), request.dtype, request.seed)
     except Exception as error:
         raise Impossible(f"{request.operation} cannot have the sizes {shown}: {error}") from None
-    if needed > free:
-        raise Impossible(
-            f"the sizes {shown} need about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free. Take smaller ones"
-        )
+    raise Impossible(
+        f"the sizes {shown} need about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free. Take smaller ones"
+    )
 
 
 def _choose(
     contract: Operation,
     request: Request,
+    case: Case,
     entries: Mapping[str, Implementation],
     shipped: Mapping[str, Function],
     trust: str | Path | None,
@@ -241,8 +248,6 @@ def _choose(
     notify: Callable[[str], None],
 ) -> Choice:
     excluded: dict[str, str] = {}
-    workload = registry.workload(contract.name)
-    case = workload_case(workload, dict(request.sizes), request.dtype, request.seed)
     for entry in entries.values():
         reason = _not_eligible(contract, entry, request, case)
         if reason:
@@ -266,10 +271,8 @@ def _choose(
         for entry in holding
         for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
     ]
-    contest = Contest(
-        request.operation, (), request.sizes, request.dtype, request.device, request.gradient, request.threads
-    )
-    contest = replace(contest, seconds=request.seconds, seed=request.seed)
+    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed")
+    contest = Contest(competitors=(), **{name: getattr(request, name) for name in shared})
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
     _exclude_greedy(request, first, excluded)
@@ -345,7 +348,7 @@ def measurements(
 ) -> tuple[Measurement, ...]:
     """The records of a contest, the fastest first."""
     seconds = {name: column for name, column in outcome.seconds.items() if name != FLOOR}
-    if not seconds:
+    if not seconds or FLOOR not in outcome.seconds:  # who takes one call alone is ranked behind others only
         return ()
     best = fastest(seconds)
     found = []
@@ -353,13 +356,8 @@ def measurements(
         to_best = ratio(column, seconds[best], max(1, len(seconds) - 1))
         found.append(
             Measurement(
-                operation=request.operation,
+                **request.stored,
                 implementation=name,
-                sizes=dict(request.sizes),
-                dtype=request.dtype,
-                device=request.device,
-                gradient=request.gradient,
-                threads=request.threads,
                 seconds=float(np.nanmedian(seconds[best])) * to_best.median,
                 reference=best,
                 ratio=to_best.median,
@@ -373,8 +371,6 @@ def measurements(
                 rounds=int(np.sum(~np.isnan(column))),
                 second_order=name.partition("+")[0] in twice,
                 waived=waived.get(name.partition("+")[0], {}),
-                seed=request.seed,
-                environment=records.environment(),
             )
         )
     return tuple(sorted(found, key=lambda m: m.ratio))
@@ -414,18 +410,11 @@ def recommend(request: Request, found: Sequence[Measurement], excluded: dict[str
         better = [what for what, own, other in zip(_MERITS, _merits(taken), worst) if own < other]
         reason += f"; {' and '.join(better)}" if better else ""
     return Recommendation(
-        operation=request.operation,
-        sizes=dict(request.sizes),
-        dtype=request.dtype,
-        device=request.device,
-        gradient=request.gradient,
-        threads=request.threads,
+        **request.stored,
         implementation=taken.implementation if taken else "",
         reason=reason,
         tied=tuple(m.implementation for m in tied),
         excluded=excluded,
-        seed=request.seed,
-        environment=records.environment(),
     )
 
 
