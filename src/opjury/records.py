@@ -133,7 +133,43 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True, tag="recommendat
     environment: Environment | None = None
 
 
-Record = Verdict | Measurement | Recommendation
+class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True):
+    """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged."""
+
+    operation: str
+    implementation: str
+    device: str = "cpu"
+    verdicts: dict[str, Status]
+    examples: int = 0
+    error_of_bound: float = 0.0
+    error_ulps: float = 0.0
+    control: bool = False
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+
+class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="record"):
+    """The first record of a file of the history: when, of what and where the others in it were made.
+
+    `date` is that of the start (ISO 8601, UTC); `commit` "" outside of a repository, `dirty` when files differed from it; `seconds`
+    the whole took.
+    """
+
+    date: str
+    commit: str
+    dirty: bool = False
+    machine: str
+    profile: str
+    seconds: float
+    environment: Environment
+    format: int = FORMAT
+
+
+Record = Verdict | Measurement | Recommendation | Standing | Night
 
 
 @functools.cache
@@ -187,7 +223,7 @@ def _gpu() -> str:
 
 def encode(record: Record) -> bytes:
     """One line of JSON, without its end. Non-finite floats are strings."""
-    return msgspec.json.encode(_finite(msgspec.to_builtins(record)))
+    return msgspec.json.encode(_finite({**msgspec.to_builtins(record), "format": FORMAT}))
 
 
 def _finite(value: Any) -> Any:

@@ -1,0 +1,192 @@
+"""The history: a folder for each machine, in it a file for each night, written whole and never changed."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from opjury import records
+from opjury.records import Measurement, Night, Recommendation, Record, Standing, Verdict
+
+FOLDER = Path("reports") / "history"
+
+
+class Series(NamedTuple):
+    """What stays the same from night to night: one implementation at one workload."""
+
+    operation: str
+    implementation: str
+    sizes: tuple[tuple[str, int], ...]
+    dtype: str
+    device: str
+    gradient: bool
+    threads: int
+
+    @staticmethod
+    def of(record: Measurement | Recommendation) -> Series:
+        """The series that a record belongs to; a recommendation's has no implementation."""
+        name = record.implementation if isinstance(record, Measurement) else ""
+        sizes = tuple(record.sizes.items())
+        return Series(record.operation, name, sizes, record.dtype, record.device, record.gradient, record.threads)
+
+    @property
+    def workload(self) -> Series:
+        """The same without the implementation."""
+        return self._replace(implementation="")
+
+    def __str__(self) -> str:
+        sizes = " ".join(f"{name}={value}" for name, value in self.sizes)
+        words = [
+            self.operation + (f":{self.implementation}" if self.implementation else ""),
+            sizes,
+            self.dtype,
+            self.device,
+        ]
+        return " ".join([*words, *(["backward"] if self.gradient else [])])
+
+
+@dataclass(frozen=True)
+class Chronicle:
+    """One night's records.
+
+    Parameters
+    ----------
+    night : Night
+    records : tuple of Record
+    path : Path
+    spoilt : tuple of str
+        What could not be read of the file, line by line.
+    """
+
+    night: Night
+    records: tuple[Record, ...]
+    path: Path
+    spoilt: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def measurements(self) -> dict[Series, Measurement]:
+        """By series."""
+        return {Series.of(r): r for r in self.records if isinstance(r, Measurement)}
+
+    @functools.cached_property
+    def recommendations(self) -> dict[Series, Recommendation]:
+        """By workload."""
+        return {Series.of(r): r for r in self.records if isinstance(r, Recommendation)}
+
+    @functools.cached_property
+    def standings(self) -> dict[tuple[str, str], Standing]:
+        """By the implementation's full name and the device."""
+        return {(r.name, r.device): r for r in self.records if isinstance(r, Standing)}
+
+
+@dataclass
+class History:
+    """The nights of all machines, the oldest first.
+
+    Parameters
+    ----------
+    nights : list of Chronicle
+    unreadable : list of str
+        Files that are no history, with the reason.
+    """
+
+    nights: list[Chronicle] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def machines(self) -> list[str]:
+        """Their names, that of the latest night last."""
+        return list(dict.fromkeys(c.night.machine for c in reversed(self.nights)))[::-1]
+
+    def of(self, machine: str) -> list[Chronicle]:
+        """One machine's nights, the oldest first."""
+        return [c for c in self.nights if c.night.machine == machine]
+
+
+def read(folder: Path | str = FOLDER) -> History:
+    """Everything in a folder of the history; what cannot be read is named, the rest is there."""
+    found = History()
+    for path in sorted(Path(folder).rglob("*.jsonl")):
+        try:
+            found.nights.append(_chronicle(path))
+        except (OSError, ValueError) as error:
+            found.unreadable.append(f"{path}: {error}")
+    found.nights.sort(key=lambda c: c.night.date)
+    return found
+
+
+def _chronicle(path: Path) -> Chronicle:
+    first, *rest = path.read_bytes().splitlines() or [b""]
+    night = records.decode(first)
+    if not isinstance(night, Night):
+        raise ValueError("does not begin with a night")
+    decode, kept, spoilt = msgspec.json.Decoder(Record, strict=False).decode, [], []
+    for number, line in enumerate(rest, start=2):
+        try:
+            kept.append(decode(line))
+        except msgspec.MsgspecError as error:
+            spoilt.append(f"{path}, line {number}: {error}")
+    return Chronicle(night, tuple(kept), path, tuple(spoilt))
+
+
+def add(night: Night, found: Iterable[Record], folder: Path | str = FOLDER) -> Path:
+    """Write one night; its path. Verdicts are kept in short, those that refute what should hold up in full, too."""
+    path = path_of(night, folder)
+    if path.exists():
+        raise FileExistsError(f"{path} is there already; a history is never changed")
+    records.write(path, [night, *map(_without_environment, in_short(found))])
+    return path
+
+
+def path_of(night: Night, folder: Path | str = FOLDER) -> Path:
+    """`reports/history/MACHINE/DATE-COMMIT.jsonl`"""
+    stamp = night.date.replace(":", "").replace("-", "").partition(".")[0].partition("+")[0]
+    return Path(folder) / file_name(night.machine) / f"{stamp}Z-{night.commit[:10] or 'no-commit'}.jsonl"
+
+
+def file_name(machine: str) -> str:
+    """A machine's name as that of a folder."""
+    return re.sub(r"[^\w.-]+", "_", machine).strip("._") or "machine"
+
+
+def in_short(found: Iterable[Record]) -> Iterator[Record]:
+    """The same with a standing in place of each implementation's verdicts."""
+    verdicts: dict[tuple[str, str], list[Verdict]] = {}
+    for record in found:
+        if isinstance(record, Verdict):
+            verdicts.setdefault((record.name, record.device), []).append(record)
+            if record.status == "refuted" and not record.control:
+                yield record
+        else:
+            yield record
+    for mine in verdicts.values():
+        yield standing(mine)
+
+
+def standing(verdicts: Sequence[Verdict]) -> Standing:
+    """The verdicts of one implementation on one device in short; the worst where a check has several, by dtype."""
+    worst: dict[str, records.Status] = {}
+    order = ("not declared", "skipped", "holds", "waived", "refuted")
+    for v in verdicts:
+        worst[v.check] = max(v.status, worst.get(v.check, v.status), key=order.index)
+    first = verdicts[0]
+    return Standing(
+        operation=first.operation,
+        implementation=first.implementation,
+        device=first.device,
+        verdicts=worst,
+        examples=sum(v.examples for v in verdicts),
+        error_of_bound=max(v.error_of_bound for v in verdicts),
+        error_ulps=max(v.error_ulps for v in verdicts),
+        control=first.control,
+    )
+
+
+def _without_environment(record: Record) -> Record:
+    return record if isinstance(record, (Night, Standing)) else msgspec.structs.replace(record, environment=None)
