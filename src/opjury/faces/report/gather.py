@@ -1,0 +1,228 @@
+"""What a report is made from: record files and the history, machine by machine, and what could not be read."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opjury import records, registry
+from opjury.records import Environment, Measurement, Night, Recommendation, Record, Standing, Verdict
+from opjury.uses import history
+from opjury.uses.history import Chronicle, Series
+
+TOLD = 20  # problems that are told one by one
+UNKNOWN = "unknown machine"
+
+
+@dataclass
+class State:
+    """What was found at one time on one machine.
+
+    Parameters
+    ----------
+    label : str
+        When and from where, in words.
+    verdicts : list of Verdict
+        In full, as far as they were kept.
+    standings : dict
+        Every implementation's verdicts in short, by its full name and device.
+    measurements, recommendations : dict
+        By series, and by workload.
+    """
+
+    label: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    measurements: dict[Series, Measurement] = field(default_factory=dict)
+    recommendations: dict[Series, Recommendation] = field(default_factory=dict)
+
+    @staticmethod
+    def of(label: str, found: Iterable[Record]) -> State:
+        """From records; a later one of the same thing replaces an earlier one."""
+        state, kept, short = State(label), dict[Any, Verdict](), dict[tuple[str, str], Standing]()
+        for record in found:
+            if isinstance(record, Verdict):
+                kept[record.name, record.check, record.dtypes, record.device] = record
+            elif isinstance(record, Standing):
+                short[record.name, record.device] = record
+            elif isinstance(record, Measurement):
+                state.measurements[Series.of(record)] = record
+            elif isinstance(record, Recommendation):
+                state.recommendations[Series.of(record)] = record
+        state.verdicts = list(kept.values())
+        judged = (r for r in history.in_short(state.verdicts) if isinstance(r, Standing))
+        state.standings = {**{(r.name, r.device): r for r in judged}, **short}
+        return state
+
+    @functools.cached_property
+    def operations(self) -> list[str]:
+        """The names of all operations that occur, in order."""
+        return sorted({s.operation for s in self.standings.values()} | {s.operation for s in self.measurements})
+
+    @functools.cached_property
+    def contests(self) -> dict[Series, list[Measurement]]:
+        """The measurements of each workload, the fastest first."""
+        found: dict[Series, list[Measurement]] = {}
+        for series, m in self.measurements.items():
+            found.setdefault(series.workload, []).append(m)
+        return {workload: sorted(ms, key=lambda m: m.seconds) for workload, ms in found.items()}
+
+
+@dataclass
+class Machine:
+    """Everything that was found on one machine; nothing of it is ever set beside another one's.
+
+    Parameters
+    ----------
+    name : str
+    environment : Environment or None
+    now : State
+    before : State or None
+        What the changes are relative to: the night before.
+    nights : list of Night
+    ratios : dict
+        For each series, pairs of a night's number and the seconds as a multiple of the operation's baseline.
+    alarms : sequence
+        Changes that a search of the history found, with the attributes `series`, `date`, `commit`, `before` and `after`.
+    """
+
+    name: str
+    environment: Environment | None
+    now: State
+    before: State | None = None
+    nights: list[Night] = field(default_factory=list)
+    ratios: dict[Series, list[tuple[int, float]]] = field(default_factory=dict)
+    alarms: Sequence[Any] = ()
+
+
+@dataclass
+class Found:
+    """All machines, the one that was looked at last first, and what could not be read."""
+
+    machines: list[Machine]
+    problems: list[str] = field(default_factory=list)
+
+
+def gather(files: Sequence[Path], folder: Path) -> Found:
+    """Read record files and a history. Files tell how things are now; without any, the latest night of each machine does."""
+    problems: list[str] = []
+    by_place: dict[Environment | None, list[Record]] = {}
+    for path in files:
+        for record in lenient(path, problems):
+            by_place.setdefault(_place(record), []).append(record)
+    nights = history.read(folder)
+    problems += nights.unreadable
+    for chronicle in nights.nights:
+        problems += chronicle.spoilt
+    machines = {}
+    for name in reversed(nights.machines):
+        machines[name] = _with_history(name, nights.of(name))
+    for place, found in reversed(by_place.items()):
+        known = next((m for m in machines.values() if place and _same(m.environment, place)), None)
+        name = known.name if known else _named(place, machines)
+        machine = Machine(name, _environment(found), State.of("record files", found))
+        if known:
+            machine.before, machine.nights, machine.ratios = known.now, known.nights, known.ratios
+        machines = {name: machine, **{key: m for key, m in machines.items() if key != name}}
+    return Found(list(machines.values()), problems)
+
+
+def lenient(path: Path, problems: list[str]) -> list[Record]:
+    """The records of a file; what is wrong with the other lines is added to the problems."""
+    kept: list[Record] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                kept.append(records.decode(line))
+            except ValueError as error:
+                problems.append(f"{path}, line {number}: {error}")
+    return kept
+
+
+def told(problems: Sequence[str]) -> list[str]:
+    """The first of them, and how many there are besides."""
+    more = len(problems) - TOLD
+    return [*problems[:TOLD], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _place(record: Record) -> Environment | None:
+    """The machine that a record was made on: what of its environment no installation changes."""
+    where = getattr(record, "environment", None)
+    if where is None:
+        return None
+    return Environment(
+        opjury="",
+        python="",
+        torch="",
+        numpy="",
+        scipy="",
+        machine=where.machine,
+        processor=where.processor,
+        device=where.device,
+    )
+
+
+def _same(environment: Environment | None, place: Environment) -> bool:
+    """Whether an environment is that of a place. One that no GPU was asked of may be the same machine."""
+    return environment is not None and (environment.machine, environment.processor) == (place.machine, place.processor)
+
+
+def _named(place: Environment | None, taken: Iterable[str]) -> str:
+    if place is None:
+        return UNKNOWN
+    name = ", ".join(filter(None, (place.machine, place.processor.partition(";")[0], place.device)))
+    return name if name not in taken else f"{name} ({place.processor})"
+
+
+def _environment(found: Sequence[Record]) -> Environment | None:
+    """The one that most of the records were made in."""
+    seen = Counter(where for r in found if (where := getattr(r, "environment", None)))
+    return seen.most_common(1)[0][0] if seen else None
+
+
+def _with_history(name: str, chronicles: Sequence[Chronicle]) -> Machine:
+    last = chronicles[-1]
+    before = [c for c in chronicles[:-1] if c.records]
+    machine = Machine(name, last.night.environment, _state(last), _state(before[-1]) if before else None)
+    machine.nights = [c.night for c in chronicles]
+    baselines = {o.name: o.baseline for o in registry.operations()}
+    for number, chronicle in enumerate(chronicles):
+        to_best: dict[Series, float] = {}
+        for series, m in chronicle.measurements.items():
+            if m.implementation == baselines.get(m.operation):
+                to_best[series.workload] = m.ratio
+        for series, m in chronicle.measurements.items():
+            if baseline := to_best.get(series.workload):
+                machine.ratios.setdefault(series, []).append((number, m.ratio / baseline))
+    return machine
+
+
+def _state(chronicle: Chronicle) -> State:
+    night = chronicle.night
+    return State.of(f"{night.date[:10]}, commit {night.commit[:10] or 'unknown'}", chronicle.records)
+
+
+def workload_name(series: Series) -> str:
+    """How a workload is called: `medium`, `medium backward float64`, `rows=1 n=1000`."""
+    try:
+        known = {tuple(sizes.items()): name for name, sizes in registry.workload(series.operation).sizes.items()}
+        usual = "float32" if "float32" in registry.operation(series.operation).dtypes else series.dtype
+    except registry.UnknownName:
+        known, usual = {}, "float32"
+    words = [known.get(series.sizes) or " ".join(f"{name}={value}" for name, value in series.sizes) or "no sizes"]
+    words += ["backward"] if series.gradient else []
+    words += [series.dtype] if series.dtype != usual else []
+    words += [series.device] if series.device != "cpu" else []
+    words += [f"{series.threads} threads"] if series.threads != 1 else []
+    return " ".join(words)
+
+
+def default_workload(state: State) -> str:
+    """The name that most operations were measured under; "" where nothing was."""
+    seen: Counter[str] = Counter(workload_name(workload) for workload in state.contests)
+    preferred = ("medium", "small", "large")
+    return max(seen, key=lambda name: (seen[name], -preferred.index(name) if name in preferred else -9), default="")

@@ -1,0 +1,339 @@
+"""The static site: pages from templates, written beside what was there and put in its place when they are all made."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from opjury import registry
+from opjury.faces.choosing import times
+from opjury.faces.report import charts, operation, questions
+from opjury.faces.report.compare import Change, changes
+from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
+from opjury.uses.history import Series, file_name
+
+MARKER = ".opjury-report"
+PAGES = {
+    "Operations": "index.html",
+    "Questions": "questions.html",
+    "Regressions": "regressions.html",
+    "Environment": "environment.html",
+    "Findings": "findings.html",
+}
+SHARED = ("Questions", "Findings")  # the same for all machines
+_CHARTS = 40  # on the page of regressions, those with changes first
+
+
+class NotOurs(ValueError):
+    """A folder that holds something else than a report."""
+
+
+def build(found: Found, output: Path) -> None:
+    """Write the site of all machines; the one that was looked at last is at its root.
+
+    Raises
+    ------
+    NotOurs
+        When `output` is there and no report: nothing of other people's is replaced.
+    """
+    if output.exists() and not (output / MARKER).exists() and (not output.is_dir() or any(output.iterdir())):
+        raise NotOurs(f"{output} is there and is no report; give --output another folder")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
+    try:
+        beside.chmod(0o755)
+        _write(found, beside)
+        if output.exists():
+            shutil.rmtree(output)
+        beside.rename(output)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+
+
+def _write(found: Found, folder: Path) -> None:
+    (folder / MARKER).touch()
+    (folder / "assets").mkdir()
+    here = importlib.resources.files("opjury.faces.report") / "assets"
+    for name in ("style.css", "site.js"):
+        (folder / "assets" / name).write_bytes((here / name).read_bytes())
+    drawing = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
+    (folder / "assets" / "plotly.min.js").write_bytes(drawing.read_bytes())
+    slugs = Slugs()
+    homes = {m.name: "" if i == 0 else f"machines/{slugs(m.name)}/" for i, m in enumerate(found.machines)}
+    environment = _jinja(slugs)
+    asked = questions.judged()
+    for machine in found.machines:
+        site = _Site(environment, folder, found, machine, homes, slugs)
+        site.start()
+        for name in machine.now.operations:
+            site.operation(name)
+        site.regressions()
+        site.environment()
+        if not homes[machine.name]:
+            site.questions(asked)
+            site.findings()
+
+
+class Slugs:
+    """Names as those of files: one for each, whatever is in them, and never two the same."""
+
+    def __init__(self) -> None:
+        self._slugs: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def __call__(self, name: str) -> str:
+        """The name's slug."""
+        if name not in self._slugs:
+            base = slug = file_name(name)[:100]
+            number = 1
+            while slug.lower() in self._taken:
+                number += 1
+                slug = f"{base}.{number}"
+            self._slugs[name] = slug
+            self._taken.add(slug.lower())
+        return self._slugs[name]
+
+
+class _Row(NamedTuple):
+    """One implementation in the matrix."""
+
+    operation: str
+    implementation: str
+    state: str
+    verdict: str
+    mark: str
+    href: str
+    speed: tuple[str, float | None]
+    speeds: dict[str, tuple[str, float | None]]
+    error: tuple[str, float | None]
+    changed: str
+
+
+@dataclass
+class _Site:
+    """The pages of one machine."""
+
+    jinja: jinja2.Environment
+    folder: Path
+    found: Found
+    machine: Machine
+    homes: dict[str, str]
+    slug: Slugs
+
+    def _page(self, template: str, path: str, page: str = "", **context: Any) -> None:
+        """Write one page; `path` is relative to the machine's pages."""
+        home = self.homes[self.machine.name]
+        up = "../" * path.count("/")
+        root = up + "../" * home.count("/")
+        pages = [(name, (root if name in SHARED else up) + href) for name, href in PAGES.items()]
+        machines = [(m.name, self.homes[m.name] + "index.html") for m in self.found.machines]
+        text = self.jinja.get_template(template).render(
+            root=root, home=up, pages=pages, page=page, machines=machines, machine=self.machine, **context
+        )
+        target = self.folder / home / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def start(self) -> None:
+        """The matrix of all implementations, and what changed."""
+        machine, now = self.machine, self.machine.now
+        changed = changes(machine.before, now)
+        table = rows(machine, changed, self.slug)
+        usual = default_workload(now)
+        names = dict.fromkeys(workload_name(w) for w in now.contests)
+        known = {name for o in registry.operations() for name in registry.workload(o.name).sizes}
+        workloads = [n for n in names if n == usual or n.partition(" ")[0] in known]
+        use = {w.operation: r.implementation for w, r in now.recommendations.items() if workload_name(w) == usual}
+        states = [row.state for row in table]
+        self._page(
+            "start.html",
+            "index.html",
+            "Operations",
+            rows=[
+                row._replace(speeds={str(i): row.speeds[n] for i, n in enumerate(workloads) if n in row.speeds})
+                for row in table
+            ],
+            operations=[
+                dict(name=name, rows=[row for row in table if row.operation == name], use=use.get(name, ""))
+                for name in now.operations
+            ],
+            marks=operation.marks(states),
+            workload=usual,
+            workloads=workloads,
+            changes=changed,
+            problems=told(self.found.problems),
+            judged=bool(now.standings),
+            holding=states.count("holds") + states.count("waives"),
+            wrong=states.count("refuted"),
+            controls=states.count("control"),
+            examples=sum(s.examples for s in now.standings.values()),
+        )
+
+    def operation(self, name: str) -> None:
+        """One operation, and its replay scripts."""
+        context = operation.page(self.machine, name)
+        for file, script in context.pop("scripts").items():
+            target = self.folder / self.homes[self.machine.name] / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(script, encoding="utf-8")
+        self._page("operation.html", f"operations/{self.slug(name)}.html", **context)
+
+    def questions(self, asked: Sequence[questions.Question]) -> None:
+        """All questions, and a page for each."""
+        claims = [claim for question in asked for claim in question.claims]
+        news = sum(claim.news for claim in claims)
+        self._page("questions.html", "questions.html", "Questions", questions=asked, total=len(claims), news=news)
+        torch = questions.torch_version()
+        for question in asked:
+            self._page("question.html", f"questions/{question.slug}.html", "Questions", question=question, torch=torch)
+
+    def regressions(self) -> None:
+        """What the search of the history found, and the history itself."""
+        machine = self.machine
+        workloads = dict.fromkeys(series.workload for series in machine.ratios)
+        alarmed = {alarm.series.workload for alarm in machine.alarms}
+        order = sorted(workloads, key=lambda w: w not in alarmed)
+        shown = [chart for w in order if (chart := charts.over_time(machine, w))][:_CHARTS]
+        self._page(
+            "regressions.html",
+            "regressions.html",
+            "Regressions",
+            charts=shown,
+            alarms=[_alarm(alarm) for alarm in machine.alarms],
+            versions=list(_versions(machine)),
+        )
+
+    def environment(self) -> None:
+        """Where and with what everything was found."""
+        where, now = self.machine.environment, self.machine.now
+        facts = [
+            (name, value)
+            for name in ("machine", "processor", "device", "python", "torch", "numpy", "scipy", "opjury")
+            if (value := getattr(where, name, ""))
+        ]
+        seeds = sorted({v.seed for v in now.verdicts})
+        facts += [
+            ("records", now.label),
+            ("verdicts", f"{len(now.verdicts):,} in full, {len(now.standings):,} implementations in short"),
+            ("measurements", f"{len(now.measurements):,} at {len(now.contests):,} workloads"),
+            ("seeds", ", ".join(map(str, seeds[:8])) + (" …" if len(seeds) > 8 else "")),
+            ("nights", f"{len(self.machine.nights):,}" if self.machine.nights else ""),
+            ("left out", "; ".join(registry.problems)),
+        ]
+        facts = [(term, words) for term, words in facts if words]
+        self._page(
+            "environment.html", "environment.html", "Environment", facts=facts, problems=told(self.found.problems)
+        )
+
+    def findings(self) -> None:
+        """What audits found in released libraries."""
+        self._page("findings.html", "findings.html", "Findings", findings=questions.document("findings.md"))
+
+
+def rows(machine: Machine, changed: Sequence[Change], slug: Slugs) -> list[_Row]:
+    """The matrix: every implementation that was judged or measured."""
+    now, usual = machine.now, default_workload(machine.now)
+    standings = {(s.operation, s.implementation): s for s in reversed(now.standings.values())}
+    speeds: dict[tuple[str, str], dict[str, tuple[str, float | None]]] = {}
+    for series, m in now.measurements.items():
+        mine = speeds.setdefault((series.operation, series.implementation), {})
+        mine[workload_name(series.workload)] = (times(m.ratio), round(m.ratio, 4))
+    found = []
+    for key in sorted(standings.keys() | speeds.keys(), key=lambda key: key[0]):
+        standing = standings.get(key)
+        state, words = operation.verdict_of(standing)
+        news = [c.text for c in changed if (c.operation, c.implementation) == key]
+        found.append(
+            _Row(
+                *key,
+                state=state,
+                verdict=words,
+                mark=operation.MARKS[state],
+                href=f"operations/{slug(key[0])}.html#{slug(key[1])}",
+                speed=speeds.get(key, {}).get(usual, ("", None)),
+                speeds=speeds.get(key, {}),
+                error=charts.ulps(standing.error_ulps if standing and standing.examples else None),
+                changed=news[0] + (f", and {len(news) - 1} more" if len(news) > 1 else "") if news else "",
+            )
+        )
+    return found
+
+
+def _alarm(alarm: Any) -> tuple[Any, ...]:
+    change = alarm.after / alarm.before - 1
+    series: Series = alarm.series
+    what = f"{series.operation}:{series.implementation}, {workload_name(series)}"
+    ratios = [(times(value), value) for value in (alarm.before, alarm.after)]
+    return (alarm.date[:10], what, *ratios, (f"{change:+.0%}", change), alarm.commit[:10])
+
+
+def _versions(machine: Machine) -> Iterator[tuple[str, ...]]:
+    last = None
+    for night in machine.nights:
+        where = night.environment
+        versions = (where.torch, where.numpy, where.scipy, where.python)
+        if versions != last:
+            yield (night.date[:10], *versions)
+        last = versions
+
+
+def _jinja(slug: Slugs) -> jinja2.Environment:
+    found = jinja2.Environment(
+        loader=jinja2.PackageLoader("opjury.faces.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= dict(slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks)
+    found.tests["pair"] = lambda value: isinstance(value, tuple)
+    return found
+
+
+def embedded(figure: dict[str, Any]) -> Markup:
+    """A figure as JSON that stands in a script element: nothing in it ends the element; what is not finite is null."""
+    text = json.dumps(_finite(figure), separators=(",", ":"), allow_nan=False)
+    for sign in "<>&'":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _sortable(value: float | None) -> str:
+    """A number as what tables are sorted by: JavaScript's name for an infinity."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if math.isfinite(value) else "Infinity"
+
+
+class _Block(NamedTuple):
+    text: str
+    plain: bool
+
+
+def _blocks(text: str) -> list[_Block]:
+    """Paragraphs of a docstring; one that is laid out by hand stays as it is."""
+    found = []
+    for block in filter(None, re.split(r"\n\s*\n", text.strip())):
+        plain = bool(re.search(r"^(\s{2,}|-{3,}|[-*|] )", block, re.M))
+        found.append(_Block(block if plain else " ".join(block.split()), plain))
+    return found

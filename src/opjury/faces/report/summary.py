@@ -1,0 +1,139 @@
+"""The report in short: Markdown for a pull request, a table for the terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from rich.markup import escape
+from rich.table import Table
+
+from opjury.faces import terminal
+from opjury.faces.choosing import times
+from opjury.faces.report.compare import Change, changes
+from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
+from opjury.faces.report.operation import verdict_of
+from opjury.uses.history import Series
+
+_SHOWN = 30  # changes and refutations that are told one by one
+
+
+class Line(NamedTuple):
+    """One operation in a line."""
+
+    operation: str
+    implementations: int
+    holding: int
+    refuted: tuple[str, ...]
+    use: str
+
+
+def lines(machine: Machine) -> list[Line]:
+    """A line for each operation."""
+    now, usual = machine.now, default_workload(machine.now)
+    chosen = {w.operation: w for w in now.recommendations if workload_name(w) == usual}
+    found = []
+    for name in now.operations:
+        standings = [s for s in now.standings.values() if s.operation == name]
+        states = [verdict_of(s)[0] for s in standings]
+        refuted = tuple(s.implementation for s, state in zip(standings, states, strict=True) if state == "refuted")
+        holding = states.count("holds") + states.count("waives")
+        use = _use(machine, name, chosen) if name in chosen else ""
+        found.append(Line(name, len(standings), holding, refuted, use))
+    return found
+
+
+def _use(machine: Machine, name: str, chosen: dict[str, Series]) -> str:
+    """`prefix_sum_difference, ×1.69 before doubling_shifts`"""
+    workload = chosen[name]
+    use = machine.now.recommendations[workload].implementation
+    others = [m for m in machine.now.contests.get(workload, ()) if m.implementation != use and not m.tied]
+    if not use or not others:
+        return use
+    following = min(others, key=lambda m: m.ratio)
+    return f"{use}, ×{times(following.ratio)} before {following.implementation}"
+
+
+def headline(machine: Machine) -> str:
+    """`160 of 176 implementations of 20 operations hold up; 2,700 examples were executed; Linux x86_64, 2 cores`"""
+    standings = list(machine.now.standings.values())
+    holding = sum(verdict_of(s)[0] in ("holds", "waives") for s in standings)
+    examples = sum(s.examples for s in standings)
+    told = f"{holding} of {len(standings)} implementations of {len(machine.now.operations)} operations hold up"
+    measured = f"{len(machine.now.measurements):,} measurements" if machine.now.measurements else ""
+    executed = f"{examples:,} examples were executed"
+    return "; ".join(filter(None, (told, executed, measured, machine.name)))
+
+
+def markdown(found: Found) -> str:
+    """The summary of all machines, as GitHub shows it."""
+    parts = [part for machine in found.machines for part in _markdown_of(machine)]
+    if found.problems:
+        parts += ["### Left out", "\n".join(f"- {plain(problem)}" for problem in told(found.problems))]
+    return "\n\n".join(["## opjury", *parts])
+
+
+def _markdown_of(machine: Machine) -> Iterator[str]:
+    changed = changes(machine.before, machine.now)
+    yield f"**{plain(headline(machine))}** ({plain(machine.now.label)})"
+    if machine.before:
+        yield f"### Changed since {plain(machine.before.label)}"
+        yield _listed([_change(c) for c in changed]) if changed else "Nothing."
+    refuted = [v for v in machine.now.verdicts if v.status == "refuted" and not v.control and not v.cause]
+    if refuted:
+        yield "### Refuted"
+        yield _listed(
+            [f"`{code(v.name)}` {plain(v.check)} ({plain(', '.join(v.dtypes))}): {plain(v.message)}" for v in refuted]
+        )
+    usual = default_workload(machine.now)
+    head = ("operation", "hold up", "refuted", f"to use, {usual}" if usual else "to use")
+    table = [f"| {' | '.join(map(plain, head))} |", "|---|--:|---|---|"]
+    for line in lines(machine):
+        names = ", ".join(f"`{code(name)}`" for name in line.refuted)
+        table.append(
+            f"| `{code(line.operation)}` | {line.holding} of {line.implementations} | {names} | {plain(line.use)} |"
+        )
+    yield "\n".join(table)
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = [f"- and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
+    return "\n".join([*(f"- {item}" for item in items[:_SHOWN]), *more])
+
+
+def _change(change: Change) -> str:
+    name = change.operation + (f":{change.implementation}" if change.implementation else "")
+    kind = "" if change.kind == "other" else f"**{change.kind}**: "
+    return f"{kind}`{code(name)}` {plain(change.text)}"
+
+
+def plain(text: str) -> str:
+    """Text in which Markdown and HTML see no sign of theirs, on one line."""
+    short = " ".join(text.split())
+    short = short if len(short) < 300 else short[:300] + " …"
+    return re.sub(r"([\\`*_{}\[\]<>#|~@&])", lambda sign: f"&#{ord(sign[1])};", short)
+
+
+def code(text: str) -> str:
+    """Text between backticks, in a table, too."""
+    return " ".join(text.split()).replace("`", "'").replace("|", "¦")
+
+
+def show(found: Found) -> None:
+    """The same on the terminal."""
+    console = terminal.console
+    for machine in found.machines:
+        console.print(f"\n{escape(headline(machine))}")
+        console.print(f"[dim]{escape(machine.now.label)}[/]\n")
+        usual = default_workload(machine.now)
+        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+        for column in ("operation", "hold up", "refuted", f"to use, {usual}" if usual else "to use"):
+            table.add_column(column, overflow="fold")
+        for line in lines(machine):
+            share = f"{line.holding} of {line.implementations}"
+            table.add_row(escape(line.operation), share, f"[red]{escape(' '.join(line.refuted))}[/]", escape(line.use))
+        console.print(table)
+        for change in changes(machine.before, machine.now)[:_SHOWN]:
+            name = change.operation + (f":{change.implementation}" if change.implementation else "")
+            console.print(f"{change.kind:6} {name} {change.text}", markup=False)
