@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,7 +117,8 @@ def over_size(line: Line) -> list[Chart]:
         f"Dotted upright lines: where the choice changes: {said}. " if said else "The choice is the same throughout. "
     )
     caption += "Floor: copying the least bytes that a call must read and write."
-    layout = _layout(_log(line.size), _log("time of a call", ticksuffix="s"))
+    sizes = _log(line.size, line.points, lambda value: f"{value:,.0f}")
+    layout = _layout(sizes, _log("time of a call", [y for trace in traces for y in trace["y"]], seconds))
     layout["shapes"] = [_upright(math.sqrt(low * high)) for _, _, low, high in changes]
     columns = (line.size, "implementation", "time", "× best", "× floor", "memory")
     rows = [
@@ -140,7 +141,10 @@ def over_size(line: Line) -> list[Chart]:
             _trace(name, i, list(ms), [m.peak_bytes for m in ms.values()], [memory(m.peak_bytes) for m in ms.values()])
             for i, (name, ms) in enumerate(with_memory.items())
         ]
-        figure = dict(data=traces, layout=_layout(_log(line.size), _log("memory of a call", ticksuffix="B")))
+        used = _log(
+            "memory of a call", [y for trace in traces for y in trace["y"]], lambda b: memory(round(b)), binary=True
+        )
+        figure = dict(data=traces, layout=_layout(sizes, used))
         said = (
             "The most memory that a call needs beside its arguments; none where a call needs none that could be seen."
         )
@@ -174,14 +178,16 @@ def pareto(name: str, contest: Sequence[Measurement]) -> Chart | None:
             x=[m.seconds],
             y=[m.error_ulps],
             text=[m.implementation],
-            textposition="top center",
+            textposition=_beside(m.seconds, shown),
             cliponaxis=False,
             hovertemplate=f"%{{text}}<br>{seconds(m.seconds)}, {m.error_ulps:.3g} ulps<extra></extra>",
             marker={**_marker(i), "size": 10, "opacity": 1 if m.implementation in on_front else 0.55},
         )
         for i, m in enumerate(shown)
     ]
-    layout = _layout(_log("time of a call", ticksuffix="s"), dict(title="error (ulps)", rangemode="tozero"))
+    layout = _layout(
+        _log("time of a call", [m.seconds for m in shown], seconds), dict(title="error (ulps)", rangemode="tozero")
+    )
     rows = [
         (m.implementation, (seconds(m.seconds), m.seconds), ulps(m.error_ulps), "yes" if m.implementation in on_front else "")
         for m in shown
@@ -222,7 +228,7 @@ def errors(verdicts: Sequence[Verdict]) -> Chart | None:
             )
         )
     layout = _layout(
-        dict(title="largest error seen, as a fraction of the bound", range=[0, 1.25]),
+        dict(title="largest error seen ÷ bound", range=[0, 1.25]),
         dict(autorange="reversed", automargin=True),
     )
     layout["height"] = 150 + 26 * len(names)
@@ -249,7 +255,10 @@ def over_time(machine: Machine, workload: Series) -> Chart | None:
         for number, ratio in thin:
             rows.setdefault(number, {})[series.implementation] = ratio
     alarms = [alarm for alarm in machine.alarms if alarm.series.workload == workload]
-    layout = _layout(dict(type="date"), _log("time, as a multiple of the baseline's"))
+    layout = _layout(
+        dict(type="date"),
+        _log("time, as a multiple of the baseline's", [y for trace in traces for y in trace["y"]], times),
+    )
     layout["shapes"] = [_upright(alarm.date[:10]) for alarm in alarms]
     names = [s.implementation for s in mine]
     cells = [
@@ -261,6 +270,12 @@ def over_time(machine: Machine, workload: Series) -> Chart | None:
     caption += "Dotted upright lines: changes that the search found." if alarms else ""
     title = f"Over the nights, {workload_name(workload)}"
     return Chart(title, caption, dict(data=traces, layout=layout), ("night", *names), cells)
+
+
+def _beside(value: float, shown: Sequence[Measurement]) -> str:
+    """On which side of a point its name has room."""
+    middle = math.sqrt(min(m.seconds for m in shown) * max(m.seconds for m in shown))
+    return "top right" if value < middle else "top left"
 
 
 def _thinned(points: Sequence[tuple[int, float]], width: int) -> list[tuple[int, float]]:
@@ -293,8 +308,20 @@ def _trace(name: str, i: int, x: Sequence[Any], y: Sequence[Any], text: Sequence
     return trace
 
 
-def _log(title: str, **more: Any) -> dict[str, Any]:
-    return dict(title=title, type="log", tickformat="~s", exponentformat="SI", **more)
+def _log(
+    title: str, values: Iterable[float | None], text: Callable[[float], str], binary: bool = False
+) -> dict[str, Any]:
+    """A logarithmic axis with ticks at powers of ten (of two, for bytes), or at 1, 2, 5 where there are few of these."""
+    positive = [value for value in values if value and math.isfinite(value)]
+    low, high = (math.log10(min(positive)), math.log10(max(positive))) if positive else (0.0, 0.0)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in ((1,) if high - low > 2.5 else (1, 2, 5))]
+    if binary:
+        ticks = [2.0**power for power in range(0, 60, 5 if high - low > 2.5 else 2)]
+    pad = 0.04 * (high - low) + 0.02
+    inside = [tick for tick in ticks if low - pad <= math.log10(tick) <= high + pad]
+    axis = dict(title=title, type="log", range=[low - pad, high + pad], hoverformat=".4~g")
+    return {**axis, "tickvals": inside, "ticktext": [text(tick) for tick in inside]}
 
 
 def _layout(x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:

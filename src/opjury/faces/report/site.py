@@ -21,6 +21,7 @@ from opjury.faces.choosing import times
 from opjury.faces.report import charts, operation, questions
 from opjury.faces.report.compare import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
+from opjury.records import Measurement
 from opjury.uses.history import Series, file_name
 
 MARKER = ".opjury-report"
@@ -106,8 +107,11 @@ class Slugs:
         return self._slugs[name]
 
 
+Cell = tuple[str, float | None]  # a number as text, and to sort by
+
+
 class _Row(NamedTuple):
-    """One implementation in the matrix."""
+    """One implementation in the matrix; its speed and error at the usual workload, and at the others by number."""
 
     operation: str
     implementation: str
@@ -115,9 +119,11 @@ class _Row(NamedTuple):
     verdict: str
     mark: str
     href: str
-    speed: tuple[str, float | None]
-    speeds: dict[str, tuple[str, float | None]]
-    error: tuple[str, float | None]
+    speed: Cell
+    speeds: dict[str, Cell]
+    error: Cell
+    errors: dict[str, Cell]
+    of_bound: Cell
     changed: str
 
 
@@ -150,25 +156,19 @@ class _Site:
         """The matrix of all implementations, and what changed."""
         machine, now = self.machine, self.machine.now
         changed = changes(machine.before, now)
-        table = rows(machine, changed, self.slug)
         usual = default_workload(now)
         names = dict.fromkeys(workload_name(w) for w in now.contests)
         known = {name for o in registry.operations() for name in registry.workload(o.name).sizes}
         workloads = [n for n in names if n == usual or n.partition(" ")[0] in known]
+        table = rows(machine, workloads, changed, self.slug)
         use = {w.operation: r.implementation for w, r in now.recommendations.items() if workload_name(w) == usual}
         states = [row.state for row in table]
         self._page(
             "start.html",
             "index.html",
             "Operations",
-            rows=[
-                row._replace(speeds={str(i): row.speeds[n] for i, n in enumerate(workloads) if n in row.speeds})
-                for row in table
-            ],
-            operations=[
-                dict(name=name, rows=[row for row in table if row.operation == name], use=use.get(name, ""))
-                for name in now.operations
-            ],
+            rows=table,
+            operations=[dict(name=name, rows=_by_state(table, name), use=use.get(name, "")) for name in now.operations],
             marks=operation.marks(states),
             workload=usual,
             workloads=workloads,
@@ -242,19 +242,20 @@ class _Site:
         self._page("findings.html", "findings.html", "Findings", findings=questions.document("findings.md"))
 
 
-def rows(machine: Machine, changed: Sequence[Change], slug: Slugs) -> list[_Row]:
-    """The matrix: every implementation that was judged or measured."""
-    now, usual = machine.now, default_workload(machine.now)
+def rows(machine: Machine, workloads: Sequence[str], changed: Sequence[Change], slug: Slugs) -> list[_Row]:
+    """The matrix: every implementation that was judged or measured, the fastest of each operation first."""
+    now, usual, blank = machine.now, default_workload(machine.now), ("", None)
     standings = {(s.operation, s.implementation): s for s in reversed(now.standings.values())}
-    speeds: dict[tuple[str, str], dict[str, tuple[str, float | None]]] = {}
+    measured: dict[tuple[str, str], dict[str, Measurement]] = {}
     for series, m in now.measurements.items():
-        mine = speeds.setdefault((series.operation, series.implementation), {})
-        mine[workload_name(series.workload)] = (times(m.ratio), round(m.ratio, 4))
+        measured.setdefault((series.operation, series.implementation), {})[workload_name(series.workload)] = m
     found = []
-    for key in sorted(standings.keys() | speeds.keys(), key=lambda key: key[0]):
-        standing = standings.get(key)
+    for key in standings.keys() | measured.keys():
+        standing, mine = standings.get(key), measured.get(key, {})
         state, words = operation.verdict_of(standing)
         news = [c.text for c in changed if (c.operation, c.implementation) == key]
+        speeds: dict[str, Cell] = {n: (times(m.ratio), round(m.ratio, 4)) for n, m in mine.items()}
+        errors = {n: charts.ulps(m.error_ulps) for n, m in mine.items()}
         found.append(
             _Row(
                 *key,
@@ -262,13 +263,21 @@ def rows(machine: Machine, changed: Sequence[Change], slug: Slugs) -> list[_Row]
                 verdict=words,
                 mark=operation.MARKS[state],
                 href=f"operations/{slug(key[0])}.html#{slug(key[1])}",
-                speed=speeds.get(key, {}).get(usual, ("", None)),
-                speeds=speeds.get(key, {}),
-                error=charts.ulps(standing.error_ulps if standing and standing.examples else None),
+                speed=speeds.get(usual, blank),
+                speeds={str(i): speeds[n] for i, n in enumerate(workloads) if n in speeds},
+                error=errors.get(usual, blank),
+                errors={str(i): errors[n] for i, n in enumerate(workloads) if n in errors},
+                of_bound=charts.fraction(standing.error_of_bound) if standing else blank,
                 changed=news[0] + (f", and {len(news) - 1} more" if len(news) > 1 else "") if news else "",
             )
         )
-    return found
+    states = list(operation.MARKS)
+    return sorted(found, key=lambda r: (r.operation, r.speed[1] or math.inf, states.index(r.state), r.implementation))
+
+
+def _by_state(table: Sequence[_Row], name: str) -> list[_Row]:
+    states = list(operation.MARKS)
+    return sorted((row for row in table if row.operation == name), key=lambda row: states.index(row.state))
 
 
 def _alarm(alarm: Any) -> tuple[Any, ...]:
@@ -297,7 +306,7 @@ def _jinja(slug: Slugs) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= dict(slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks)
+    found.filters |= dict(slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable)
     found.tests["pair"] = lambda value: isinstance(value, tuple)
     return found
 
@@ -323,6 +332,11 @@ def _sortable(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if math.isfinite(value) else "Infinity"
+
+
+def _breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 class _Block(NamedTuple):

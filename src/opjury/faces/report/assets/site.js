@@ -51,7 +51,7 @@ for (const form of document.querySelectorAll("form.filter")) {
     form.querySelector("output").textContent = `${shown} of ${rows.length}`;
   };
   const measure = () => {
-    for (const cell of table.querySelectorAll("td.speed")) {
+    for (const cell of table.querySelectorAll("td.measured")) {
       const [shown, sort] = JSON.parse(cell.dataset.all)[workload.value] ?? ["", ""];
       cell.textContent = shown;
       cell.dataset.sort = sort;
