@@ -118,7 +118,7 @@ def table(found: Found) -> bytes:
         measured = set()
         for m in machine.now.measurements.values():
             measured.add((m.name, m.device))
-            mine = dict(operation=m.operation, implementation=m.implementation, device=m.device)
+            mine = dict(operation=_text(m.operation), implementation=_text(m.implementation), device=_text(m.device))
             mine |= judged.get((m.name, m.device), {}) | _measured(m)
             writer.writerow({"machine": _text(machine.name), **mine})
         for key, row in judged.items():

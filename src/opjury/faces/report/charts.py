@@ -222,13 +222,13 @@ def errors(verdicts: Sequence[Verdict]) -> Chart | None:
                 y=list(mine),
                 x=[min(v.error_of_bound, 1.2) for v in mine.values()],
                 text=[fraction(v.error_of_bound)[0] for v in mine.values()],
-                hovertemplate="%{y}<br>%{text} of the bound<extra>" + group + "</extra>",
+                hovertemplate="%{y}<br>%{text} of the bound<extra>%{fullData.name}</extra>",
                 marker=dict(size=9, color=_COLOURS[i % 8], symbol=_SYMBOLS[i % 6]),
                 cliponaxis=False,
             )
         )
     layout = _layout(
-        dict(title="largest error seen ÷ bound", range=[0, 1.25]),
+        dict(title="error ÷ bound", range=[0, 1.25]),
         dict(autorange="reversed", automargin=True),
     )
     layout["height"] = 150 + 26 * len(names)
@@ -248,7 +248,7 @@ def over_time(machine: Machine, workload: Series) -> Chart | None:
     width = math.ceil(len(machine.nights) / POINTS)
     traces, rows, dates = [], dict[int, dict[str, float]](), [night.date[:10] for night in machine.nights]
     for i, (series, points) in enumerate(sorted(mine.items(), key=lambda item: item[1][-1][1])):
-        thin = _thinned(points, width)
+        thin = thinned(points, width)
         x, y = [dates[number] for number, _ in thin], [round(ratio, 4) for _, ratio in thin]
         trace = dict(_trace(series.implementation, i, x, y, None), mode="lines" if len(thin) > 60 else "lines+markers")
         traces.append({**trace, "hovertemplate": "%{x}<br>%{y:.3g} × baseline<extra>%{fullData.name}</extra>"})
@@ -268,7 +268,7 @@ def over_time(machine: Machine, workload: Series) -> Chart | None:
     caption = "Paired ratios: both were measured in the same minute, so that a slow night is none. "
     caption += f"Each point is the median of {width} nights. " if width > 1 else ""
     caption += "Dotted upright lines: changes that the search found." if alarms else ""
-    title = f"Over the nights, {workload_name(workload)}"
+    title = f"{workload.operation} over the nights, {workload_name(workload)}"
     return Chart(title, caption, dict(data=traces, layout=layout), ("night", *names), cells)
 
 
@@ -278,7 +278,7 @@ def _beside(value: float, shown: Sequence[Measurement]) -> str:
     return "top right" if value < middle else "top left"
 
 
-def _thinned(points: Sequence[tuple[int, float]], width: int) -> list[tuple[int, float]]:
+def thinned(points: Sequence[tuple[int, float]], width: int) -> list[tuple[int, float]]:
     """One point for so many nights: their median, at the last of them."""
     if width == 1:
         return list(points)

@@ -101,7 +101,7 @@ class Machine:
 
 @dataclass
 class Found:
-    """All machines, the one that was looked at last first, and what could not be read."""
+    """All machines, that of the first record file or of the latest night first, and what could not be read."""
 
     machines: list[Machine]
     problems: list[str] = field(default_factory=list)

@@ -108,7 +108,9 @@ def document(name: str, section: str = "") -> Markup:
         found = re.search(rf"^## {section}[^\n]*\n(.*?)(?=^## |\Z)", text, re.M | re.S)
         text = found[1] if found else ""
     html = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    html = html.replace("<table>", '<div class="scroll" role="region" tabindex="0" aria-label="Table"><table>')
+    html = html.replace("<pre>", '<pre tabindex="0">').replace(
+        "<table>", '<div class="scroll" role="region" tabindex="0" aria-label="Table"><table>'
+    )
     return Markup(re.sub(r"<th(?=[ >])", '<th scope="col"', html.replace("</table>", "</table></div>")))
 
 

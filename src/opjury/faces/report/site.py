@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.resources
 import json
 import math
@@ -33,7 +34,7 @@ PAGES = {
     "Findings": "findings.html",
 }
 SHARED = ("Questions", "Findings")  # the same for all machines
-_CHARTS = 40  # on the page of regressions, those with changes first
+_CHARTS = 40  # on the page of regressions; the others are on the pages of their operations
 
 
 class NotOurs(ValueError):
@@ -97,7 +98,7 @@ class Slugs:
     def __call__(self, name: str) -> str:
         """The name's slug."""
         if name not in self._slugs:
-            base = slug = file_name(name)[:100]
+            base = slug = file_name(_visible(name))[:100]
             number = 1
             while slug.lower() in self._taken:
                 number += 1
@@ -202,15 +203,14 @@ class _Site:
     def regressions(self) -> None:
         """What the search of the history found, and the history itself."""
         machine = self.machine
-        workloads = dict.fromkeys(series.workload for series in machine.ratios)
-        alarmed = {alarm.series.workload for alarm in machine.alarms}
-        order = sorted(workloads, key=lambda w: w not in alarmed)
-        shown = [chart for w in order if (chart := charts.over_time(machine, w))][:_CHARTS]
+        alarmed = dict.fromkeys(alarm.series.workload for alarm in machine.alarms)
+        shown = [chart for w in alarmed if (chart := charts.over_time(machine, w))][:_CHARTS]
         self._page(
             "regressions.html",
             "regressions.html",
             "Regressions",
             charts=shown,
+            histories=sorted({series.operation for series in machine.ratios}),
             alarms=[_alarm(alarm) for alarm in machine.alarms],
             versions=list(_versions(machine)),
         )
@@ -312,19 +312,24 @@ def _jinja(slug: Slugs) -> jinja2.Environment:
 
 
 def embedded(figure: dict[str, Any]) -> Markup:
-    """A figure as JSON that stands in a script element: nothing in it ends the element; what is not finite is null."""
-    text = json.dumps(_finite(figure), separators=(",", ":"), allow_nan=False)
+    """A figure as JSON that stands in a script element: nothing in it ends the element; what is not finite is null.
+
+    Plotly takes tags in texts for its own; only those of its templates are meant.
+    """
+    text = json.dumps(_embeddable(figure), separators=(",", ":"), allow_nan=False)
     for sign in "<>&'":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return Markup(text)
 
 
-def _finite(value: Any) -> Any:
+def _embeddable(value: Any) -> Any:
+    if isinstance(value, str):
+        return html.escape(value, quote=False)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(v) for key, v in value.items()}
-    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+        return {key: v if key == "hovertemplate" else _embeddable(v) for key, v in value.items()}
+    return [_embeddable(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def _sortable(value: float | None) -> str:
@@ -336,7 +341,12 @@ def _sortable(value: float | None) -> str:
 
 def _breakable(name: str) -> Markup:
     """A name that may be broken after its underscores."""
-    return Markup("_<wbr>").join(name.split("_"))
+    return Markup("_<wbr>").join(_visible(name).split("_"))
+
+
+def _visible(name: str) -> str:
+    """A name of which something can be seen."""
+    return name if any(c.isprintable() and not c.isspace() for c in name) else "unnamed"
 
 
 class _Block(NamedTuple):

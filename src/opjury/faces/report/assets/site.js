@@ -89,12 +89,12 @@ function themed(figure, width) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: style.getPropertyValue("--sans"), size: 12, color: colour("--quiet") },
-    margin: { l: 8, r: 16, t: 16, b: 8 },
+    margin: { l: 8, r: 16, t: 16, b: lines ? 60 + lines * 20 : 8 },
     hoverlabel: { font: { family: style.getPropertyValue("--sans") } },
     showlegend: entries > 1,
     legend: beside
       ? { x: 1.02, y: 1, font: { size: 12 } }
-      : { orientation: "h", x: 0, y: -60 / Math.max(200, layout.height - lines * 20), yanchor: "top", font: { size: 11 } },
+      : { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", font: { size: 11 } },
     shapes: (layout.shapes ?? []).map((shape) => ({ ...shape, line: { ...shape.line, color: colour("--ink") } })),
     xaxis: { ...axis, ...layout.xaxis },
     yaxis: { ...axis, ...layout.yaxis },
