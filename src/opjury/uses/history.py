@@ -84,6 +84,11 @@ class Chronicle:
         """By the implementation's full name and the device."""
         return {(r.name, r.device): r for r in self.records if isinstance(r, Standing)}
 
+    @functools.cached_property
+    def refutations(self) -> list[Verdict]:
+        """Of those that should hold up, in full."""
+        return [r for r in self.records if isinstance(r, Verdict)]
+
 
 @dataclass
 class History:
