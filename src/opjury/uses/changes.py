@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from opjury import registry
+from opjury import records, registry
 from opjury.measure.steps import Step, steps
-from opjury.records import Alarm, Measurement, Recommendation
-from opjury.uses.history import Chronicle, Series
+from opjury.records import Alarm, Measurement, Recommendation, Record
+from opjury.registry import Impossible
+from opjury.uses.audit import audit
+from opjury.uses.choose import choose
+from opjury.uses.history import Chronicle, Series, in_short
+from opjury.uses.track import SEED, Plan, state_of_repository
 
 _WITHIN_99 = 2.576  # standard errors
 
@@ -94,8 +100,11 @@ def _growths(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
     for series, own in table.items():
         baseline = table.get(series._replace(implementation=_baseline(series.operation)), [None] * len(own))
         for quantity in QUANTITIES:
-            for step in steps(values(quantity, own, baseline), math.log(quantity.least)):
-                if step.height > 0 and not (quantity.kind == "time" and _baseline_is_faster(step, own, baseline)):
+            least = math.log(quantity.least)
+            found = steps(values(quantity, own, baseline), least)
+            for step in found:
+                lasting = step.height > 0 and found[-1].after - step.before >= least
+                if lasting and not (quantity.kind == "time" and _baseline_is_faster(step, own, baseline)):
                     yield step.at, _growth(quantity, series, step, own, nights)
 
 
@@ -215,3 +224,52 @@ def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]
                     **_when(nights, last, at),
                 ),
             )
+
+
+def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan) -> list[Alarm]:
+    """The same alarms, each with what measuring again says: whether it is there in one more night, made now.
+
+    What was found in another commit or with other versions than those at hand cannot be tried: `confirmed` stays None.
+    """
+    latest = nights[-1].night
+    commit, _ = state_of_repository(replace(planned, allow_dirty=True))
+    if (latest.commit, latest.environment) != (commit, records.environment()):
+        return list(raised)
+    again = Chronicle(latest, tuple(_again(raised, planned)), nights[-1].path)
+    later = [*nights, again]
+    known = {_identity(alarm) for alarm in alarms(later, None)}
+    found = []
+    for alarm in raised:
+        if alarm.kind == "recommendation":
+            now = next((r for s, r in again.recommendations.items() if _where(s) == _place(alarm)), None)
+            seen = now is not None and alarm.before not in now.tied
+        elif alarm.kind == "verdict":
+            standing = again.standings.get((alarm.name, alarm.device))
+            seen = standing is not None and standing.verdicts.get(alarm.check) == alarm.after
+        else:
+            seen = _identity(alarm) in known
+        found.append(msgspec.structs.replace(alarm, confirmed=seen))
+    return found
+
+
+def _identity(alarm: Alarm) -> tuple[Any, ...]:
+    return alarm.kind, alarm.name, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient
+
+
+def _place(alarm: Alarm) -> dict[str, Any]:
+    return {name: getattr(alarm, name) for name in ("operation", "dtype", "device", "gradient", "sizes")}
+
+
+def _again(raised: Sequence[Alarm], planned: Plan) -> Iterator[Record]:
+    """The workloads and the checks of the alarms, once more."""
+    workloads = {(a.operation, tuple(a.sizes.items()), a.device, a.gradient) for a in raised if a.kind != "verdict"}
+    for operation, sizes, device, gradient in sorted(workloads):
+        with contextlib.suppress(Impossible):
+            yield from choose(
+                operation, dict(sizes), device=device, gradient=gradient, seconds=planned.seconds, seed=SEED
+            ).records
+    found: list[Record] = []
+    for alarm in raised:
+        if alarm.kind == "verdict":
+            found += audit(alarm.name, checks=[alarm.check], device=alarm.device).verdicts
+    yield from in_short(found)

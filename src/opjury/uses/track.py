@@ -29,6 +29,7 @@ from opjury.verify.task import Task
 Notify = Callable[[str, int, int], None]  # a stage, how much of it is done, and of how much
 
 SEED = 0  # of the inputs of all measurements: errors are those of the same numbers every night
+_SHARE = 0.2  # of the nightly profile's cases in one task: short ones end near the time that they were given
 JOURNAL = ".tonight.jsonl"
 
 
@@ -44,7 +45,7 @@ class Plan:
         Named ones; those that an operation lacks are left out.
     devices : tuple of str
     budget : float
-        Seconds after which nothing new is begun; the first audit is always finished.
+        Seconds, counted from the end of the first audit, after which nothing new is begun.
     seconds : float
         For the rounds of one choice.
     scale : float
@@ -59,7 +60,7 @@ class Plan:
     operations: tuple[str, ...] = ()
     workloads: tuple[str, ...] = ("small", "medium", "large")
     devices: tuple[str, ...] = ("cpu",)
-    budget: float = 3000.0
+    budget: float = 2400.0
     seconds: float = 2.0
     scale: float = 1.0
     folder: Path = history.FOLDER
@@ -134,8 +135,9 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
             environment=records.environment(),
         )
         journal = Journal(records_folder / JOURNAL, lambda before: _continued(night, before))
-        resumed, until = len(journal.kept) - 1, started + planned.budget
+        resumed = len(journal.kept) - 1
         _audit(planned, journal, jobs, notify)
+        until = time.monotonic() + planned.budget
         left_out = _choices(planned, journal, until, jobs, notify)
         _more_cases(planned, journal, until, jobs, notify)
         first, *found = journal.kept
@@ -256,7 +258,7 @@ def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, no
 
 def _more_cases(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> None:
     """The nightly profile, task after task in random order, until the time is over."""
-    tasks = [task for device in planned.devices for task in _tasks(planned, "nightly", device)]
+    tasks = [task for device in planned.devices for task in _tasks(planned, "nightly", device, _SHARE)]
     random.shuffle(tasks)
     if time.monotonic() > until:
         return
