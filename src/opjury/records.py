@@ -169,7 +169,43 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     format: int = FORMAT
 
 
-Record = Verdict | Measurement | Recommendation | Standing | Night
+class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
+    """A change for the worse between two nights of one machine.
+
+    `kind` is "time", "memory", "error", "verdict" or "recommendation"; `before` and `after` are in seconds, bytes or ulps, a verdict
+    or the name of an implementation. `low` and `high` are the 99 % interval of how many times as much it is now. `since` is the date
+    of the first night with it, `commits` the commits of the nights before and after, `versions` what else differs between them.
+    `confirmed` says whether measuring again showed the same, None where that was not tried. `command` shows it again.
+    """
+
+    kind: Literal["time", "memory", "error", "verdict", "recommendation"]
+    operation: str
+    implementation: str
+    check: str = ""
+    sizes: dict[str, int] = {}
+    dtype: str = ""
+    device: str = "cpu"
+    gradient: bool = False
+    machine: str
+    before: float | str
+    after: float | str
+    low: float | None = None
+    high: float | None = None
+    since: str
+    commits: tuple[str, str]
+    versions: dict[str, tuple[str, str]] = {}
+    confirmed: bool | None = None
+    message: str = ""
+    command: str
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+
+Record = Verdict | Measurement | Recommendation | Standing | Night | Alarm
 
 
 @functools.cache

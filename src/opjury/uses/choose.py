@@ -17,7 +17,8 @@ from opjury.case import Case
 from opjury.execute import Fallen, Function, isolated
 from opjury.measure.footprint import LONG, Footprint, footprint
 from opjury.measure.inputs import workload_case
-from opjury.measure.paired import FLOOR, Competitor, Contest, Outcome, measure
+from opjury.measure.paired import measure
+from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
 from opjury.operation import Implementation, Operation
 from opjury.records import Measurement, Recommendation, Record
