@@ -5,6 +5,7 @@ would, and its start page is opened in a browser, where there is one. Nothing is
 """
 
 import datetime
+import itertools
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from opjury.operation import CHECKS, group_dtypes
 from opjury.records import Environment, Measurement, Night, Recommendation, Verdict
 from opjury.uses import history
 
+WORKLOADS = ("small", "medium", "large")  # of a night
 WHERE = Environment(
     opjury="0.1.0", python="3.11.7", torch="2.13.0", numpy="2.4.6", scipy="1.17.1", machine="Linux x86_64, 2 cores", processor="made up"
 )  # fmt: skip
@@ -59,37 +61,41 @@ def verdicts(seed=0):
                 )
 
 
-def measurements(rng, slower=None, environment=None):
-    """The medium workload of each operation; `slower` maps full names to the factor by which they take longer."""
+def measurements(rng, slower=None, environment=None, workloads=("medium",)):
+    """Workloads of each operation, both directions; `slower` maps full names to the factor by which they take longer."""
     for contract in registry.operations():
-        sizes = dict(registry.workload(contract.name).sizes["medium"])
-        common = dict(operation=contract.name, sizes=sizes, dtype="float32", environment=environment)
         entries = [e for e in registry.implementations(contract.name) if not e.refuted]
-        times = {
-            e.name: 1e-5 * 1.5**i * (slower or {}).get(f"{contract.name}:{e.name}", 1.0) * rng.lognormal(0, 0.01)
-            for i, e in enumerate(entries)
-        }
-        best = min(times, key=times.get)
-        for entry in entries:
-            ratio = times[entry.name] / times[best]
-            yield Measurement(
-                **common,
-                implementation=entry.name,
-                seconds=times[entry.name] * rng.lognormal(0, 0.1),
-                reference=best,
-                ratio=ratio,
-                low=ratio * 0.97,
-                high=ratio * 1.03,
-                tied=ratio < 1.02,
-                floor_seconds=5e-6,
-                peak_bytes=int(rng.integers(1, 10**6)),
-                error_ulps=float(rng.uniform(0.5, 8)),
-                rounds=300,
+        known = registry.workload(contract.name).sizes
+        for workload, gradient in itertools.product(workloads, (False, True) if contract.differentiable else (False,)):
+            sizes = dict(known[workload])
+            common = dict(
+                operation=contract.name, sizes=sizes, dtype="float32", gradient=gradient, environment=environment
             )
-        yield Recommendation(**common, implementation=best, reason="the fastest one", tied=(best,))
+            times = {
+                e.name: 1e-5 * 1.5**i * (slower or {}).get(f"{contract.name}:{e.name}", 1.0) * rng.lognormal(0, 0.01)
+                for i, e in enumerate(entries)
+            }
+            best = min(times, key=times.get)
+            for name, seconds in times.items():
+                ratio = seconds / times[best]
+                yield Measurement(
+                    **common,
+                    implementation=name,
+                    seconds=seconds * rng.lognormal(0, 0.1),
+                    reference=best,
+                    ratio=ratio,
+                    low=ratio * 0.97,
+                    high=ratio * 1.03,
+                    tied=ratio < 1.02,
+                    floor_seconds=5e-6,
+                    peak_bytes=100_000,
+                    error_ulps=2.5,
+                    rounds=300,
+                )
+            yield Recommendation(**common, implementation=best, reason="the fastest one", tied=(best,))
 
 
-def write_history(folder, days, steps=(), seed=0, machine="made-up"):
+def write_history(folder, days, steps=(), seed=0, machine="made-up", workloads=("medium",)):
     """So many nights; each step is a full name, a day and the factor by which it takes longer from then on."""
     rng = np.random.default_rng(seed)
     judged = [record for record in history.in_short(verdicts()) if isinstance(record, records.Standing)]
@@ -104,7 +110,7 @@ def write_history(folder, days, steps=(), seed=0, machine="made-up"):
             seconds=100.0,
             environment=WHERE,
         )
-        history.add(night, [*measurements(rng, slower), *judged], folder)
+        history.add(night, [*measurements(rng, slower, workloads=workloads), *judged], folder)
 
 
 def build(*arguments):
@@ -153,13 +159,13 @@ def main(days):
     """Print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        full = [*verdicts(), *measurements(np.random.default_rng(1), environment=WHERE)]
+        full = [*verdicts(), *measurements(np.random.default_rng(1), environment=WHERE, workloads=WORKLOADS)]
         records.write(root / "full.jsonl", full)
         print(
             f"{os.cpu_count()} cores; a full run of {len(registry.implementations())} implementations, {len(full)} records"
         )
         for count in days:
-            write_history(root / "history", count, [("cumsum:hillis_steele", count // 2, 1.3)])
+            write_history(root / "history", count, [("cumsum:hillis_steele", count - 30, 1.3)], workloads=WORKLOADS)
             shutil.rmtree(root / "site", ignore_errors=True)
             took, peak = build(root / "full.jsonl", "--history", root / "history", "--output", root / "site")
             size = sum(path.stat().st_size for path in root.joinpath("site").rglob("*") if path.is_file())

@@ -3,6 +3,7 @@
 import html.parser
 import json
 import re
+from array import array
 
 import numpy as np
 import plotly.graph_objects
@@ -15,6 +16,7 @@ from opjury.cli import main
 from opjury.faces.report import charts, questions
 from opjury.faces.report.compare import changes
 from opjury.faces.report.gather import State, default_workload, gather, lenient, workload_name
+from opjury.faces.report.nights import Curve
 from opjury.records import Measurement, Recommendation, Verdict
 from opjury.uses.history import Series
 
@@ -226,9 +228,10 @@ def test_the_front_holds_those_that_no_other_beats_in_both():
 
 
 def test_long_histories_are_thinned_to_medians():
-    points = [(i, 5.0 if i == 1 else 1.0) for i in range(9)]
-    assert charts.thinned(points, 3) == [(2, 1.0), (5, 1.0), (8, 1.0)]
-    assert charts.thinned(points, 1) == points
+    curve = Curve(array("l", range(9)), array("d", [1, 5, 1, 1, 1, 1, 2, 2, 2]))
+    thin = charts.thinned(curve, 3)
+    assert (list(thin.nights), list(thin.ratios)) == ([2, 5, 8], [1.0, 1.0, 2.0])
+    assert charts.thinned(curve, 1) == curve
 
 
 def test_workloads_are_called_by_their_names():
@@ -271,8 +274,8 @@ def test_without_files_the_latest_night_is_shown_beside_the_one_before(tmp_path)
     reporting.write_history(tmp_path, 3, [("cumsum:hillis_steele", 2, 2.0)])
     (machine,) = gather([], tmp_path).machines
     assert any(c.implementation == "hillis_steele" and c.kind == "worse" for c in changes(machine.before, machine.now))
-    baseline = next(p for s, p in machine.ratios.items() if s.implementation == "torch_cumsum")
-    assert [ratio for _, ratio in baseline] == [1.0] * 3
+    baseline = next(curve for series, curve in machine.curves.items() if series.implementation == "torch_cumsum")
+    assert list(baseline.ratios) == [1.0] * 3
 
 
 def test_bad_lines_are_named_and_the_rest_is_shown(report, tmp_path):

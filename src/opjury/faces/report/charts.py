@@ -10,8 +10,9 @@ from typing import Any
 
 from opjury.faces.choosing import memory, seconds, times
 from opjury.faces.report.gather import Machine, workload_name
+from opjury.faces.report.nights import Curve
 from opjury.operation import group_dtypes
-from opjury.records import Measurement, Recommendation, Verdict
+from opjury.records import Alarm, Measurement, Recommendation, Verdict
 from opjury.uses.history import Series
 
 POINTS = 400  # of one series over time; more nights are put together
@@ -241,51 +242,63 @@ def errors(verdicts: Sequence[Verdict]) -> Chart | None:
 
 def over_time(machine: Machine, workload: Series) -> Chart | None:
     """Each implementation's time as a multiple of the baseline's, night by night, with what the search found."""
-    mine = {s: p for s, p in machine.ratios.items() if s.workload == workload}
-    mine = {s: p for s, p in mine.items() if any(ratio != 1 for _, ratio in p)}
+    mine = {s: c for s, c in machine.curves.items() if s.workload == workload}
+    mine = {s: c for s, c in mine.items() if any(ratio != 1 for ratio in c.ratios)}
     if not mine or len(machine.nights) < 2:
         return None
     width = math.ceil(len(machine.nights) / POINTS)
-    traces, rows, dates = [], dict[int, dict[str, float]](), [night.date[:10] for night in machine.nights]
-    for i, (series, points) in enumerate(sorted(mine.items(), key=lambda item: item[1][-1][1])):
-        thin = thinned(points, width)
-        x, y = [dates[number] for number, _ in thin], [round(ratio, 4) for _, ratio in thin]
-        trace = dict(_trace(series.implementation, i, x, y, None), mode="lines" if len(thin) > 60 else "lines+markers")
+    dates = [night.date[:10] for night in machine.nights]
+    traces, rows = [], dict[int, dict[str, float]]()
+    for i, (series, curve) in enumerate(sorted(mine.items(), key=lambda item: item[1].ratios[-1])):
+        thin = thinned(curve, width)
+        x, y = [dates[number] for number in thin.nights], [round(ratio, 4) for ratio in thin.ratios]
+        trace = dict(_trace(series.implementation, i, x, y, None), mode="lines" if len(x) > 60 else "lines+markers")
         traces.append({**trace, "hovertemplate": "%{x}<br>%{y:.3g} × baseline<extra>%{fullData.name}</extra>"})
-        for number, ratio in thin:
+        for number, ratio in zip(thin.nights, thin.ratios, strict=True):
             rows.setdefault(number, {})[series.implementation] = ratio
-    alarms = [alarm for alarm in machine.alarms if alarm.series.workload == workload]
     layout = _layout(
         dict(type="date"),
         _log("time, as a multiple of the baseline's", [y for trace in traces for y in trace["y"]], times),
     )
-    layout["shapes"] = [_upright(alarm.date[:10]) for alarm in alarms]
+    marked = dict.fromkeys(
+        alarm.since[:10] for alarm in machine.alarms if alarm.kind == "time" and about(alarm, workload)
+    )
+    layout["shapes"] = [_upright(date) for date in marked]
     names = [s.implementation for s in mine]
     cells = [
-        (dates[number], *((times(found[n]), found[n]) if n in found else "" for n in names))
+        (dates[number], *((times(found[n]), float(f"{found[n]:.3g}")) if n in found else "" for n in names))
         for number, found in sorted(rows.items(), reverse=True)
     ]
     caption = "Paired ratios: both were measured in the same minute, so that a slow night is none. "
     caption += f"Each point is the median of {width} nights. " if width > 1 else ""
-    caption += "Dotted upright lines: changes that the search found." if alarms else ""
+    caption += "Dotted upright lines: changes that the search found." if marked else ""
     title = f"{workload.operation} over the nights, {workload_name(workload)}"
     return Chart(title, caption, dict(data=traces, layout=layout), ("night", *names), cells)
+
+
+def about(alarm: Alarm, workload: Series) -> bool:
+    """Whether an alarm is raised at a workload."""
+    where = (alarm.operation, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient)
+    return where == (workload.operation, workload.sizes, workload.dtype, workload.device, workload.gradient)
+
+
+def thinned(curve: Curve, width: int) -> Curve:
+    """One point for so many nights: their median, at the last of them."""
+    if width == 1:
+        return curve
+    buckets: dict[int, list[tuple[int, float]]] = {}
+    for number, ratio in zip(curve.nights, curve.ratios, strict=True):
+        buckets.setdefault(number // width, []).append((number, ratio))
+    thin = Curve()
+    for inside in buckets.values():
+        thin.add(inside[-1][0], statistics.median(ratio for _, ratio in inside))
+    return thin
 
 
 def _beside(value: float, shown: Sequence[Measurement]) -> str:
     """On which side of a point its name has room."""
     middle = math.sqrt(min(m.seconds for m in shown) * max(m.seconds for m in shown))
     return "top right" if value < middle else "top left"
-
-
-def thinned(points: Sequence[tuple[int, float]], width: int) -> list[tuple[int, float]]:
-    """One point for so many nights: their median, at the last of them."""
-    if width == 1:
-        return list(points)
-    buckets: dict[int, list[tuple[int, float]]] = {}
-    for number, ratio in points:
-        buckets.setdefault(number // width, []).append((number, ratio))
-    return [(inside[-1][0], statistics.median(ratio for _, ratio in inside)) for inside in buckets.values()]
 
 
 def _names(found: Any) -> list[str]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from opjury import records, registry
-from opjury.records import Environment, Measurement, Night, Recommendation, Record, Standing, Verdict
+from opjury.faces.report.nights import Curve, curves, nights_of, whole
+from opjury.measure.steps import WINDOW
+from opjury.records import Alarm, Environment, Measurement, Night, Recommendation, Record, Standing, Verdict
 from opjury.uses import history
+from opjury.uses.changes import alarms
 from opjury.uses.history import Chronicle, Series
 
 TOLD = 20  # problems that are told one by one
@@ -84,10 +89,9 @@ class Machine:
     before : State or None
         What the changes are relative to: the night before.
     nights : list of Night
-    ratios : dict
-        For each series, pairs of a night's number and the seconds as a multiple of the operation's baseline.
-    alarms : sequence
-        Changes that a search of the history found, with the attributes `series`, `date`, `commit`, `before` and `after`.
+    curves : dict of Series to Curve
+    alarms : sequence of Alarm
+        What a search of the last nights found.
     """
 
     name: str
@@ -95,8 +99,8 @@ class Machine:
     now: State
     before: State | None = None
     nights: list[Night] = field(default_factory=list)
-    ratios: dict[Series, list[tuple[int, float]]] = field(default_factory=dict)
-    alarms: Sequence[Any] = ()
+    curves: dict[Series, Curve] = field(default_factory=dict)
+    alarms: Sequence[Alarm] = ()
 
 
 @dataclass
@@ -112,21 +116,19 @@ def gather(files: Sequence[Path], folder: Path) -> Found:
     problems: list[str] = []
     by_place: dict[Environment | None, list[Record]] = {}
     for path in files:
+        within = None  # what the first record of a night's file says of all others in it
         for record in lenient(path, problems):
-            by_place.setdefault(_place(record), []).append(record)
-    nights = history.read(folder)
-    problems += nights.unreadable
-    for chronicle in nights.nights:
-        problems += chronicle.spoilt
-    machines = {}
-    for name in reversed(nights.machines):
-        machines[name] = _with_history(name, nights.of(name))
+            within = record.environment if isinstance(record, Night) else within
+            by_place.setdefault(_place(getattr(record, "environment", None) or within), []).append(record)
+    machines = {
+        name: _with_history(name, nights, problems) for name, nights in reversed(nights_of(folder, problems).items())
+    }
     for place, found in reversed(by_place.items()):
         known = next((m for m in machines.values() if place and _same(m.environment, place)), None)
         name = known.name if known else _named(place, machines)
         machine = Machine(name, _environment(found), State.of("record files", found))
         if known:
-            machine.before, machine.nights, machine.ratios = known.now, known.nights, known.ratios
+            machine = replace(known, environment=machine.environment, now=machine.now, before=known.now)
         machines = {name: machine, **{key: m for key, m in machines.items() if key != name}}
     return Found(list(machines.values()), problems)
 
@@ -149,21 +151,12 @@ def told(problems: Sequence[str]) -> list[str]:
     return [*problems[:TOLD], *([f"and {more} more"] if more > 0 else [])]
 
 
-def _place(record: Record) -> Environment | None:
-    """The machine that a record was made on: what of its environment no installation changes."""
-    where = getattr(record, "environment", None)
+def _place(where: Environment | None) -> Environment | None:
+    """A machine: what of an environment no installation changes."""
     if where is None:
         return None
-    return Environment(
-        opjury="",
-        python="",
-        torch="",
-        numpy="",
-        scipy="",
-        machine=where.machine,
-        processor=where.processor,
-        device=where.device,
-    )
+    blank = dict.fromkeys(("opjury", "python", "torch", "numpy", "scipy"), "")
+    return msgspec.structs.replace(where, **blank)
 
 
 def _same(environment: Environment | None, place: Environment) -> bool:
@@ -184,21 +177,17 @@ def _environment(found: Sequence[Record]) -> Environment | None:
     return seen.most_common(1)[0][0] if seen else None
 
 
-def _with_history(name: str, chronicles: Sequence[Chronicle]) -> Machine:
-    last = chronicles[-1]
-    before = [c for c in chronicles[:-1] if c.records]
-    machine = Machine(name, last.night.environment, _state(last), _state(before[-1]) if before else None)
-    machine.nights = [c.night for c in chronicles]
-    baselines = {o.name: o.baseline for o in registry.operations()}
-    for number, chronicle in enumerate(chronicles):
-        to_best: dict[Series, float] = {}
-        for series, m in chronicle.measurements.items():
-            if m.implementation == baselines.get(m.operation):
-                to_best[series.workload] = m.ratio
-        for series, m in chronicle.measurements.items():
-            if baseline := to_best.get(series.workload):
-                machine.ratios.setdefault(series, []).append((number, m.ratio / baseline))
-    return machine
+def _with_history(name: str, files: Sequence[tuple[Night, Path]], problems: list[str]) -> Machine:
+    late = whole(files[-WINDOW:], problems)
+    return Machine(
+        name=name,
+        environment=late[-1].night.environment,
+        now=_state(late[-1]),
+        before=_state(late[-2]) if len(late) > 1 else None,
+        nights=[night for night, _ in files],
+        curves=curves(files),
+        alarms=alarms(late, latest=None) if len(late) > 1 else (),
+    )
 
 
 def _state(chronicle: Chronicle) -> State:

@@ -121,7 +121,7 @@ def _usual(contests: dict[Any, list[Measurement]], name: str) -> Any:
 
 
 def _history(machine: Machine, name: str) -> list[charts.Chart | None]:
-    workloads = dict.fromkeys(series.workload for series in machine.ratios if series.operation == name)
+    workloads = dict.fromkeys(series.workload for series in machine.curves if series.operation == name)
     return [charts.over_time(machine, workload) for workload in workloads]
 
 

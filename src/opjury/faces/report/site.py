@@ -9,21 +9,23 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from opjury import registry
 from opjury.faces.choosing import times
 from opjury.faces.report import charts, operation, questions
 from opjury.faces.report.compare import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
-from opjury.records import Measurement
-from opjury.uses.history import Series, file_name
+from opjury.faces.tracking import between, change, subject
+from opjury.measure.steps import WINDOW
+from opjury.records import Alarm, Measurement
+from opjury.uses.history import file_name
 
 MARKER = ".opjury-report"
 PAGES = {
@@ -203,14 +205,16 @@ class _Site:
     def regressions(self) -> None:
         """What the search of the history found, and the history itself."""
         machine = self.machine
-        alarmed = dict.fromkeys(alarm.series.workload for alarm in machine.alarms)
-        shown = [chart for w in alarmed if (chart := charts.over_time(machine, w))][:_CHARTS]
+        workloads = dict.fromkeys(series.workload for series in machine.curves)
+        alarmed = [w for alarm in machine.alarms for w in workloads if alarm.kind == "time" and charts.about(alarm, w)]
+        shown = [chart for w in dict.fromkeys(alarmed) if (chart := charts.over_time(machine, w))][:_CHARTS]
         self._page(
             "regressions.html",
             "regressions.html",
             "Regressions",
             charts=shown,
-            histories=sorted({series.operation for series in machine.ratios}),
+            histories=sorted({series.operation for series in machine.curves}),
+            window=min(WINDOW, len(machine.nights)),
             alarms=[_alarm(alarm) for alarm in machine.alarms],
             versions=list(_versions(machine)),
         )
@@ -280,12 +284,9 @@ def _by_state(table: Sequence[_Row], name: str) -> list[_Row]:
     return sorted((row for row in table if row.operation == name), key=lambda row: states.index(row.state))
 
 
-def _alarm(alarm: Any) -> tuple[Any, ...]:
-    change = alarm.after / alarm.before - 1
-    series: Series = alarm.series
-    what = f"{series.operation}:{series.implementation}, {workload_name(series)}"
-    ratios = [(times(value), value) for value in (alarm.before, alarm.after)]
-    return (alarm.date[:10], what, *ratios, (f"{change:+.0%}", change), alarm.commit[:10])
+def _alarm(alarm: Alarm) -> tuple[Any, ...]:
+    doubt = " (not seen when measured again)" if alarm.confirmed is False else ""
+    return (alarm.since[:10], alarm.kind + doubt, subject(alarm), change(alarm), between(alarm), alarm.command)
 
 
 def _versions(machine: Machine) -> Iterator[tuple[str, ...]]:
@@ -306,7 +307,9 @@ def _jinja(slug: Slugs) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= dict(slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable)
+    found.filters |= dict(
+        body=_body, slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable
+    )
     found.tests["pair"] = lambda value: isinstance(value, tuple)
     return found
 
@@ -330,6 +333,20 @@ def _embeddable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: v if key == "hovertemplate" else _embeddable(v) for key, v in value.items()}
     return [_embeddable(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _body(rows: Iterable[Sequence[Any]]) -> Markup:
+    """The rows of a table. (A history's has many thousands of cells, which take a template's macro seconds.)"""
+    return Markup("\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows))
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, tuple):
+        return f"<td>{escape(value)}</td>"
+    text, number = value
+    key = _sortable(number)
+    sort = "" if key == text else f' data-sort="{key}"'
+    return f'<td class="number"{sort}>{escape(text)}</td>'
 
 
 def _sortable(value: float | None) -> str:

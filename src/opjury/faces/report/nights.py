@@ -1,0 +1,108 @@
+"""The history as a report needs it: the last nights whole, of all others only how fast each implementation was."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from opjury import records, registry
+from opjury.records import Night
+from opjury.uses import history
+from opjury.uses.history import Chronicle, Series
+
+
+@dataclass
+class Curve:
+    """One series over the nights.
+
+    Parameters
+    ----------
+    nights : array of int
+        Numbers of nights, rising.
+    ratios : array of float
+        Seconds as a multiple of the baseline's of the same night.
+    """
+
+    nights: array[int] = field(default_factory=lambda: array("l"))
+    ratios: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, night: int, ratio: float) -> None:
+        """One more night."""
+        self.nights.append(night)
+        self.ratios.append(ratio)
+
+
+class _Speed(msgspec.Struct, tag="measurement", tag_field="record", gc=False):
+    """As much of a measurement as its curve needs."""
+
+    operation: str
+    implementation: str
+    sizes: dict[str, int]
+    dtype: str
+    ratio: float
+    device: str = "cpu"
+    gradient: bool = False
+    threads: int = 1
+
+
+_decode = msgspec.json.Decoder(_Speed, strict=False).decode
+
+
+def nights_of(folder: Path, problems: list[str]) -> dict[str, list[tuple[Night, Path]]]:
+    """Each machine's nights with their files, the oldest first; that of the latest night is the last machine."""
+    found = []
+    for path in sorted(folder.rglob("[!.]*.jsonl")):
+        try:
+            with path.open("rb") as stream:
+                night = records.decode(stream.readline())
+            if not isinstance(night, Night):
+                raise ValueError("does not begin with a night")
+            found.append((night, path))
+        except (OSError, ValueError) as error:
+            problems.append(f"{path}: {error}")
+    found.sort(key=lambda pair: pair[0].date)
+    machines: dict[str, list[tuple[Night, Path]]] = {}
+    for night, path in found:
+        machines[night.machine] = [*machines.pop(night.machine, ()), (night, path)]
+    return machines
+
+
+def whole(files: Sequence[tuple[Night, Path]], problems: list[str]) -> list[Chronicle]:
+    """Nights with everything in them."""
+    found = []
+    for _, path in files:
+        found.append(history.chronicle(path))
+        problems += found[-1].spoilt
+    return found
+
+
+def curves(files: Sequence[tuple[Night, Path]]) -> dict[Series, Curve]:
+    """The curve of each series that was measured together with its operation's baseline."""
+    baselines = {o.name: o.baseline for o in registry.operations()}
+    found: dict[Series, Curve] = {}
+    for number, (_, path) in enumerate(files):
+        tonight = dict(_ratios(path))
+        for series, ratio in tonight.items():
+            baseline = baselines.get(series.operation)
+            own = tonight.get(series._replace(implementation=baseline)) if baseline else None
+            if own:
+                if series not in found:
+                    found[series] = Curve()
+                found[series].add(number, ratio / own)
+    return found
+
+
+def _ratios(path: Path) -> Iterator[tuple[Series, float]]:
+    """What a file says of speed; lines that cannot be read are told by who reads them whole."""
+    for line in path.read_bytes().splitlines():
+        if b'"measurement"' in line[:40]:
+            try:
+                m = _decode(line)
+            except msgspec.MsgspecError:
+                continue
+            sizes = tuple(m.sizes.items())
+            yield Series(m.operation, m.implementation, sizes, m.dtype, m.device, m.gradient, m.threads), m.ratio
