@@ -1,10 +1,10 @@
-# make demo | test | check | lint | format | figures | bench-choose | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
+# make demo | test | check | lint | format | figures | bench-choose | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures bench-choose mutation false-alarms compare clean
+.PHONY: demo test check lint types format figures bench-choose bench-track mutation false-alarms compare clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,9 @@ figures: $(VENV)/installed
 
 bench-choose: $(VENV)/installed
 	$(BIN)/python -m opjury.benchmarks.choosing
+
+bench-track: $(VENV)/installed
+	$(BIN)/python -m opjury.benchmarks.tracking
 
 mutation: $(VENV)/installed
 	$(BIN)/python -m tests.mutation --json .opjury/mutation.jsonl

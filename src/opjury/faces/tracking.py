@@ -113,7 +113,7 @@ def _show_night(done: Done) -> None:
     for verdict in refuted:
         say(f"[bold red]✗[/] {escape(verdict.name)} {verdict.check}: {escape(' '.join(verdict.message.split()))}")
     if done.left_out:
-        say(f"{len(done.left_out)} workloads were not measured:")
+        say(f"{counted(len(done.left_out), 'workload')} not measured:")
         for reason in done.left_out[:5]:
             say(f"  {escape(reason)}")
     say(f"kept in {done.path}", soft_wrap=True)
@@ -221,9 +221,14 @@ def show_alarms(raised: Sequence[Alarm], nights: Sequence[history.Chronicle]) ->
         say(f"  [dim]{escape(alarm.command)}[/]", soft_wrap=True)
     series = len({s for night in nights for s in night.measurements})
     sure = sum(alarm.confirmed is not False for alarm in raised)
-    say(f"{nights[-1].night.machine}: {len(nights)} nights, {series} series: {sure} alarms")
+    say(f"{nights[-1].night.machine}: {counted(len(nights), 'night')}, {series} series, {counted(sure, 'alarm')}")
     if len(nights) < 2:
         say("one night alone cannot show a change")
+
+
+def counted(count: int, what: str) -> str:
+    """`1 night`, `2 nights`, `no nights`"""
+    return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
 
 
 def subject(alarm: Alarm) -> str:
@@ -267,7 +272,7 @@ def markdown(raised: Sequence[Alarm], nights: Sequence[history.Chronicle]) -> st
             for a in sure
         ]
     else:
-        lines.append(f"No alarm in {len(nights)} nights.")
+        lines.append(f"No alarm in {counted(len(nights), 'night')}.")
     return "\n".join(lines) + "\n"
 
 

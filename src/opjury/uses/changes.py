@@ -128,13 +128,18 @@ def _baseline_is_faster(step: Step, own: Sequence[Measurement | None], baseline:
 def _growth(
     quantity: Quantity, series: Series, step: Step, own: Sequence[Measurement | None], nights: Sequence[Chronicle]
 ) -> Alarm:
-    before = np.median([quantity.shown(m) for m in own[: step.at] if m is not None])
+    before, after = (
+        float(np.median([quantity.shown(m) for m in part if m is not None]))
+        for part in (own[: step.at], own[step.at :])
+    )
+    if quantity.kind == "time":  # of other nights' seconds: what is known is their ratio
+        after = before * math.exp(step.height)
     margin = _WITHIN_99 * step.error
     return Alarm(
         kind=quantity.kind,  # type: ignore[arg-type]
         implementation=series.implementation,
-        before=float(before),
-        after=float(before) * math.exp(step.height),
+        before=before,
+        after=after,
         low=math.exp(step.height - margin),
         high=math.exp(step.height + margin),
         command=_choose_again(series),

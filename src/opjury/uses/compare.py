@@ -216,7 +216,7 @@ class _Server:
     def __enter__(self) -> _Server:
         self.said = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [self.where.python, "-m", "opjury.measure.turns"],
+            [self.where.python, "-P", "-m", "opjury.measure.turns"],  # -P: what stands in this folder is neither side's
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,

@@ -30,7 +30,7 @@ Notify = Callable[[str, int, int], None]  # a stage, how much of it is done, and
 
 SEED = 0  # of the inputs of all measurements: errors are those of the same numbers every night
 _SHARE = 0.2  # of the nightly profile's cases in one task: short ones end near the time that they were given
-JOURNAL = ".tonight.jsonl"
+JOURNAL = ".tonight.partial"
 
 
 @dataclass(frozen=True)
