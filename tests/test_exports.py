@@ -17,7 +17,7 @@ from opjury.faces import exports
 from opjury.faces.report import summary
 from opjury.faces.report.gather import Found, Machine, State
 from opjury.records import Verdict
-from tests.test_report import measurement, recommendation, verdict
+from tests.made_up import measurement, recommendation, verdict
 
 ROOT = Path(__file__).parents[1]
 WRONG = verdict(status="refuted", message="result[1] is 1; it should be 2", observed="[1]", expected="[2]")

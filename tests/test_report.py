@@ -17,30 +17,8 @@ from opjury.faces.report import charts, questions
 from opjury.faces.report.compare import changes
 from opjury.faces.report.gather import State, default_workload, gather, lenient, workload_name
 from opjury.faces.report.nights import Curve
-from opjury.records import Measurement, Recommendation, Verdict
 from opjury.uses.history import Series
-
-HERE = reporting.WHERE
-ELSEWHERE = records.Environment(**{**{f: getattr(HERE, f) for f in HERE.__struct_fields__}, "processor": "another"})
-
-
-def verdict(operation="cumsum", implementation="torch_cumsum", check="agreement", status="holds", **more):
-    more = {"dtypes": ("float32",), "examples": 7, "environment": HERE, **more}
-    return Verdict(operation=operation, implementation=implementation, check=check, status=status, **more)
-
-
-def measurement(operation="cumsum", implementation="torch_cumsum", n=1000, ratio=1.0, **more):
-    defaults = dict(
-        sizes=dict(rows=1, n=n), dtype="float32", seconds=1e-6 * n * ratio, reference="torch_cumsum", low=ratio * 0.98, high=ratio * 1.02,
-        tied=ratio < 1.02, floor_seconds=1e-7 * n, peak_bytes=4 * n, error_ulps=1.0, environment=HERE,
-    )  # fmt: skip
-    return Measurement(operation=operation, implementation=implementation, ratio=ratio, **{**defaults, **more})
-
-
-def recommendation(n=1000, implementation="torch_cumsum", tied=None, **more):
-    tied = tied or (implementation,)
-    common = dict(operation="cumsum", sizes=dict(rows=1, n=n), dtype="float32", environment=HERE)
-    return Recommendation(implementation=implementation, reason="the fastest", tied=tied, **common, **more)
+from tests.made_up import ELSEWHERE, HOSTILE, measurement, recommendation, verdict
 
 
 @pytest.fixture
@@ -325,19 +303,6 @@ def test_a_report_is_replaced_whole(report, tmp_path):
     assert report([verdict()]).exit_code == 0
     assert [p.name for p in (tmp_path / "reports/site/operations").iterdir()] == ["cumsum.html"]
     assert [p.name for p in (tmp_path / "reports").iterdir()] == ["site"]
-
-
-HOSTILE = (
-    "</script><script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "<!--<script>",
-    "../../../evil",
-    "{{ 7 * 7 }} {% raw %}",
-    "javascript:alert(1)",
-    "=HYPERLINK(1)|`*[x](y)*`",
-    "\x00\x1b[31m\ud7ff",
-    "",
-)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -9,7 +9,7 @@ from opjury.benchmarks import reporting
 from opjury.cli import main
 from opjury.faces.report import gather, questions
 from opjury.faces.report import site as pages
-from tests.test_report import HOSTILE, measurement, recommendation, verdict
+from tests.made_up import HOSTILE, measurement, recommendation, verdict
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install .[browser]")
 if reporting.browser() is None:

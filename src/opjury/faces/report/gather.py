@@ -60,7 +60,7 @@ class State:
                 state.recommendations[Series.of(record)] = record
         state.verdicts = list(kept.values())
         judged = (r for r in history.in_short(state.verdicts) if isinstance(r, Standing))
-        state.standings = {**{(r.name, r.device): r for r in judged}, **short}
+        state.standings = {**short, **{(r.name, r.device): r for r in judged}}
         return state
 
     @functools.cached_property
