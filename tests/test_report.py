@@ -144,26 +144,17 @@ def test_the_start_page_is_small(site):
     assert (site / "index.html").stat().st_size < 300_000
 
 
-def test_changes_name_verdicts_recommendations_ratios_and_who_is_new():
-    before = State.of(
-        "",
-        [
-            verdict(),
-            verdict(check="laws"),
-            measurement(),
-            measurement(implementation="slow", ratio=2),
-            recommendation(),
-        ],
-    )
-    now = State.of(
-        "",
-        [verdict(), verdict(check="laws", status="refuted"), verdict(implementation="other"), measurement(),
-         measurement(implementation="slow", ratio=3), recommendation(implementation="other")],
-    )  # fmt: skip
+def test_changes_name_verdicts_recommendations_ratios_and_who_is_new_or_gone():
+    judged = [verdict(), verdict(check="laws"), verdict(implementation="nobody's"), verdict(implementation="blelloch")]
+    before = State.of("", [*judged, measurement(), measurement(implementation="slow", ratio=2), recommendation()])
+    judged = [verdict(), verdict(check="laws", status="refuted"), verdict(implementation="other")]
+    chosen = recommendation(implementation="other")
+    now = State.of("", [*judged, measurement(), measurement(implementation="slow", ratio=3), chosen])
     told = {(c.implementation, c.kind, c.text) for c in changes(before, now)}
     assert told == {
         ("torch_cumsum", "worse", "laws: refuted, was holds"),
         ("other", "other", "is new"),
+        ("nobody's", "other", "is gone"),
         ("slow", "worse", "rows=1 n=1000: 3 times torch_cumsum, was 2"),
         ("", "other", "rows=1 n=1000: use other instead of torch_cumsum"),
     }

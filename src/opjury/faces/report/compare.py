@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from opjury import registry
 from opjury.faces.report.gather import State, workload_name
 
 Kind = Literal["worse", "better", "other"]
@@ -39,22 +40,22 @@ def changes(before: State | None, now: State) -> list[Change]:
 
 
 def _verdicts(before: State, now: State) -> list[Change]:
+    """Of those that both states judged; who is gone from the registry, who is new in an operation that was judged before."""
     found = []
-    judged = {s.operation for s in now.standings.values()}
+    registered = {(e.operation, e.name) for e in registry.implementations()}
+    judged = {s.operation for s in before.standings.values()}
     for key in before.standings.keys() | now.standings.keys():
         old, new = before.standings.get(key), now.standings.get(key)
-        if new is None and old is not None:
-            if old.operation in judged:
-                found.append(Change(old.operation, old.implementation, "other", "is gone"))
-        elif old is None and new is not None:
-            found.append(Change(new.operation, new.implementation, "other", "is new"))
-        elif old is not None and new is not None:
+        if old is not None and new is not None:
             for check in sorted(old.verdicts.keys() & new.verdicts.keys()):
                 was, now_is = old.verdicts[check], new.verdicts[check]
                 if was != now_is:
                     kind: Kind = "worse" if now_is == "refuted" else "better" if was == "refuted" else "other"
-                    text = f"{check}: {now_is}, was {was}"
-                    found.append(Change(new.operation, new.implementation, kind, text))
+                    found.append(Change(new.operation, new.implementation, kind, f"{check}: {now_is}, was {was}"))
+        elif old is not None and (old.operation, old.implementation) not in registered:
+            found.append(Change(old.operation, old.implementation, "other", "is gone"))
+        elif new is not None and new.operation in judged:
+            found.append(Change(new.operation, new.implementation, "other", "is new"))
     return found
 
 

@@ -29,7 +29,7 @@ _KINDS = {
     "arithmetic": "arithmetic: results round, and lie within a bound that is computed for each element",
     "exact": "exact: results are equal in value",
 }
-_LONGEST = 600  # of a case that is shown
+_LONGEST = 300  # of a case that is shown
 
 
 def verdict_of(standing: Standing | None) -> tuple[str, str]:
