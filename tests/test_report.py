@@ -321,6 +321,23 @@ def test_hostile_names_and_messages_are_only_text(report, tmp_path, text):
     assert "49" not in re.sub(r"[^ ]*49[^ ]*:", "", (tmp_path / "reports/site/index.html").read_text())
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), 1e308, 5e-324])
+@pytest.mark.parametrize("field", ["seconds", "ratio", "low", "floor_seconds", "error_ulps"])
+def test_numbers_that_cannot_be_are_shown_as_they_are(report, tmp_path, field, value):
+    found = [measurement(implementation=name, n=n, **{field: value}) for n in (1, 10, 100) for name in ("a", "b")]
+    done = report([*found, measurement(), verdict(error_of_bound=value, error_ulps=value)], "--table", "t.csv")
+    assert done.exit_code == 0, done.output
+    page = Page(tmp_path / "reports/site/operations/cumsum.html")
+    assert page.figures
+    for text in re.findall(r'data-all="([^"]*)"', (tmp_path / "reports/site/index.html").read_text()):
+        json.loads(text.replace("&#34;", '"'), parse_constant=pytest.fail)
+
+
+def test_sizes_that_cannot_be_are_in_the_table(report, tmp_path):
+    assert report([measurement(n=n) for n in (-5, 0, 10, 2**62)]).exit_code == 0
+    assert "n=-5" in (tmp_path / "reports/site/operations/cumsum.html").read_text()
+
+
 def test_a_hostile_docstring_cannot_inject(report, tmp_path, monkeypatch):
     entry = registry.implementation("cumsum", "torch_cumsum")
     monkeypatch.setattr(entry.function, "__doc__", "</p><script>alert(1)</script>\n\n    <b>pre</b>")

@@ -74,6 +74,8 @@ def lines(
     groups: dict[tuple[str, Series], dict[int, Series]] = {}
     for workload in contests:
         for name, value in workload.sizes:
+            if value <= 0:
+                continue  # has no place on a logarithmic axis
             rest = workload._replace(sizes=tuple((k, v) for k, v in workload.sizes if k != name))
             groups.setdefault((name, rest), {})[value] = workload
     found = []
@@ -297,8 +299,7 @@ def thinned(curve: Curve, width: int) -> Curve:
 
 def _beside(value: float, shown: Sequence[Measurement]) -> str:
     """On which side of a point its name has room."""
-    middle = math.sqrt(min(m.seconds for m in shown) * max(m.seconds for m in shown))
-    return "top right" if value < middle else "top left"
+    return "top right" if value <= statistics.median(m.seconds for m in shown) else "top left"
 
 
 def _names(found: Any) -> list[str]:
@@ -325,14 +326,14 @@ def _log(
     title: str, values: Iterable[float | None], text: Callable[[float], str], binary: bool = False
 ) -> dict[str, Any]:
     """A logarithmic axis with ticks at powers of ten (of two, for bytes), or at 1, 2, 5 where there are few of these."""
-    positive = [value for value in values if value and math.isfinite(value)]
+    positive = [value for value in values if value and 0 < value < math.inf]
     low, high = (math.log10(min(positive)), math.log10(max(positive))) if positive else (0.0, 0.0)
     powers = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [digit * 10.0**power for power in powers for digit in ((1,) if high - low > 2.5 else (1, 2, 5))]
+    ticks = [digit * float(f"1e{power}") for power in powers for digit in ((1,) if high - low > 2.5 else (1, 2, 5))]
     if binary:
         ticks = [2.0**power for power in range(0, 60, 5 if high - low > 2.5 else 2)]
     pad = 0.04 * (high - low) + 0.02
-    inside = [tick for tick in ticks if low - pad <= math.log10(tick) <= high + pad]
+    inside = [tick for tick in ticks if tick and low - pad <= math.log10(tick) <= high + pad]
     axis = dict(title=title, type="log", range=[low - pad, high + pad], hoverformat=".4~g")
     return {**axis, "tickvals": inside, "ticktext": [text(tick) for tick in inside]}
 

@@ -14,6 +14,7 @@ from opjury.faces.choosing import times
 from opjury.faces.report.compare import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.faces.report.operation import verdict_of
+from opjury.faces.tracking import between, change, subject
 from opjury.uses.history import Series
 
 _SHOWN = 30  # changes and refutations that are told one by one
@@ -80,7 +81,12 @@ def _markdown_of(machine: Machine) -> Iterator[str]:
     yield f"**{plain(headline(machine))}** ({plain(machine.now.label)})"
     if machine.before:
         yield f"### Changed since {plain(machine.before.label)}"
-        yield _listed([_change(c) for c in changed]) if changed else "Nothing."
+        yield _listed([_told(c) for c in changed]) if changed else "Nothing."
+    if machine.alarms:
+        yield "### Regressions"
+        yield _listed(
+            [f"{plain(a.kind)}: `{code(subject(a))}` {plain(change(a))}, {plain(between(a))}" for a in machine.alarms]
+        )
     refuted = [v for v in machine.now.verdicts if v.status == "refuted" and not v.control and not v.cause]
     if refuted:
         yield "### Refuted"
@@ -103,10 +109,10 @@ def _listed(items: Sequence[str]) -> str:
     return "\n".join([*(f"- {item}" for item in items[:_SHOWN]), *more])
 
 
-def _change(change: Change) -> str:
-    name = change.operation + (f":{change.implementation}" if change.implementation else "")
-    kind = "" if change.kind == "other" else f"**{change.kind}**: "
-    return f"{kind}`{code(name)}` {plain(change.text)}"
+def _told(news: Change) -> str:
+    name = news.operation + (f":{news.implementation}" if news.implementation else "")
+    kind = "" if news.kind == "other" else f"**{news.kind}**: "
+    return f"{kind}`{code(name)}` {plain(news.text)}"
 
 
 def plain(text: str) -> str:
@@ -135,6 +141,6 @@ def show(found: Found) -> None:
             share = f"{line.holding} of {line.implementations}"
             table.add_row(escape(line.operation), share, f"[red]{escape(' '.join(line.refuted))}[/]", escape(line.use))
         console.print(table)
-        for change in changes(machine.before, machine.now)[:_SHOWN]:
-            name = change.operation + (f":{change.implementation}" if change.implementation else "")
-            console.print(f"{change.kind:6} {name} {change.text}", markup=False)
+        for news in changes(machine.before, machine.now)[:_SHOWN]:
+            name = news.operation + (f":{news.implementation}" if news.implementation else "")
+            console.print(f"{news.kind:6} {name} {news.text}", markup=False)
