@@ -5,6 +5,7 @@ import json
 import re
 from array import array
 
+import msgspec
 import numpy as np
 import plotly.graph_objects
 import pytest
@@ -18,7 +19,7 @@ from opjury.faces.report.compare import changes
 from opjury.faces.report.gather import State, default_workload, gather, lenient, workload_name
 from opjury.faces.report.nights import Curve
 from opjury.uses.history import Series
-from tests.made_up import ELSEWHERE, HOSTILE, measurement, recommendation, verdict
+from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, recommendation, verdict
 
 
 @pytest.fixture
@@ -227,6 +228,14 @@ def test_two_machines_are_never_in_one_series(report, tmp_path):
     assert f"machines/{other.name}/index.html" in [a["href"] for a in root.all("a")]
     assert "refuted in 1" not in root.text
     assert "refuted in 1" in (other / "index.html").read_text()
+
+
+def test_records_of_several_versions_say_so(report, tmp_path):
+    older = msgspec.structs.replace(HERE, torch="2.6.0")
+    assert report([verdict(), verdict(check="form"), verdict(check="laws", environment=older)]).exit_code == 0
+    text = (tmp_path / "reports/site/environment.html").read_text()
+    assert text.index("2.13.0") < text.index("with torch 2.6.0")
+    assert not (tmp_path / "reports/site/machines").exists()
 
 
 def test_records_join_the_history_of_their_machine(tmp_path):

@@ -85,6 +85,9 @@ class Machine:
     ----------
     name : str
     environment : Environment or None
+        The one that most of the records were made in.
+    others : tuple of Environment
+        The others: the same machine with other versions.
     now : State
     before : State or None
         What the changes are relative to: the night before.
@@ -97,6 +100,7 @@ class Machine:
     name: str
     environment: Environment | None
     now: State
+    others: tuple[Environment, ...] = ()
     before: State | None = None
     nights: list[Night] = field(default_factory=list)
     curves: dict[Series, Curve] = field(default_factory=dict)
@@ -126,9 +130,11 @@ def gather(files: Sequence[Path], folder: Path) -> Found:
     for place, found in reversed(by_place.items()):
         known = next((m for m in machines.values() if place and _same(m.environment, place)), None)
         name = known.name if known else _named(place, machines)
-        machine = Machine(name, _environment(found), State.of("record files", found))
+        most, *others = _environments(found) or [None]
+        now = State.of("record files", found)
+        machine = Machine(name, most, now, tuple(filter(None, others)))
         if known:
-            machine = replace(known, environment=machine.environment, now=machine.now, before=known.now)
+            machine = replace(known, environment=most, others=machine.others, now=now, before=known.now)
         machines = {name: machine, **{key: m for key, m in machines.items() if key != name}}
     return Found(list(machines.values()), problems)
 
@@ -171,10 +177,10 @@ def _named(place: Environment | None, taken: Iterable[str]) -> str:
     return name if name not in taken else f"{name} ({place.processor})"
 
 
-def _environment(found: Sequence[Record]) -> Environment | None:
-    """The one that most of the records were made in."""
+def _environments(found: Sequence[Record]) -> list[Environment]:
+    """Those that the records were made in, that of most of them first."""
     seen = Counter(where for r in found if (where := getattr(r, "environment", None)))
-    return seen.most_common(1)[0][0] if seen else None
+    return [where for where, _ in seen.most_common()]
 
 
 def _with_history(name: str, files: Sequence[tuple[Night, Path]], problems: list[str]) -> Machine:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,27 +82,29 @@ def whole(files: Sequence[tuple[Night, Path]], problems: list[str]) -> list[Chro
 
 def curves(files: Sequence[tuple[Night, Path]]) -> dict[Series, Curve]:
     """The curve of each series that was measured together with its operation's baseline."""
-    baselines = {o.name: o.baseline for o in registry.operations()}
-    found: dict[Series, Curve] = {}
+    baselines = {o.name: o.baseline or "" for o in registry.operations()}
+    found: dict[Series, dict[str, Curve]] = {}
     for number, (_, path) in enumerate(files):
-        tonight = dict(_ratios(path))
-        for series, ratio in tonight.items():
-            baseline = baselines.get(series.operation)
-            own = tonight.get(series._replace(implementation=baseline)) if baseline else None
-            if own:
-                if series not in found:
-                    found[series] = Curve()
-                found[series].add(number, ratio / own)
-    return found
+        for workload, ratios in _ratios(path).items():
+            baseline = ratios.get(baselines.get(workload.operation, ""))
+            if baseline:
+                mine = found.setdefault(workload, {})
+                for name, ratio in ratios.items():
+                    if name not in mine:
+                        mine[name] = Curve()
+                    mine[name].add(number, ratio / baseline)
+    return {w._replace(implementation=name): curve for w, mine in found.items() for name, curve in mine.items()}
 
 
-def _ratios(path: Path) -> Iterator[tuple[Series, float]]:
-    """What a file says of speed; lines that cannot be read are told by who reads them whole."""
+def _ratios(path: Path) -> dict[Series, dict[str, float]]:
+    """What a file says of speed, by workload and implementation; lines that cannot be read are told by who reads them whole."""
+    found: dict[Series, dict[str, float]] = {}
     for line in path.read_bytes().splitlines():
         if b'"measurement"' in line[:40]:
             try:
                 m = _decode(line)
             except msgspec.MsgspecError:
                 continue
-            sizes = tuple(m.sizes.items())
-            yield Series(m.operation, m.implementation, sizes, m.dtype, m.device, m.gradient, m.threads), m.ratio
+            workload = Series(m.operation, "", tuple(m.sizes.items()), m.dtype, m.device, m.gradient, m.threads)
+            found.setdefault(workload, {})[m.implementation] = m.ratio
+    return found

@@ -227,6 +227,13 @@ class _Site:
             for name in ("machine", "processor", "device", "python", "torch", "numpy", "scipy", "opjury")
             if (value := getattr(where, name, ""))
         ]
+        facts += [
+            (
+                "some records",
+                f"with torch {e.torch}, NumPy {e.numpy}, SciPy {e.scipy}, Python {e.python}, opjury {e.opjury}",
+            )
+            for e in self.machine.others
+        ]
         seeds = sorted({v.seed for v in now.verdicts})
         facts += [
             ("records", now.label),
