@@ -130,9 +130,10 @@ def gather(files: Sequence[Path], folder: Path) -> Found:
     for place, found in reversed(by_place.items()):
         known = next((m for m in machines.values() if place and _same(m.environment, place)), None)
         name = known.name if known else _named(place, machines)
-        most, *others = _environments(found) or [None]
+        environments = _environments(found)
+        most = environments[0] if environments else None
         now = State.of("record files", found)
-        machine = Machine(name, most, now, tuple(filter(None, others)))
+        machine = Machine(name, most, now, tuple(environments[1:]))
         if known:
             machine = replace(known, environment=most, others=machine.others, now=now, before=known.now)
         machines = {name: machine, **{key: m for key, m in machines.items() if key != name}}

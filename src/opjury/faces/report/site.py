@@ -293,7 +293,14 @@ def _by_state(table: Sequence[_Row], name: str) -> list[_Row]:
 
 def _alarm(alarm: Alarm) -> tuple[Any, ...]:
     doubt = " (not seen when measured again)" if alarm.confirmed is False else ""
-    return (alarm.since[:10], alarm.kind + doubt, subject(alarm), change(alarm), between(alarm), alarm.command)
+    return (
+        alarm.since[:10],
+        alarm.kind + doubt,
+        subject(alarm),
+        change(alarm),
+        between(alarm).partition(", ")[2],
+        alarm.command,
+    )
 
 
 def _versions(machine: Machine) -> Iterator[tuple[str, ...]]:
