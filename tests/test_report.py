@@ -356,6 +356,30 @@ def test_a_hostile_docstring_cannot_inject(report, tmp_path, monkeypatch):
     assert "&lt;script&gt;alert(1)" in text
 
 
+def test_open_shows_the_start_page(report, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    assert report([verdict()], "--open").exit_code == 0
+    assert shown == [(tmp_path / "reports/site/index.html").as_uri()]
+
+
+def test_the_file_of_a_night_is_a_record_file_too(tmp_path):
+    reporting.write_history(tmp_path / "history", 1)
+    (night,) = (tmp_path / "history").rglob("*.jsonl")
+    (machine,) = gather([night], tmp_path / "none").machines
+    assert machine.name == "Linux x86_64, 2 cores, made up"
+    assert len(machine.now.standings) == len(registry.implementations())
+    assert machine.now.measurements
+
+
+def test_an_unfinished_night_is_left_alone(tmp_path):
+    reporting.write_history(tmp_path, 2)
+    (tmp_path / "made-up" / ".tonight.jsonl").write_text("{")
+    found = gather([], tmp_path)
+    assert len(found.machines[0].nights) == 2
+    assert not found.problems
+
+
 def test_names_that_differ_have_pages_that_differ(report, tmp_path):
     assert report([verdict("a/b", "x"), verdict("a?b", "x"), verdict("A_b", "x")]).exit_code == 0
     assert len(list((tmp_path / "reports/site/operations").iterdir())) == 3
