@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import html
 import importlib.resources
-import json
 import math
-import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup, escape
 
 from opjury import registry
 from opjury.faces.choosing import times
-from opjury.faces.report import charts, operation, questions
+from opjury.faces.report import charts, operation, questions, rendering
 from opjury.faces.report.compare import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
+from opjury.faces.report.rendering import Slugs
 from opjury.faces.tracking import between, change, subject
 from opjury.measure.steps import WINDOW
 from opjury.records import Alarm, Measurement
-from opjury.uses.history import file_name
 
 MARKER = ".opjury-report"
 PAGES = {
@@ -76,10 +72,10 @@ def _write(found: Found, folder: Path) -> None:
     (folder / "assets" / "plotly.min.js").write_bytes(drawing.read_bytes())
     slugs = Slugs()
     homes = {m.name: "" if i == 0 else f"machines/{slugs(m.name)}/" for i, m in enumerate(found.machines)}
-    environment = _jinja(slugs)
+    templates = rendering.environment(slugs)
     asked = questions.judged()
     for machine in found.machines:
-        site = _Site(environment, folder, found, machine, homes, slugs)
+        site = _Site(templates, folder, found, machine, homes, slugs)
         site.start()
         for name in machine.now.operations:
             site.operation(name)
@@ -88,26 +84,6 @@ def _write(found: Found, folder: Path) -> None:
         if not homes[machine.name]:
             site.questions(asked)
             site.findings()
-
-
-class Slugs:
-    """Names as those of files: one for each, whatever is in them, and never two the same."""
-
-    def __init__(self) -> None:
-        self._slugs: dict[str, str] = {}
-        self._taken: set[str] = set()
-
-    def __call__(self, name: str) -> str:
-        """The name's slug."""
-        if name not in self._slugs:
-            base = slug = file_name(_visible(name))[:100]
-            number = 1
-            while slug.lower() in self._taken:
-                number += 1
-                slug = f"{base}.{number}"
-            self._slugs[name] = slug
-            self._taken.add(slug.lower())
-        return self._slugs[name]
 
 
 Cell = tuple[str, float | None]  # a number as text, and to sort by
@@ -134,7 +110,7 @@ class _Row(NamedTuple):
 class _Site:
     """The pages of one machine."""
 
-    jinja: jinja2.Environment
+    templates: jinja2.Environment
     folder: Path
     found: Found
     machine: Machine
@@ -148,7 +124,7 @@ class _Site:
         root = up + "../" * home.count("/")
         pages = [(name, (root if name in SHARED else up) + href) for name, href in PAGES.items()]
         machines = [(m.name, self.homes[m.name] + "index.html") for m in self.found.machines]
-        text = self.jinja.get_template(template).render(
+        text = self.templates.get_template(template).render(
             root=root, home=up, pages=pages, page=page, machines=machines, machine=self.machine, **context
         )
         target = self.folder / home / path
@@ -311,84 +287,3 @@ def _versions(machine: Machine) -> Iterator[tuple[str, ...]]:
         if versions != last:
             yield (night.date[:10], *versions)
         last = versions
-
-
-def _jinja(slug: Slugs) -> jinja2.Environment:
-    found = jinja2.Environment(
-        loader=jinja2.PackageLoader("opjury.faces.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    found.filters |= dict(
-        body=_body, slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable
-    )
-    found.tests["pair"] = lambda value: isinstance(value, tuple)
-    return found
-
-
-def embedded(figure: dict[str, Any]) -> Markup:
-    """A figure as JSON that stands in a script element: nothing in it ends the element; what is not finite is null.
-
-    Plotly takes tags in texts for its own; only those of its templates are meant.
-    """
-    text = json.dumps(_embeddable(figure), separators=(",", ":"), allow_nan=False)
-    for sign in "<>&'":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)
-
-
-def _embeddable(value: Any) -> Any:
-    if isinstance(value, str):
-        return html.escape(value, quote=False)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: v if key == "hovertemplate" else _embeddable(v) for key, v in value.items()}
-    return [_embeddable(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def _body(rows: Iterable[Sequence[Any]]) -> Markup:
-    """The rows of a table. (A history's has many thousands of cells, which take a template's macro seconds.)"""
-    return Markup("\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows))
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, tuple):
-        return f"<td>{escape(value)}</td>"
-    text, number = value
-    key = _sortable(number)
-    sort = "" if key == text else f' data-sort="{key}"'
-    return f'<td class="number"{sort}>{escape(text)}</td>'
-
-
-def _sortable(value: float | None) -> str:
-    """A number as what tables are sorted by: JavaScript's name for an infinity."""
-    if value is None:
-        return ""
-    return f"{value:.6g}" if math.isfinite(value) else "Infinity"
-
-
-def _breakable(name: str) -> Markup:
-    """A name that may be broken after its underscores."""
-    return Markup("_<wbr>").join(_visible(name).split("_"))
-
-
-def _visible(name: str) -> str:
-    """A name of which something can be seen."""
-    return name if any(c.isprintable() and not c.isspace() for c in name) else "unnamed"
-
-
-class _Block(NamedTuple):
-    text: str
-    plain: bool
-
-
-def _blocks(text: str) -> list[_Block]:
-    """Paragraphs of a docstring; one that is laid out by hand stays as it is."""
-    found = []
-    for block in filter(None, re.split(r"\n\s*\n", text.strip())):
-        plain = bool(re.search(r"^(\s{2,}|-{3,}|[-*|] )", block, re.M))
-        found.append(_Block(block if plain else " ".join(block.split()), plain))
-    return found
