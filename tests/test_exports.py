@@ -137,6 +137,15 @@ def test_the_terminal_form_has_a_line_for_each_operation(tmp_path, monkeypatch, 
     assert re.search(r"^gather +1 of 1", shown, re.M)
 
 
+def test_refuted_on_one_device_is_refuted():
+    judged = found(
+        verdict(), verdict(device="cuda", status="refuted"), verdict(implementation="blelloch", device="cuda")
+    )
+    assert [(line.holding, line.implementations, line.refuted) for line in summary.lines(judged.machines[0])] == [
+        (1, 2, ("torch_cumsum",))
+    ]
+
+
 def test_every_export_is_written_by_the_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     records.write("found.jsonl", [WRONG, measurement()])

@@ -127,6 +127,23 @@ def test_an_operation_has_its_contract_its_competitors_and_its_counterexamples(s
     assert all((site / script).read_text() for script in scripts)
 
 
+def test_every_mark_stands_below_its_check(report, tmp_path):
+    found = [
+        verdict(check="gradient", status="waived"),
+        verdict(check="laws"),
+        verdict(implementation="other", check="terminates"),
+    ]
+    assert report(found).exit_code == 0
+    page = Page(tmp_path / "reports/site/operations/cumsum.html")
+    table = page.text.partition('id="verdict-table"')[2].partition("</table>")[0]
+    assert re.findall(r'class="slanted"><span>([^<]+)<', table) == ["gradient", "laws", "terminates"]
+    rows = [
+        re.findall(r'<td class="mid" data-sort="\d+">(?:<span class="tick (\w+)"|)', row)
+        for row in table.split("<tr>")[2:]
+    ]
+    assert rows == [["waived", "holds", ""], ["", "", "holds"]]
+
+
 def test_every_refuted_verdict_has_its_replay_script(site):
     refuted = {(v.name, v.check, v.dtypes) for v in reporting.verdicts() if v.status == "refuted"}
     assert len(list((site / "replay").glob("*.py"))) == len(refuted)
@@ -309,7 +326,7 @@ def test_a_report_is_replaced_whole(report, tmp_path):
 def test_hostile_names_and_messages_are_only_text(report, tmp_path, text):
     found = [
         verdict(text, text, status="refuted", message=text, observed=text, expected=text, script=text, counterexample={"args": text}),
-        verdict(text, "other", check=text, dtypes=(text,), device=text),
+        verdict(text, "other", check=text, dtypes=(text,), device=text, status="refuted"),
         *(measurement(text, name, n=n, ratio=2.0, reference=text) for n in (1, 10, 100) for name in (text, "b", "c")),
         recommendation(),
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from opjury import registry
@@ -41,10 +41,20 @@ def verdict_of(standing: Standing | None) -> tuple[str, str]:
     if standing.control:
         return ("control", WORDS["control"]) if refuted else ("refuted", "known to be wrong, but not refuted")
     if refuted:
-        return "refuted", f"refuted in {refuted}"
+        return "refuted", f"refuted in {refuted}" + (f" on {standing.device}" if standing.device != "cpu" else "")
     if waived:
         return "waives", f"holds, waives {waived}"
     return ("holds", "holds") if "holds" in found else ("unjudged", WORDS["unjudged"])
+
+
+def worst(standings: Iterable[Standing]) -> dict[tuple[str, str], Standing]:
+    """One standing for each operation and implementation: the worst of those on several devices."""
+    order = ("unjudged", "holds", "waives", "control", "refuted")
+    found: dict[tuple[str, str], Standing] = {}
+    for s in standings:
+        key = (s.operation, s.implementation)
+        found[key] = max(found.get(key, s), s, key=lambda s: order.index(verdict_of(s)[0]))
+    return found
 
 
 def marks(states: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -70,9 +80,11 @@ def page(machine: Machine, name: str) -> dict[str, Any]:
     )
     by_name = {n: [v for v in verdicts if v.implementation == n] for n in names}
     scripts = {script_file(v): v.script for v in verdicts if v.status == "refuted" and v.script}
-    standing_of = {s.implementation: s for s in reversed(standings)}
+    standing_of = {implementation: s for (_, implementation), s in worst(standings).items()}
     lines = charts.lines(contests, chosen)
     swept = {w for line in lines for ms in line.points.values() for w, own in contests.items() if own is ms}
+    single = [w for w in contests if w not in swept or "=" not in workload_name(w)]
+    checks = in_order({check for s in standings for check in s.verdicts})
     usual = _usual(contests, default_workload(now))
     found: list[charts.Chart | None] = [chart for line in lines for chart in charts.over_size(line)]
     found += [charts.errors(verdicts), charts.pareto(workload_name(usual), contests[usual]) if usual else None]
@@ -83,27 +95,27 @@ def page(machine: Machine, name: str) -> dict[str, Any]:
         words=inspect.getdoc(inspect.getmodule(contract.reference)) or contract.summary if contract else "",
         kind=_KINDS[contract.kind] if contract else "",
         reference=_source(contract.reference) if contract else "",
-        chosen=[(workload_name(w), r) for w, r in chosen.items() if w not in swept],
-        checks=[c for c in _checks(standings) if any(c in s.verdicts for s in standings)],
-        matrix=[_row(s, _checks(standings)) for s in standings],
+        chosen=[(workload_name(w), r) for w, r in chosen.items() if w in single or w not in contests],
+        checks=checks,
+        matrix=[_row(s, checks) for s in standings],
         marks=[(status.replace(" ", "_"), mark, status) for status, mark in _CELL.items() if status in seen],
         controls=any(s.control for s in standings),
         charts=[chart for chart in found if chart],
         nights=[chart for chart in _history(machine, name) if chart],
-        contests=[_contest(w, ms) for w, ms in contests.items() if w not in swept],
+        contests=[_contest(w, contests[w]) for w in single],
         wrong=[_wrong(vs) for n, vs in by_name.items() if any(v.status == "refuted" for v in vs)],
         competitors=[_competitor(n, registered.get(n), standing_of.get(n), by_name[n]) for n in names],
         scripts=scripts,
     )
 
 
-def _checks(standings: Sequence[Standing]) -> list[str]:
-    known = dict.fromkeys(CHECKS)
-    return list({**known, **{check: None for s in standings for check in s.verdicts}})
+def in_order(checks: Iterable[str]) -> list[str]:
+    """Checks in the order of their list; those that are not in it at the end."""
+    return sorted(checks, key=lambda check: (CHECKS.index(check) if check in CHECKS else len(CHECKS), check))
 
 
 def _row(standing: Standing, checks: Sequence[str]) -> dict[str, Any]:
-    statuses = [standing.verdicts.get(c, "") for c in checks if any(c in standing.verdicts for c in checks)]
+    statuses = [standing.verdicts.get(check, "") for check in checks]
     order = ("", *_CELL)
     return dict(
         name=standing.implementation,
@@ -163,7 +175,7 @@ def _wrong(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return dict(
         name=verdicts[0].implementation,
         control=verdicts[0].control,
-        refutations=[_refutation(own[check]) for check in sorted(own, key=_checks([]).index)],
+        refutations=[_refutation(own[check]) for check in in_order(own)],
         follows=[f"{check} (from {cause})" for check, cause in follows.items()],
     )
 

@@ -232,7 +232,7 @@ class _Site:
 def rows(machine: Machine, workloads: Sequence[str], changed: Sequence[Change], slug: Slugs) -> list[_Row]:
     """The matrix: every implementation that was judged or measured, the fastest of each operation first."""
     now, usual, blank = machine.now, default_workload(machine.now), ("", None)
-    standings = {(s.operation, s.implementation): s for s in reversed(now.standings.values())}
+    standings = operation.worst(now.standings.values())
     measured: dict[tuple[str, str], dict[str, Measurement]] = {}
     for series, m in now.measurements.items():
         measured.setdefault((series.operation, series.implementation), {})[workload_name(series.workload)] = m

@@ -13,7 +13,7 @@ from opjury.faces import terminal
 from opjury.faces.choosing import times
 from opjury.faces.report.compare import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
-from opjury.faces.report.operation import verdict_of
+from opjury.faces.report.operation import verdict_of, worst
 from opjury.faces.tracking import between, change, subject
 from opjury.uses.history import Series
 
@@ -36,7 +36,8 @@ def lines(machine: Machine) -> list[Line]:
     chosen = {w.operation: w for w in now.recommendations if workload_name(w) == usual}
     found = []
     for name in now.operations:
-        states = {s.implementation: verdict_of(s)[0] for s in now.standings.values() if s.operation == name}
+        judged = worst(s for s in now.standings.values() if s.operation == name)
+        states = {implementation: verdict_of(s)[0] for (_, implementation), s in judged.items()}
         states = {implementation: state for implementation, state in states.items() if state != "control"}
         refuted = tuple(implementation for implementation, state in states.items() if state == "refuted")
         holding = sum(state in ("holds", "waives") for state in states.values())
