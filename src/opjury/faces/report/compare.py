@@ -51,7 +51,10 @@ def _verdicts(before: State, now: State) -> list[Change]:
                 was, now_is = old.verdicts[check], new.verdicts[check]
                 if was != now_is:
                     kind: Kind = "worse" if now_is == "refuted" else "better" if was == "refuted" else "other"
-                    found.append(Change(new.operation, new.implementation, kind, f"{check}: {now_is}, was {was}"))
+                    where = f" on {new.device}" if new.device != "cpu" else ""
+                    found.append(
+                        Change(new.operation, new.implementation, kind, f"{check}{where}: {now_is}, was {was}")
+                    )
         elif old is not None and (old.operation, old.implementation) not in registered:
             found.append(Change(old.operation, old.implementation, "other", "is gone"))
         elif new is not None and new.operation in judged:
