@@ -6,7 +6,6 @@ would, and its start page is opened in a browser, where there is one. Nothing is
 
 import datetime
 import itertools
-import os
 import shutil
 import subprocess
 import sys
@@ -161,9 +160,10 @@ def main(days):
         root = Path(folder)
         full = [*verdicts(), *measurements(np.random.default_rng(1), environment=WHERE, workloads=WORKLOADS)]
         records.write(root / "full.jsonl", full)
-        print(
-            f"{os.cpu_count()} cores; a full run of {len(registry.implementations())} implementations, {len(full)} records"
-        )
+        where = records.environment()
+        print("$ python -m opjury.benchmarks.reporting")
+        print(f"{where.machine}, {where.processor}, Python {where.python}")
+        print(f"A full run of {len(registry.implementations())} implementations, {len(full)} records")
         for count in days:
             write_history(root / "history", count, [("cumsum:hillis_steele", count - 30, 1.3)], workloads=WORKLOADS)
             shutil.rmtree(root / "site", ignore_errors=True)
