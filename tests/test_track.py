@@ -21,6 +21,7 @@ from opjury.measure.steps import steps
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
 from opjury.uses import history
 from opjury.uses.changes import alarms
+from opjury.uses.choose import Choice
 from opjury.uses.compare import Side, compare
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
@@ -354,6 +355,33 @@ def test_alarms_decide_the_exit_status_and_are_written(repository):
     assert "opjury choose cumsum" in Path("alarms.md").read_text()
     assert track("check", "--nights", "1", *options).exit_code == 0
     assert track("check", "--nights", "some").exit_code == 2
+
+
+@pytest.mark.parametrize(("again", "status"), [(1.1, 1), (1.0, 0)])
+def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status):
+    """Measured again in the same commit with the same versions, as slow as it was found or as fast as before."""
+    here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
+    for i in range(16):
+        history.add(night(i, **here), pair(i, slower=1.1 if i == 15 else 1.0), history.FOLDER)
+    asked = []
+
+    def choose(operation, sizes, **options):
+        asked.append((operation, sizes))
+        return Choice(recommended("torch_cumsum"), tuple(pair(16, slower=again)))
+
+    monkeypatch.setattr("opjury.uses.changes.choose", choose)
+    done = track("check", "--machine", "here")
+    assert asked == [("cumsum", {"n": 100})]
+    assert done.exit_code == status, done.output
+    assert ("not seen when measured again" in done.output) == (status == 0)
+
+
+def test_what_cannot_be_tried_again_stays_an_alarm(repository):
+    for i in range(16):
+        history.add(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
+    done = track("check", "--machine", "here", "--json", "a.jsonl")
+    assert done.exit_code == 1
+    assert [alarm.confirmed for alarm in records.read("a.jsonl")] == [None]
 
 
 MINE = """
