@@ -6,6 +6,7 @@ would, and its start page is opened in a browser, where there is one. Nothing is
 
 import datetime
 import itertools
+import os
 import shutil
 import subprocess
 import sys
@@ -81,6 +82,8 @@ def measurements(rng, slower=None, environment=None, workloads=("medium",)):
                     **common,
                     implementation=name,
                     seconds=seconds * rng.lognormal(0, 0.1),
+                    least_seconds=seconds,
+                    least_floor_seconds=5e-6,
                     reference=best,
                     ratio=ratio,
                     low=ratio * 0.97,
@@ -113,16 +116,17 @@ def write_history(folder, days, steps=(), seed=0, machine="made-up", workloads=(
 
 
 def build(*arguments):
-    """Seconds that `opjury report` takes, and the most memory it needs, in a new process."""
+    """Seconds that `opjury report` takes in a new process, those of a processor among them, and the most memory that it needs."""
     program = (
         "import resource, sys; from opjury.cli import main; main(sys.argv[1:], standalone_mode=False); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+        "used = resource.getrusage(resource.RUSAGE_SELF); "
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)"
     )
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", program, "report", *map(str, arguments)], capture_output=True, text=True, check=True
-    )
-    return time.perf_counter() - started, int(done.stdout.split()[-1])
+    command = [sys.executable, "-c", program, "report", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    computed, peak = done.stdout.split()[-2:]
+    return time.perf_counter() - started, float(computed), int(peak)
 
 
 def browser():
@@ -167,11 +171,13 @@ def main(days):
         for count in days:
             write_history(root / "history", count, [("cumsum:hillis_steele", count - 30, 1.3)], workloads=WORKLOADS)
             shutil.rmtree(root / "site", ignore_errors=True)
-            took, peak = build(root / "full.jsonl", "--history", root / "history", "--output", root / "site")
+            load = max(0.0, os.getloadavg()[0] - 1)
+            took, computed, peak = build(root / "full.jsonl", "--history", root / "history", "--output", root / "site")
             size = sum(path.stat().st_size for path in root.joinpath("site").rglob("*") if path.is_file())
             print(
-                f"{count} nights of history: built in {took:.1f} s, {peak / 2**20:.0f} MiB of memory, site of {size / 2**20:.1f} MiB"
+                f"{count} nights of history: built in {took:.1f} s ({computed:.1f} s of a processor, {load:.1f} others wanting one)"
             )
+            print(f"  {peak / 2**20:.0f} MiB of memory, site of {size / 2**20:.1f} MiB")
             start = (root / "site" / "index.html").stat().st_size
             print(f"  start page: {start / 1000:.0f} kB; largest page: {largest(root / 'site')}")
             for page in ("index.html", "operations/slice_mean.html", "regressions.html"):

@@ -25,7 +25,6 @@ from opjury import records, registry
 from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.stand import Competitor, Contest
-from opjury.measure.statistics import ratio
 from opjury.measure.steps import steps
 from opjury.uses.choose import run_contest
 from opjury.uses.track import SEED
@@ -58,7 +57,8 @@ def contests(seconds):
             sizes = tuple(registry.workload(operation).sizes[workload].items())
             dtype = choice.recommendation.dtype
             competitors = tuple(map(Competitor, names))
-            yield baseline, Contest(operation, competitors, sizes, dtype, gradient=gradient, seconds=seconds, seed=SEED)
+            how = dict(gradient=gradient, seconds=seconds, seed=SEED, to_the_end=True)
+            yield baseline, Contest(operation, competitors, sizes, dtype, **how)
 
 
 def sample(nights, seconds, file):
@@ -68,7 +68,7 @@ def sample(nights, seconds, file):
         for baseline, contest in wanted:
             seen = run_contest(contest, {}).seconds
             ratios = {
-                name: math.log(ratio(seen[name], seen[baseline]).median)
+                name: math.log(np.nanmin(seen[name]) / np.nanmin(seen[baseline]))
                 for name in (c.name for c in contest.competitors)
                 if name != baseline and name in seen
             }

@@ -21,6 +21,7 @@ from opjury.measure.steps import steps
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
 from opjury.uses import history
 from opjury.uses.changes import alarms
+from opjury.uses.choose import Choice
 from opjury.uses.compare import Side, compare
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
@@ -36,7 +37,10 @@ def night(number, **changes):
 def measured(name="triangular_matmul", seconds=2e-5, baseline_seconds=1e-5, **changes):
     fields = dict(operation="cumsum", implementation=name, sizes={"n": 100}, dtype="float32", seconds=seconds)
     fields |= dict(reference="torch_cumsum", ratio=seconds / baseline_seconds, low=1.0, high=9.0, tied=False)
-    return Measurement(**{**fields, "floor_seconds": 1e-6, "peak_bytes": 2**22, "error_ulps": 1.0, **changes})
+    fields |= dict(
+        floor_seconds=1e-6, least_seconds=seconds, least_floor_seconds=1e-6, peak_bytes=2**22, error_ulps=1.0
+    )
+    return Measurement(**{**fields, **changes})
 
 
 def pair(number, slower=1.0, baseline_slower=1.0, **changes):
@@ -353,6 +357,33 @@ def test_alarms_decide_the_exit_status_and_are_written(repository):
     assert track("check", "--nights", "some").exit_code == 2
 
 
+@pytest.mark.parametrize(("again", "status"), [(1.1, 1), (1.0, 0)])
+def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status):
+    """Measured again in the same commit with the same versions, as slow as it was found or as fast as before."""
+    here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
+    for i in range(16):
+        history.add(night(i, **here), pair(i, slower=1.1 if i == 15 else 1.0), history.FOLDER)
+    asked = []
+
+    def choose(operation, sizes, **options):
+        asked.append((operation, sizes))
+        return Choice(recommended("torch_cumsum"), tuple(pair(16, slower=again)))
+
+    monkeypatch.setattr("opjury.uses.changes.choose", choose)
+    done = track("check", "--machine", "here")
+    assert asked == [("cumsum", {"n": 100})]
+    assert done.exit_code == status, done.output
+    assert ("not seen when measured again" in done.output) == (status == 0)
+
+
+def test_what_cannot_be_tried_again_stays_an_alarm(repository):
+    for i in range(16):
+        history.add(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
+    done = track("check", "--machine", "here", "--json", "a.jsonl")
+    assert done.exit_code == 1
+    assert [alarm.confirmed for alarm in records.read("a.jsonl")] == [None]
+
+
 MINE = """
 import time, torch
 from opjury import implementation
@@ -446,7 +477,8 @@ def test_asv_takes_the_figures_of_a_night(tmp_path, monkeypatch):
         assert done.returncode == 0, done.stdout + done.stderr
     (result,) = (tmp_path / "results" / "here").glob(f"{head[:8]}*.json")
     figures = json.loads(result.read_text())["results"]["bench_as_strided.Circulant.track_ratio"][0]
-    assert sorted(value for value in figures if value is not None and value == value) == [1.0, 1.0]
+    there = sorted(value for value in figures if value is not None and value == value)
+    assert there == pytest.approx([1, 10])  # the baseline's own is to the floor
     assert (tmp_path / "html" / "regressions.json").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import sys
 import tempfile
@@ -71,8 +72,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
 
     `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
     write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
-    of the contest; `tied` that this is no difference. `first_seconds` is the time of the first call in a new process, `peak_bytes`
-    the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
+    of the contest; `tied` that this is no difference. `least_seconds` and `least_floor_seconds` are the shortest blocks' times: what
+    else the machine does only adds to them, so they are what a history compares. `first_seconds` is the time of the first call in a
+    new process, `peak_bytes` the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
     element, None where none was looked at. `rounds` counts its timed blocks. `second_order` says that it promises to be
     differentiable twice.
     """
@@ -91,6 +93,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     high: float
     tied: bool
     floor_seconds: float
+    least_seconds: float = math.nan
+    least_floor_seconds: float = math.nan
     peak_bytes: int | None = None
     first_seconds: float = 0.0
     error_ulps: float | None = None
@@ -321,4 +325,4 @@ def write_text(path: Path | str, content: bytes) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a record."""
-    return msgspec.json.schema(Record)
+    return _finite(msgspec.json.schema(Record))

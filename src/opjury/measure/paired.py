@@ -60,6 +60,8 @@ class _Race:
                     row[name] = times
             taken.append(row)
             active = [name for name in active if name not in self.outcome.faults]
+            if self.contest.to_the_end:
+                continue
             if number == 4:
                 active = self._still_in(active, taken, OBVIOUSLY)
             elif number + 1 == _TRIAL_ROUNDS:

@@ -46,14 +46,18 @@ class Quantity:
 
 
 def relative_time(own: Measurement, baseline: Measurement | None) -> float:
-    """Seconds as a multiple of the baseline's in the same rounds; the baseline's own, as a multiple of the floor's."""
+    """The shortest block's time as a multiple of the baseline's in the same rounds; the baseline's own, of the floor's.
+
+    Medians of ratios follow what else the machine does, as that slows one implementation more than another; the shortest of some
+    hundred interleaved blocks hardly do.
+    """
     if baseline is None or baseline.implementation == own.implementation:
-        return own.of_floor
-    return own.ratio / baseline.ratio
+        return own.least_seconds / own.least_floor_seconds
+    return own.least_seconds / baseline.least_seconds
 
 
 QUANTITIES = (
-    Quantity("time", 1.03, relative_time, lambda m: m.seconds),
+    Quantity("time", 1.03, relative_time, lambda m: m.least_seconds),
     Quantity("memory", 1.10, lambda m, _: (m.peak_bytes or math.nan) + 2.0**18, lambda m: float(m.peak_bytes or 0)),
     Quantity(
         "error",
@@ -120,7 +124,7 @@ def _baseline_is_faster(step: Step, own: Sequence[Measurement | None], baseline:
     """Whether the baseline's time fell, by the floor's, as far as the ratio to it rose: then this implementation is no slower."""
     if all(a is None or b is None or a.implementation == b.implementation for a, b in zip(own, baseline)):
         return False
-    of_floor = np.log([math.nan if b is None else b.of_floor for b in baseline])
+    of_floor = np.log([math.nan if b is None else relative_time(b, None) for b in baseline])
     fell = float(np.nanmedian(of_floor[: step.at]) - np.nanmedian(of_floor[step.at :]))
     return fell > step.height / 2
 

@@ -81,6 +81,7 @@ class Request:
     compile: bool = False
     seconds: float = 6.0
     seed: int = 0
+    to_the_end: bool = False
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -111,6 +112,7 @@ def choose(
     trust: str | Path | None = None,
     seconds: float = 6.0,
     seed: int | None = None,
+    to_the_end: bool = False,
     jobs: int | None = None,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> Choice:
@@ -145,6 +147,8 @@ def choose(
     seconds : float
         How long the rounds may take.
     seed : int, optional
+    to_the_end : bool
+        Measure the slow ones as often as the fast: for histories.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -178,6 +182,7 @@ def choose(
         compile,
         seconds,
         secrets.randbits(32) if seed is None else seed,
+        to_the_end,
     )
     case = _possible_case(contract, request)
     entries = {entry.name: entry for entry in registry.implementations(operation)}
@@ -272,7 +277,7 @@ def _choose(
         for entry in holding
         for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
     ]
-    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed")
+    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed", "to_the_end")
     contest = Contest(competitors=(), **{name: getattr(request, name) for name in shared})
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
@@ -366,6 +371,8 @@ def measurements(
                 high=to_best.high,
                 tied=not to_best.slower and name not in outcome.left,
                 floor_seconds=float(np.nanmedian(outcome.seconds[FLOOR])),
+                least_seconds=float(np.nanmin(column)),
+                least_floor_seconds=float(np.nanmin(outcome.seconds[FLOOR])),
                 peak_bytes=first[name].peak_bytes,
                 first_seconds=first[name].seconds,
                 error_ulps=outcome.ulps.get(name),

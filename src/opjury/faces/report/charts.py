@@ -271,7 +271,9 @@ def over_time(machine: Machine, workload: Series) -> Chart | None:
         (dates[number], *((times(found[n]), float(f"{found[n]:.3g}")) if n in found else "" for n in names))
         for number, found in sorted(rows.items(), reverse=True)
     ]
-    caption = "Paired ratios: both were measured in the same minute, so that a slow night is none. "
+    caption = (
+        "Both were measured in the same rounds, so that a slow night is none; of each, the shortest block counts. "
+    )
     caption += f"Each point is the median of {width} nights. " if width > 1 else ""
     caption += "Dotted upright lines: changes that the search found." if marked else ""
     title = f"{workload.operation} over the nights, {workload_name(workload)}"

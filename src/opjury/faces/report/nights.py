@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class Curve:
     nights : array of int
         Numbers of nights, rising.
     ratios : array of float
-        Seconds as a multiple of the baseline's of the same night.
+        The shortest block's time as a multiple of the baseline's of the same night.
     """
 
     nights: array[int] = field(default_factory=lambda: array("l"))
@@ -44,6 +45,7 @@ class _Speed(msgspec.Struct, tag="measurement", tag_field="record", gc=False):
     sizes: dict[str, int]
     dtype: str
     ratio: float
+    least_seconds: float = math.nan
     device: str = "cpu"
     gradient: bool = False
     threads: int = 1
@@ -85,19 +87,22 @@ def curves(files: Sequence[tuple[Night, Path]]) -> dict[Series, Curve]:
     baselines = {o.name: o.baseline or "" for o in registry.operations()}
     found: dict[Series, dict[str, Curve]] = {}
     for number, (_, path) in enumerate(files):
-        for workload, ratios in _ratios(path).items():
-            baseline = ratios.get(baselines.get(workload.operation, ""))
+        for workload, times in _times(path).items():
+            baseline = times.get(baselines.get(workload.operation, ""))
             if baseline:
                 mine = found.setdefault(workload, {})
-                for name, ratio in ratios.items():
+                for name, time in times.items():
                     if name not in mine:
                         mine[name] = Curve()
-                    mine[name].add(number, ratio / baseline)
+                    mine[name].add(number, time / baseline)
     return {w._replace(implementation=name): curve for w, mine in found.items() for name, curve in mine.items()}
 
 
-def _ratios(path: Path) -> dict[Series, dict[str, float]]:
-    """What a file says of speed, by workload and implementation; lines that cannot be read are told by who reads them whole."""
+def _times(path: Path) -> dict[Series, dict[str, float]]:
+    """The shortest block's times, by workload and implementation (where these were not kept, the medians' ratios).
+
+    Lines that cannot be read are told by who reads them whole.
+    """
     found: dict[Series, dict[str, float]] = {}
     for line in path.read_bytes().splitlines():
         if b'"measurement"' in line[:40]:
@@ -106,5 +111,7 @@ def _ratios(path: Path) -> dict[Series, dict[str, float]]:
             except msgspec.MsgspecError:
                 continue
             workload = Series(m.operation, "", tuple(m.sizes.items()), m.dtype, m.device, m.gradient, m.threads)
-            found.setdefault(workload, {})[m.implementation] = m.ratio
+            found.setdefault(workload, {})[m.implementation] = (
+                m.ratio if math.isnan(m.least_seconds) else m.least_seconds
+            )
     return found
