@@ -1,15 +1,15 @@
-# make demo | test | check | lint | format | figures | bench-choose | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
+# make demo | test | check | lint | format | figures | bench-choose | bench-report | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures bench-choose bench-track mutation false-alarms compare clean
+.PHONY: demo test check lint types format figures bench-choose bench-report bench-track mutation false-alarms compare clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,browser]"
 	touch $@
 
 demo: $(VENV)/installed
@@ -39,6 +39,9 @@ bench-choose: $(VENV)/installed
 
 bench-track: $(VENV)/installed
 	$(BIN)/python -m opjury.benchmarks.tracking
+
+bench-report: $(VENV)/installed
+	$(BIN)/python -m opjury.benchmarks.reporting
 
 mutation: $(VENV)/installed
 	$(BIN)/python -m tests.mutation --json .opjury/mutation.jsonl

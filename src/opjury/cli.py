@@ -1,4 +1,4 @@
-"""The command line: list, audit, choose, track, replay, schema."""
+"""The command line: list, audit, choose, track, report, replay, schema."""
 
 from __future__ import annotations
 
@@ -249,6 +249,33 @@ def track_compare(context: click.Context, /, **options: Any) -> None:
     from opjury.faces import tracking
 
     context.exit(tracking.compare(**options))
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, metavar="[RECORDS.jsonl]...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--history", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "history"), show_default=True
+)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "site"), show_default=True
+)
+@click.option("--open", "show", is_flag=True, help="Show the site in a browser.")
+@click.option("--format", "form", type=click.Choice(["html", "md", "terminal"]), default="html", show_default=True)
+@click.option("--table", type=click.Path(dir_okay=False), help="Write measurements and verdicts as CSV.")
+@click.option("--sarif", type=click.Path(dir_okay=False), help="Write what is refuted as SARIF, for code scanning.")
+@click.option("--junit", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.pass_context
+def report(context: click.Context, /, files: tuple[Path, ...], **options: Any) -> None:
+    """Make a site from records and the history; or a summary: `--format md` or `terminal`.
+
+    RECORDS are what `--json` of other commands wrote, and tell how things are now; without any, the latest night of the history does.
+    A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
+    """
+    from opjury.faces.report import command
+
+    context.exit(command.run(files, **options))
 
 
 @main.command()

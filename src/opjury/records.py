@@ -283,9 +283,12 @@ def decode(line: bytes | str) -> Record:
         Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
     """
     try:
-        return msgspec.json.decode(line, type=Record, strict=False)
+        found: Record = msgspec.json.decode(line, type=Record, strict=False)
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
+    if found.format != FORMAT:
+        raise ValueError(f"a record of format {found.format}; this version of opjury reads format {FORMAT}")
+    return found
 
 
 def read(path: Path | str) -> Iterator[Record]:
@@ -322,4 +325,4 @@ def write_text(path: Path | str, content: bytes) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a record."""
-    return msgspec.json.schema(Record)
+    return _finite(msgspec.json.schema(Record))

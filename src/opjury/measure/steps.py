@@ -57,6 +57,8 @@ def steps(values: np.ndarray, least: float) -> list[Step]:
     skipped = max(0, len(values) - WINDOW)
     places = np.flatnonzero(~np.isnan(values[skipped:])) + skipped
     present = values[places]
+    if len(present) == 0 or np.ptp(present) < least:
+        return []  # no two levels are so far apart
     bounds = _segments(present)
     found: list[Step] = []
     while len(bounds) > 2:
