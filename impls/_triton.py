@@ -53,3 +53,8 @@ def accumulator(dtype):
 def power_of_two(size, most):
     """The smallest power of two that is at least `size`, but no more than `most`, which is one."""
     return min(1 << max(size - 1, 0).bit_length(), most)
+
+
+def rounded(*dtypes):
+    """The dtypes that results are rounded to correctly: the interpreter cuts bfloat16 off."""
+    return tuple(dtype for dtype in dtypes if not (INTERPRETED and dtype == "bfloat16"))

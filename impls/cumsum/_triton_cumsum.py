@@ -12,7 +12,7 @@ import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, power_of_two
 
-TILE = 128 if INTERPRETED else 8192  # elements; few where tests must cross tiles and groups at small sizes
+TILE = 512 if INTERPRETED else 8192  # elements; few where tests must cross tiles and groups at small sizes
 GROUP = 4 if INTERPRETED else 64  # tiles
 SIDE_BY_SIDE = 8 if INTERPRETED else 32  # lanes of a tile, where they are next to each other in memory
 HIGH, LOW = tl.constexpr(-(2**32)), tl.constexpr(2**32 - 1)
@@ -38,7 +38,7 @@ def published(words, wanted, ACCUMULATOR: tl.constexpr):
         high = tl.load(words, mask=wanted, other=1, volatile=True)
         low = tl.load(words + 1, mask=wanted, other=1, volatile=True)
     bits = (high & HIGH) | ((low >> 32) & LOW)
-    if ACCUMULATOR == tl.int64:
+    if tl.int64 == ACCUMULATOR:
         values = bits
     else:
         values = bits.to(tl.float64, bitcast=True).to(ACCUMULATOR)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from opjury import Error, Gradient, implementation
-from opjury.impls._triton import DEVICES, plain
+from opjury.impls._triton import DEVICES, plain, rounded
+from opjury.operation import COMPLEX, FLOATING, INTEGER
 
 FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 ALL_MODES = Gradient(second=True, forward=True, vmap=True)
@@ -241,6 +242,7 @@ def associative_scan(x, dim):
     source="Merrill and Garland, Single-pass parallel prefix scan with decoupled look-back, 2016",
     gradient=Gradient(second=True),
     devices=DEVICES,
+    dtypes=rounded(*FLOATING, *COMPLEX, *INTEGER),
     requires="triton",
 )
 def decoupled_look_back(x, dim):
