@@ -81,3 +81,7 @@ def test_rejects(tasks):
 
 def test_terminates(tasks):
     require(tasks)
+
+
+def test_devices(tasks):
+    require(tasks)

@@ -59,16 +59,17 @@ def join_squares(
 
 @torch.library.custom_op("opjury::vector_norm", mutates_args=())
 def norm_of(x: torch.Tensor, small: float, large: float, up: float, down: float) -> torch.Tensor:
-    """√Σx² of a real row, with the scales of `blue_constants`; half types as float32."""
-    kind = tl.float64 if x.dtype == torch.float64 else tl.float32
+    """√Σ|x|², with the scales of `blue_constants` for the dtype that is added in."""
+    row = (torch.view_as_real(x) if x.is_complex() else x).reshape(-1).contiguous()
+    kind = tl.float64 if row.dtype == torch.float64 else tl.float32
     out = like_norm(x, small, large, up, down)
-    programs = min(triton.cdiv(x.numel(), BLOCK), PROGRAMS)
+    programs = min(triton.cdiv(row.numel(), BLOCK), PROGRAMS)
     if not programs:
         return out.zero_()
     with torch.cuda.device_of(x):
-        sums = torch.empty((3, programs), dtype=out.dtype, device=x.device)
+        sums = torch.empty((3, programs), dtype=torch.promote_types(out.dtype, torch.float32), device=x.device)
         scales = dict(SMALL=small, LARGE=large, UP=up, DOWN=down)
-        add_squares[(programs,)](x, sums, x.numel(), **scales, BLOCK=BLOCK, ACCUMULATOR=kind, num_warps=8)
+        add_squares[(programs,)](row, sums, row.numel(), **scales, BLOCK=BLOCK, ACCUMULATOR=kind, num_warps=8)
         join_squares[(1,)](sums, out, programs, UP=up, DOWN=down, PROGRAMS=PROGRAMS, ACCUMULATOR=kind)
     return out
 
@@ -76,4 +77,18 @@ def norm_of(x: torch.Tensor, small: float, large: float, up: float, down: float)
 @norm_of.register_fake
 def like_norm(x, small, large, up, down):
     """Memory for the norm."""
-    return x.new_empty((), dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+    return x.new_empty((), dtype=x.dtype.to_real())
+
+
+def _remember(ctx, inputs, output):
+    ctx.save_for_backward(inputs[0], output)
+
+
+def _backward(ctx, weight):
+    x, norm = ctx.saved_tensors
+    positive = norm > 0
+    unit = torch.where(positive, x / torch.where(positive, norm, 1), norm.to(x.dtype))
+    return unit * weight, None, None, None, None
+
+
+norm_of.register_autograd(_backward, setup_context=_remember)

@@ -99,11 +99,8 @@ def three_scales_kernel(x):
     """Blue's three accumulators in one Triton kernel, and one that joins them. O(n), read once; always safe. Gradient by torch."""
     from opjury.impls.reduce._triton_vector_norm import norm_of
 
-    row = plain(check_floating(x).detach())
-    row = (torch.view_as_real(row) if row.is_complex() else row).reshape(-1)
-    return with_gradient(
-        x, norm_of(row, *blue_constants(torch.float64 if row.dtype == torch.float64 else torch.float32))
-    )
+    double = check_floating(x).dtype in (torch.float64, torch.complex128)
+    return norm_of(plain(x), *blue_constants(torch.float64 if double else torch.float32))
 
 
 @implementation(
