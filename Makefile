@@ -1,10 +1,22 @@
+# make gpu FOLDER=… | gpu-wheels: the record of a machine with a GPU, without a network and without installing anything.
 # make demo | test | check | lint | format | figures | bench-choose | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures bench-choose mutation false-alarms compare clean
+.PHONY: demo test check lint types format figures bench-choose mutation false-alarms compare clean gpu gpu-wheels
+
+GPU_PYTHON ?= 3.12
+CARRIED = click cloudpickle markdown-it-py mdurl msgspec Pebble platformdirs psutil Pygments rich threadpoolctl
+
+gpu:
+	PYTHONPATH=src $(PYTHON) -m opjury.benchmarks.gpu $(FOLDER)
+
+gpu-wheels: $(VENV)/installed
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --no-deps --only-binary=:all: \
+		--python-version $(GPU_PYTHON) --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
+		--dest .opjury/wheels $(CARRIED)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

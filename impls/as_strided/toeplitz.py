@@ -118,6 +118,7 @@ def stack_of_rows(c, r=None):
     devices=DEVICES,
     dtypes=rounded(*FLOATING, *COMPLEX, *INTEGER),
     requires="triton",
+    asynchronous=True,
 )
 def diagonal_kernel(c, r=None):
     """A Triton kernel that writes every element once; in backward, sums of diagonals by bands of rows, without atomics.

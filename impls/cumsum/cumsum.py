@@ -244,6 +244,7 @@ def associative_scan(x, dim):
     devices=DEVICES,
     dtypes=rounded(*FLOATING, *COMPLEX, *INTEGER),
     requires="triton",
+    asynchronous=True,
 )
 def decoupled_look_back(x, dim):
     """A Triton kernel that reads and writes every element once; tiles find by themselves what stands before them.

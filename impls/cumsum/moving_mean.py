@@ -130,6 +130,7 @@ def block_suffix_and_prefix(x, window):
     devices=DEVICES,
     dtypes=rounded(*FLOATING, *COMPLEX),
     requires="triton",
+    asynchronous=True,
 )
 def block_kernel(x, window):
     """The ends and the starts of blocks of one window, scanned where they are read. O(n) work; windows beyond a tile by two scans."""

@@ -53,6 +53,7 @@ def closed_form_backward(x, dim):
     devices=DEVICES,
     dtypes=rounded(*FLOATING, *COMPLEX),
     requires="triton",
+    asynchronous=True,
 )
 def fused_kernel(x, dim):
     """Lanes are read once and divided where they are; in backward too. O(n) work, no temporaries; lanes beyond a tile in steps of torch's."""

@@ -94,6 +94,7 @@ def blue_three_accumulators(x):
     devices=DEVICES,
     dtypes=rounded(*FLOATING, *COMPLEX),
     requires="triton",
+    asynchronous=True,
 )
 def three_scales_kernel(x):
     """Blue's three accumulators in one Triton kernel, and one that joins them. O(n), read once; always safe. Gradient by torch."""

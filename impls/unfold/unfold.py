@@ -99,6 +99,7 @@ def one_hot_convolution(x, kernel_size, dilation=1, padding=0, stride=1):
     devices=DEVICES,
     dtypes=rounded(*FLOATING, *COMPLEX),
     requires="triton",
+    asynchronous=True,
 )
 def window_kernel(x, kernel_size, dilation=1, padding=0, stride=1):
     """A Triton kernel that writes every element once, from an image in any layout; in backward, each pixel adds what shows it.
