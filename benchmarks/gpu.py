@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -71,9 +72,7 @@ def main():
     parser.add_argument("--budget", type=float, default=520, help="seconds")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--wheels", type=Path, default=WHEELS, help="where missing dependencies lie as wheels")
-    parser.add_argument(
-        "--shrunk", type=float, default=1.0, help="by how much sizes are divided, to try this elsewhere"
-    )
+    parser.add_argument("--small", action="store_true", help="small sizes everywhere, to try this elsewhere")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -88,7 +87,10 @@ def main():
         for name, part in (("tests", tests), ("bars", bars), ("audit", audit), ("choices", choices)):
             until = started + SHARES[name] * options.budget
             print(f"{name}: until {until - started:.0f} s", file=sys.stderr, flush=True)
-            found, bad = part(options, until)
+            try:
+                found, bad = part(options, until)
+            except Exception:  # what the other parts find is worth having all the same
+                found, bad = ["```", traceback.format_exc(), "```"], True
             failed |= bad
             lines += [f"## {name.capitalize()}", "", *found, ""]
             (options.folder / "summary.md").write_text("\n".join(lines))
@@ -172,7 +174,7 @@ def tests(options, until):
 
 def bars(options, until):
     """The kernels beside a copy on the device, forward and backward."""
-    from opjury import records
+    from opjury import records, registry
 
     table = [
         "| operation | sizes | direction | implementation | × copy | 99 % interval | bar |",
@@ -185,7 +187,8 @@ def bars(options, until):
         if left < 5:
             notes.append(f"- {len(contests) - number} of {len(contests)} contests were left out: the time was spent")
             break
-        sizes = {name: max(1, round(n / options.shrunk)) if n >= 1024 else n for name, n in sizes.items()}
+        if options.small:
+            sizes = registry.workload(operation).sizes["small"]
         bar = BACKWARD if bar and gradient else bar
         records_of, faults = contest(operation, names, sizes, gradient, options, min(3.0, left / 3))
         found += records_of
@@ -290,7 +293,7 @@ def choices(options, until):
             continue
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "choice.jsonl"
-            size = "large" if options.shrunk == 1 else "small"
+            size = "small" if options.small else "large"
             command = [sys.executable, "-m", "opjury", "choose", operation.name, size, "--device", options.device]
             output, status = run([*command, "--trust", str(verdicts), "--seconds", "2", "--json", str(file)], until)
             chosen = list(records.read(file)) if file.exists() else []
