@@ -58,9 +58,11 @@ def join_bands(
     # Band b begins with diagonal m − (b + 1)·BAND: those that meet this block lie next to each other.
     lowest = tl.maximum((m - first - BLOCK) // BAND - 1, 0)
     highest = tl.minimum((m - first + width) // BAND + 1, bands)
-    for band in range(lowest, highest):
-        at = diagonal - (m - (band + 1) * BAND)
-        total += tl.load(sums + band * width + at, mask=(at >= 0) & (at < width), other=0)
+    for start in range(lowest, highest, 8):
+        band = start + tl.arange(0, 8)[:, None]
+        at = diagonal[None, :] - (m - (band + 1) * BAND)
+        met = (band < highest) & (at >= 0) & (at < width)
+        total += tl.sum(tl.load(sums + band * width + at, mask=met, other=0), 0)
     k = diagonal - (m - 1)
     tl.store(c - k * out_stride, total.to(c.dtype.element_ty), mask=(k <= 0) & (diagonal < m + n - 1))
     tl.store(r + k * out_stride, total.to(r.dtype.element_ty), mask=(k > 0) & (k < n))

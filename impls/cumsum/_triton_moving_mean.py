@@ -53,7 +53,7 @@ def means(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
             for part, whole in zip(parts(x), parts(out), strict=True):
                 sum_windows[(triton.cdiv(rows * groups, together),)](
                     part, whole, rows, x.shape[1], count, window, shift, *part.stride(), whole.stride(1),
-                    groups, GROUPS=together, WIDTH=width, ACCUMULATOR=kind,
+                    groups, GROUPS=together, WIDTH=width, ACCUMULATOR=kind, num_warps=8,
                 )  # fmt: skip
     return out
 
