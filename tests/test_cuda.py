@@ -1,5 +1,6 @@
 """What only a GPU shows: hostile functions there, a device that is lost, sizes beyond 32 bits. Most of it is skipped elsewhere."""
 
+import contextlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,10 @@ import torch
 
 import opjury
 from opjury import execute, registry
+from opjury.case import Case
+from opjury.operation import Implementation
 from opjury.uses.audit import plan, run
+from opjury.verify import judge, trial
 from opjury.verify.device import finish, lost, on_cuda
 from tests import hostile
 
@@ -89,6 +93,72 @@ def test_the_server_that_workers_are_forked_from_never_asks_for_a_gpu():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def feigned(monkeypatch):
+    """A GPU that is the CPU, and that every exception loses."""
+    build = Case.build
+    monkeypatch.setattr(
+        Case, "build", lambda self, device="cpu", requires_grad=False: build(self, "cpu", requires_grad)
+    )
+    monkeypatch.setattr(trial, "finish", lambda device: None)
+    monkeypatch.setattr(trial, "lost", lambda: True)
+
+
+@pytest.fixture
+def streams(feigned, monkeypatch):
+    """Streams of the feigned GPU, which is not lost; and whether waiting is to raise."""
+    mode = [0]
+    monkeypatch.setattr(trial, "lost", lambda: False)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device=None: None)
+    monkeypatch.setattr(torch.cuda, "_sleep", lambda cycles: None)
+    monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: mode[0])
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda new: mode.__setitem__(0, new))
+    return mode
+
+
+@pytest.mark.parametrize("promised", [False, True])
+def test_waiting_is_refuted_where_it_was_promised_not_to(streams, promised):
+    def waiting(x, slices):
+        if streams[0] == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+        return hostile.right(x, slices)
+
+    entry = execute.Here(Implementation("slice_mean", "waiting", waiting, asynchronous=promised))
+    options = dict(function=entry, checks=["devices"], device="cuda", dtypes=["float32"], scale=0.1)
+    (verdict,) = run(plan(registry.operation("slice_mean"), "waiting", **options), isolate=False)
+    assert verdict.status == ("refuted" if promised else "holds"), verdict.message
+    assert verdict.examples
+    assert streams[0] == 0
+
+
+def test_another_result_on_another_stream_is_refuted(streams):
+    calls = []
+
+    def every_other(x, slices):
+        calls.append(x)
+        return hostile.right(x, slices) + (len(calls) % 2 == 0)
+
+    found = opjury.audit(every_other, checks=["devices"], isolate=False, **QUICK)
+    assert "result on another stream" in found.refuted[0].message
+
+
+def test_who_loses_the_gpu_is_refuted_whatever_was_to_be_raised(feigned):
+    for check in ("agreement", "rejects", "terminates"):
+        found = opjury.audit(hostile.asserting_on_the_device, checks=[check], isolate=False, **QUICK)
+        assert [v.check for v in found.refuted] == [check]
+        assert "ends this process's use of the GPU: IndexError" in found.refuted[0].message
+        assert found.refuted[0].counterexample
+
+
+def test_nothing_is_judged_with_a_gpu_that_is_lost(feigned, monkeypatch):
+    monkeypatch.setattr(judge, "lost", lambda: True)
+    found = opjury.audit(hostile.right, checks=["agreement"], isolate=False, **QUICK)
+    assert [v.status for v in found.verdicts] == ["skipped"]
+    assert not found.ok
 
 
 def test_an_item_after_a_lost_gpu_gets_a_process_of_its_own(monkeypatch):
