@@ -164,7 +164,7 @@ def run(command, until):
 
 def tests(options, until):
     """The tests that need CUDA."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_cuda.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "tests/test_cuda.py"]
     output, status = run(command, until)
     (options.folder / "tests.txt").write_text(output)
     last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
