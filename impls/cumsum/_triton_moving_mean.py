@@ -18,23 +18,25 @@ LONGEST = 128 if INTERPRETED else 4096  # windows that fit a tile
 @triton.jit
 def sum_windows(
     x, out, rows, n, count, window, shift, row_stride, stride, out_stride, groups,
-    GROUPS: tl.constexpr, WIDTH: tl.constexpr, ACCUMULATOR: tl.constexpr,
+    GROUPS: tl.constexpr, WIDTH: tl.constexpr, INDEX: tl.constexpr, ACCUMULATOR: tl.constexpr,
 ):  # fmt: skip
     """GROUPS blocks of one window: the ends of each, and the starts of the next, added."""
     item = tl.program_id(0).to(tl.int64) * GROUPS + tl.arange(0, GROUPS)[:, None]
     row, group = item // groups, item % groups
     k = tl.arange(0, WIDTH)[None, :]
-    at = group * window + k  # the window that begins here, and, with the shift, its first element
     within = (k < window) & (row < rows)
-    here, there = at - shift, at - shift + window - 1
-    first = tl.load(x + row * row_stride + here * stride, mask=within & (here >= 0) & (here < n), other=0)
+    start = group * window  # of the windows that begin here; their first elements come `shift` before
+    here = (start - shift).to(INDEX) + k
+    there = here + window - 1
+    place = x + row * row_stride + (start - shift) * stride
+    first = tl.load(place + k * stride, mask=within & (here >= 0) & (here < n), other=0)
     # The next block, one place later: nothing at k = 0, where the window is the whole block.
-    later = tl.load(x + row * row_stride + there * stride, mask=within & (k > 0) & (there >= 0) & (there < n), other=0)
+    later = tl.load(place + (k + window - 1) * stride, mask=within & (k > 0) & (there >= 0) & (there < n), other=0)
     ends = tl.cumsum(first.to(ACCUMULATOR), 1, reverse=True)
     starts = tl.cumsum(later.to(ACCUMULATOR), 1)
     mean = divide(ends + starts, tl.full((GROUPS, WIDTH), window, ACCUMULATOR))
-    to = row * count + at
-    tl.store(out + to * out_stride, mean.to(out.dtype.element_ty), mask=within & (at < count))
+    to = out + (row * count + start) * out_stride
+    tl.store(to + k * out_stride, mean.to(out.dtype.element_ty), mask=within & (start.to(INDEX) + k < count))
 
 
 @torch.library.custom_op("opjury::moving_mean", mutates_args=())
@@ -53,7 +55,7 @@ def means(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
             for part, whole in zip(parts(x), parts(out), strict=True):
                 sum_windows[(triton.cdiv(rows * groups, together),)](
                     part, whole, rows, x.shape[1], count, window, shift, *part.stride(), whole.stride(1),
-                    groups, GROUPS=together, WIDTH=width, ACCUMULATOR=kind, num_warps=8,
+                    groups, GROUPS=together, WIDTH=width, INDEX=tl.int32 if count + 2 * window < 2**30 else tl.int64, ACCUMULATOR=kind, num_warps=8,
                 )  # fmt: skip
     return out
 

@@ -15,51 +15,58 @@ def copy_windows(
     image, out, rows, channels, height, width, down, across,
     kernel_height, kernel_width, step_down, step_across, rim_above, rim_left, move_down, move_across,
     image_stride, channel_stride, row_stride, pixel_stride, out_stride, blocks,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
     """A tile of the result: ROWS elements of the kernels, each at BLOCK windows."""
     number = tl.program_id(0).to(tl.int64)
     row = number // blocks * ROWS + tl.arange(0, ROWS)[:, None]
     first = number % blocks * BLOCK
-    b, a = row % kernel_width, row // kernel_width % kernel_height
+    b, a = (row % kernel_width).to(INDEX), (row // kernel_width % kernel_height).to(INDEX)
     channel = row // (kernel_width * kernel_height)
-    # Windows are counted from the first of the block in 32 bits: dividing 64 would cost more than the copy.
+    # Windows are counted from the first of the block, and places from the channel's first pixel, in 32 bits: 64 would cost more than the copy.
     window = (first % across).to(tl.int32) + tl.arange(0, BLOCK)[None, :]
-    line = first // across + window // across
-    y, x = line * move_down - rim_above + a * step_down, window % across * move_across - rim_left + b * step_across
+    line = (first // across).to(INDEX) + window // across
+    y, x = line * move_down - rim_above, window % across * move_across - rim_left
+    down_by, across_by = a * step_down, b * step_across
     inside = (row < rows) & (line < down)
-    seen = inside & (y >= 0) & (y < height) & (x >= 0) & (x < width)
-    at = channel // channels * image_stride + channel % channels * channel_stride + y * row_stride + x * pixel_stride
-    values = tl.load(image + at, mask=seen, other=0)
-    to = row * down * across + first + tl.arange(0, BLOCK)[None, :]
-    tl.store(out + to * out_stride, values, mask=inside)
+    seen = inside & (y >= -down_by) & (y < height - down_by) & (x >= -across_by) & (x < width - across_by)
+    plane = image + channel // channels * image_stride + channel % channels * channel_stride
+    at = (y * row_stride + x * pixel_stride) + (down_by * row_stride + across_by * pixel_stride)
+    values = tl.load(plane + at, mask=seen, other=0)
+    to = out + (row * down * across + first) * out_stride
+    tl.store(to + tl.arange(0, BLOCK)[None, :] * out_stride, values, mask=inside)
 
 
 @triton.jit
 def sum_windows(
     weight, out, planes, height, width, down, across,
     kernel_height, kernel_width, step_down, step_across, rim_above, rim_left, move_down, move_across, stride, blocks,
-    PLANES: tl.constexpr, BLOCK: tl.constexpr, ACCUMULATOR: tl.constexpr,
+    PLANES: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr, ACCUMULATOR: tl.constexpr,
 ):  # fmt: skip
     """A tile of the image: BLOCK pixels of PLANES channels, each the sum over the kernel's elements that meet it."""
     number = tl.program_id(0).to(tl.int64)
     plane = number // blocks * PLANES + tl.arange(0, PLANES)[:, None]
     first = number % blocks * BLOCK
     pixel = (first % width).to(tl.int32) + tl.arange(0, BLOCK)[None, :]
-    line = first // width + pixel // width
+    line = (first // width).to(INDEX) + pixel // width
     y, x = line + rim_above, pixel % width + rim_left
     inside = (plane < planes) & (line < height)
+    columns = weight + plane * (kernel_height * kernel_width) * down * across * stride
     total = tl.zeros((PLANES, BLOCK), ACCUMULATOR)
     for element in range(kernel_height * kernel_width):
         a, b = element // kernel_width, element % kernel_width
         top, left = y - a * step_down, x - b * step_across
-        met = inside & (top >= 0) & (left >= 0) & (top % move_down == 0) & (left % move_across == 0)
+        met = (top >= 0) & (left >= 0) & (top % move_down == 0) & (left % move_across == 0)
         met = met & (top // move_down < down) & (left // move_across < across)
-        row = plane * (kernel_height * kernel_width) + element
-        at = (row * down + top // move_down) * across + left // move_across
-        total += tl.load(weight + at * stride, mask=met, other=0).to(ACCUMULATOR)
-    to = plane * height * width + first + tl.arange(0, BLOCK)[None, :]
-    tl.store(out + to * stride, total.to(out.dtype.element_ty), mask=inside)
+        at = (element * down + top // move_down) * across + left // move_across
+        total += tl.load(columns + at * stride, mask=inside & met, other=0).to(ACCUMULATOR)
+    to = out + (plane * height * width + first) * stride
+    tl.store(to + tl.arange(0, BLOCK)[None, :] * stride, total.to(out.dtype.element_ty), mask=inside)
+
+
+def index_type(extent):
+    """The integers that count so many elements."""
+    return tl.int32 if extent < 2**30 else tl.int64
 
 
 def windows_along(length, side, step, rim, move):
@@ -85,6 +92,7 @@ def columns(
                 copy_windows[(triton.cdiv(rows, together) * blocks,)](
                     image, whole, rows, channels, height, width, down, across, *kernel, *dilation, *padding, *stride,
                     *image.stride(), whole.stride(-1), blocks, ROWS=together, BLOCK=block,
+                    INDEX=index_type(height * abs(image.stride(2)) + width * abs(image.stride(3))),
                 )  # fmt: skip
     return out
 
@@ -119,6 +127,7 @@ def image(
                 sum_windows[(triton.cdiv(n * channels, together) * blocks,)](
                     part, whole, n * channels, height, width, down, across, *kernel, *dilation, *padding, *stride,
                     whole.stride(-1), blocks, PLANES=together, BLOCK=block, ACCUMULATOR=kind,
+                    INDEX=index_type(2 * max(height * width, kernel[0] * kernel[1] * down * across)),
                 )  # fmt: skip
     return out
 
