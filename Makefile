@@ -1,15 +1,18 @@
+# make gpu FOLDER=… | gpu-wheels: the record of a machine with a GPU, without a network and without installing anything.
 # make demo | test | check | lint | format | figures | bench-choose | bench-report | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
+GPU_PYTHONS ?= 3.11 3.12 3.13
+CARRIED = click cloudpickle markdown-it-py mdurl msgspec Pebble platformdirs psutil Pygments rich threadpoolctl
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures bench-choose bench-report bench-track mutation false-alarms compare clean
+.PHONY: demo test check lint types format figures bench-choose bench-report bench-track mutation false-alarms compare clean gpu gpu-wheels
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,browser]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,browser,cuda]"
 	touch $@
 
 demo: $(VENV)/installed
@@ -52,6 +55,14 @@ false-alarms: $(VENV)/installed
 compare: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[compare]"
 	$(BIN)/python -m pytest -m compare tests/compare
+
+gpu:
+	PYTHONPATH=src $(PYTHON) -m opjury.benchmarks.gpu $(FOLDER)
+
+gpu-wheels: $(VENV)/installed
+	for version in $(GPU_PYTHONS); do $(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --no-deps \
+		--only-binary=:all: --python-version $$version --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
+		--dest .opjury/wheels $(CARRIED) || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info .opjury .mypy_cache .ruff_cache .pytest_cache

@@ -17,7 +17,7 @@ def pytest_generate_tests(metafunc):
     wanted = option("--opjury-operation") or [operation.name for operation in registry.operations()]
     parameters = []
     for operation in map(registry.operation, wanted):
-        for entry in registry.implementations(operation.name):
+        for entry in (e for e in registry.implementations(operation.name) if "cpu" in e.devices):
             together = bool(entry.refuted) or check in entry.waives
             scale = 1.0 if together else option("--opjury-scale")
             options = dict(profile=option("--opjury-profile"), seed=option("--opjury-seed"), scale=scale)

@@ -146,6 +146,23 @@ def asking_the_contract(x, slices):
     return torch.from_numpy(slice_mean(x.detach().numpy(), slices.numpy()))
 
 
+def on_its_own_stream(x, slices):
+    """Right, some time after it has returned: the caller's stream is not told to wait."""
+    stream = torch.cuda.Stream()
+    result = torch.zeros((len(slices), *x.shape[1:]), dtype=x.dtype, device=x.device)
+    torch.cuda.current_stream().synchronize()
+    answer = right(x, slices)
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        result.copy_(answer)
+    return result
+
+
+def asserting_on_the_device(x, slices):
+    """An index out of range: a device assert, after which this process cannot use the GPU."""
+    return x[torch.full((len(slices),), 10**6, device=x.device)]
+
+
 # What each must be refuted in (one of these checks), and words that its message must have.
 HOSTILE = {
     endless: ("agreement", "no answer within"),

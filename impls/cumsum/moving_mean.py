@@ -4,6 +4,8 @@ import numpy as np
 import torch
 
 from opjury import Error, Gradient, implementation
+from opjury.impls._triton import DEVICES, plain, rounded
+from opjury.operation import COMPLEX, FLOATING
 
 
 def prefix_magnitude(x, window):
@@ -119,6 +121,24 @@ def block_suffix_and_prefix(x, window):
     inner = torch.arange(window, device=x.device) > 0  # a window at a block's start is that block: counted once
     ends = torch.where(inner, ends, 0).flatten(-2)[..., :count]
     return ((starts + ends) / window).to(x.dtype)
+
+
+@implementation(
+    "moving_mean",
+    source="van Herk (1992) and Gil & Werman (1993), in one Triton kernel",
+    gradient=Gradient(second=True),
+    devices=DEVICES,
+    dtypes=rounded(*FLOATING, *COMPLEX),
+    requires="triton",
+    asynchronous=True,
+)
+def block_kernel(x, window):
+    """The ends and the starts of blocks of one window, scanned where they are read. O(n) work; windows beyond a tile by two scans."""
+    from opjury.impls.cumsum._triton_moving_mean import means
+
+    x, window = check_window(x, window)
+    rows = means(plain(x).reshape(x.shape[:-1].numel(), x.shape[-1]), window, 0)
+    return rows.reshape(*x.shape[:-1], rows.shape[-1])
 
 
 @implementation(

@@ -368,9 +368,15 @@ def like_features(sums, x):
 
 
 def check_slices(x, slices):
-    """Check the slices; return x in the dtype to add in, the lengths to divide by, and the dtype of the result.
+    """What `known_slices` checks; x in the dtype to add in (float32 for half types), the lengths, the dtype of the result."""
+    dtype = known_slices(x, slices)
+    x = x.to(torch.float32 if dtype.itemsize == 2 else dtype)
+    lengths = (slices[:, 1] - slices[:, 0]).to(x.dtype.to_real())
+    return x, lengths.reshape(-1, *[1] * (x.ndim - 1)), dtype
 
-    Half types are added in float32, integers in torch's default dtype.
+
+def known_slices(x, slices):
+    """Check the slices; return the dtype of the result.
 
     Raises
     ------
@@ -389,7 +395,4 @@ def check_slices(x, slices):
         start, end = slices[row].tolist()
         rule = "every slice needs 0 <= start < end <= rows"
         raise ValueError(f"slice {row} of {len(slices)}: [{start}, {end}) in {len(x)} rows; {rule}")
-    dtype = x.dtype if x.is_floating_point() or x.is_complex() else torch.get_default_dtype()
-    x = x.to(torch.float32 if dtype.itemsize == 2 else dtype)
-    lengths = (slices[:, 1] - slices[:, 0]).to(x.dtype.to_real())
-    return x, lengths.reshape(-1, *[1] * (x.ndim - 1)), dtype
+    return x.dtype if x.is_floating_point() or x.is_complex() else torch.get_default_dtype()

@@ -8,6 +8,8 @@ import scipy
 import torch
 
 from opjury import Gradient, implementation
+from opjury.impls._triton import DEVICES, plain, rounded
+from opjury.operation import COMPLEX, FLOATING
 
 QUESTION = "question 3: norms in the doubling loop"
 EVERYTHING = Gradient(second=True, forward=True, vmap=True)
@@ -83,6 +85,23 @@ def blue_three_accumulators(x):
     longer, shorter = torch.maximum(root, rest), torch.minimum(root, rest)
     ratio = shorter / torch.where((longer > 0) & torch.isfinite(longer), longer, 1)
     return with_gradient(x, torch.where(high > 0, with_high, longer * (1 + ratio * ratio).sqrt()))
+
+
+@implementation(
+    "vector_norm",
+    source="Anderson, Algorithm 978 (2017), in Triton",
+    gradient=Gradient(second=True),
+    devices=DEVICES,
+    dtypes=rounded(*FLOATING, *COMPLEX),
+    requires="triton",
+    asynchronous=True,
+)
+def three_scales_kernel(x):
+    """Blue's three accumulators in one Triton kernel, and one that joins them. O(n), read once; always safe. Gradient by torch."""
+    from opjury.impls.reduce._triton_vector_norm import norm_of
+
+    double = check_floating(x).dtype in (torch.float64, torch.complex128)
+    return norm_of(plain(x), *blue_constants(torch.float64 if double else torch.float32))
 
 
 @implementation(

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 
 from opjury import Gradient, implementation
+from opjury.impls._triton import DEVICES, plain, rounded
 from opjury.impls.unfold._geometry import check_windows, padded, shifted, strided_windows
+from opjury.operation import COMPLEX, FLOATING
 
 ALL = Gradient(second=True, forward=True, vmap=True)
 
@@ -88,6 +90,26 @@ def one_hot_convolution(x, kernel_size, dilation=1, padding=0, stride=1):
     single = x.reshape(x.shape[0] * x.shape[1], 1, *x.shape[2:])
     found = torch.nn.functional.conv2d(single, ones, stride=stride, padding=padding, dilation=dilation)
     return found.reshape(x.shape[0], x.shape[1] * count, counts[0] * counts[1])
+
+
+@implementation(
+    "unfold",
+    source="Triton: each element from its pixel",
+    gradient=Gradient(second=True),
+    devices=DEVICES,
+    dtypes=rounded(*FLOATING, *COMPLEX),
+    requires="triton",
+    asynchronous=True,
+)
+def window_kernel(x, kernel_size, dilation=1, padding=0, stride=1):
+    """A Triton kernel that writes every element once, from an image in any layout; in backward, each pixel adds what shows it.
+
+    O(result) work, no memory beside the result; no atomics in backward.
+    """
+    from opjury.impls.unfold._triton_unfold import columns as written
+
+    kernel, dilation, padding, stride, _ = check_windows(x, kernel_size, dilation, padding, stride)
+    return written(plain(x), kernel, dilation, padding, stride)
 
 
 @implementation(

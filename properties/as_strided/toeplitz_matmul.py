@@ -93,8 +93,8 @@ def inner_rows(f, rng, c, r, x):
 def zeros_below(f, rng, c, r, x):
     if not len(x):
         return None
-    longer = torch.cat([r, torch.ones(2, dtype=r.dtype)])
-    return f(c, longer, torch.cat([x, torch.zeros((2, *x.shape[1:]), dtype=x.dtype)])), f(c, r, x)
+    longer = torch.cat([r, torch.ones(2, dtype=r.dtype, device=r.device)])
+    return f(c, longer, torch.cat([x, torch.zeros((2, *x.shape[1:]), dtype=x.dtype, device=x.device)])), f(c, r, x)
 
 
 Operation(

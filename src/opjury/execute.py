@@ -20,11 +20,13 @@ from types import ModuleType
 from typing import Any
 
 from opjury.records import Verdict
+from opjury.verify.device import lost, on_cuda
 from opjury.verify.judge import judge
-from opjury.verify.task import PROFILES, Task
+from opjury.verify.task import PROFILES, Task, call_limit
 from opjury.verify.trial import PATIENCE
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of private memory that a worker may have; beyond, allocating raises
+LOST = 71  # exit status of a worker that an earlier item has lost the GPU
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class _Context(multiprocessing.context.ForkServerContext):
     Process = _Process
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, limited: bool) -> None:
     import signal
     import warnings
 
@@ -163,7 +165,8 @@ def _start_worker(threads: int) -> None:
     with contextlib.suppress(ImportError):  # only POSIX has it
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
+        if limited:
+            resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_LIMIT, MEMORY_LIMIT))
 
 
 def _keep_memory() -> None:
@@ -192,7 +195,8 @@ def run_here(tasks: Sequence[Task]) -> Iterator[tuple[Task, Verdict]]:
 
 def run_isolated(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Verdict]]:
     """Judge in `jobs` worker processes; results come as they are done. A hang or a crash becomes a verdict."""
-    for task, outcome in isolated(judge, tasks, jobs, time_limit_of):
+    device = next((task.device for task in tasks), "cpu")
+    for task, outcome in isolated(judge, tasks, jobs, time_limit_of, device=device):
         yield task, _fallen(task, outcome.why) if isinstance(outcome, Fallen) else outcome
 
 
@@ -203,15 +207,29 @@ class Fallen:
     why: str
 
 
+def _unless_lost(call: Callable[[Any], Any], item: Any) -> Any:
+    """`call(item)`; where an earlier item has lost the GPU, the end of the process, so that this one gets another."""
+    if lost():
+        os._exit(LOST)
+    return call(item)
+
+
 def isolated(
-    call: Callable[[Any], Any], items: Sequence[Any], jobs: int, limit: Callable[[Any], float], *, fresh: bool = False
+    call: Callable[[Any], Any],
+    items: Sequence[Any],
+    jobs: int,
+    limit: Callable[[Any], float],
+    *,
+    fresh: bool = False,
+    device: str = "cpu",
 ) -> Iterator[tuple[Any, Any]]:
     """Each item with `call(item)`, or with what its process fell from, from `jobs` worker processes as they are done.
 
     With `fresh` each item has a process of its own.
 
     Workers are forked from a server that has imported torch once: a new one costs milliseconds. An item whose process crashed is
-    tried again in a process of its own: an earlier item may have left the memory in disorder.
+    tried again in a process of its own: an earlier item may have left the memory, or the GPU, in disorder. The server never
+    uses a GPU, which cannot be used after a fork; those who do have no limit of memory, since CUDA reserves more than it needs.
     """
     from concurrent.futures import as_completed
 
@@ -219,12 +237,14 @@ def isolated(
 
     context = _Context()
     context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
-    options: dict[str, Any] = dict(max_workers=jobs, initializer=_start_worker, initargs=(1,), context=context)
+    options: dict[str, Any] = dict(
+        max_workers=jobs, initializer=_start_worker, initargs=(1, not on_cuda(device)), context=context
+    )
     crashed: list[Any] = []
     for batch, once_more in ((items, fresh), (crashed, True)):
         with ProcessPool(**options, max_tasks=1 if once_more else 0) as pool:
             try:
-                waiting = {pool.schedule(call, args=[item], timeout=limit(item)): item for item in batch}
+                waiting = {pool.schedule(_unless_lost, args=[call, item], timeout=limit(item)): item for item in batch}
                 for future in as_completed(waiting):
                     item = waiting[future]
                     try:
@@ -244,7 +264,7 @@ def isolated(
 def time_limit_of(task: Task) -> float:
     """Seconds for a whole task, far above what its calls and its shrinking may take, on a busy machine too."""
     profile = PROFILES[task.profile]
-    return 60 + 3 * PATIENCE * profile.limit + 4 * profile.shrink + profile.examples
+    return 60 + 3 * PATIENCE * call_limit(task) + 4 * profile.shrink + profile.examples
 
 
 def _fallen(task: Task, message: str) -> Verdict:

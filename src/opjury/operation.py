@@ -30,6 +30,7 @@ CHECKS = (
     "laws",
     "rejects",
     "terminates",
+    "devices",
 )
 
 Kind = Literal["movement", "arithmetic", "exact"]
@@ -91,6 +92,7 @@ class Implementation:
     domain: Callable[..., bool] | None = None
     requires: str | None = None
     view: bool = False
+    asynchronous: bool = False
 
     @property
     def summary(self) -> str:
@@ -259,6 +261,7 @@ def implementation(
     domain: Callable[..., bool] | None = None,
     requires: str | None = None,
     view: bool = False,
+    asynchronous: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a function as an implementation of an operation; the function itself is returned unchanged.
 
@@ -286,6 +289,8 @@ def implementation(
         A module without which it is skipped, with that as the reason.
     view : bool
         The result shares memory with an argument.
+    asynchronous : bool
+        Called with tensors on a GPU, it promises never to let the caller wait for them.
 
     Raises
     ------
@@ -314,6 +319,7 @@ def implementation(
                 domain=domain,
                 requires=requires,
                 view=view,
+                asynchronous=asynchronous,
             )
         )
         return function

@@ -119,7 +119,7 @@ def _defer(*names: str) -> None:
 def _import_all(module: ModuleType) -> None:
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), module.__name__ + "."):
         leaf = info.name.rpartition(".")[2]
-        if not leaf.startswith(("test_", "bench_", "conftest")):
+        if not leaf.startswith(("_", "test_", "bench_", "conftest")):  # private ones are imported by who needs them
             importlib.import_module(info.name)
 
 

@@ -31,7 +31,7 @@ def chosen(operations: tuple[str, ...], each: int, seed: int) -> list[Mutant]:
     found = []
     for name in operations or [operation.name for operation in registry.operations()]:
         for entry in registry.implementations(name):
-            if not entry.refuted:
+            if not entry.refuted and "cpu" in entry.devices:
                 found += sorted(mutants_of(entry), key=drawn)[:each]
     return found
 

@@ -38,6 +38,7 @@ ORDER = (
     "vmap",
     "forward_mode",
     "second_order",
+    "devices",
 )
 
 

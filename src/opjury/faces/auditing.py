@@ -201,8 +201,10 @@ def _append(journal: Path, verdict: Verdict) -> None:
 def show(found: Audit, all_verdicts: bool) -> None:
     """The matrix, then each refutation with its counterexample, then what is not as declared."""
     console = terminal.console
-    console.print(terminal.matrix(found.verdicts))
-    console.print(terminal.legend(found.verdicts))
+    judged = {v.name for v in found.verdicts if v.examples}
+    shown = [v for v in found.verdicts if v.name in judged or not judged]
+    console.print(terminal.matrix(shown))
+    console.print(terminal.legend(shown))
     if all_verdicts:
         for v in found.verdicts:
             console.print(
@@ -225,11 +227,11 @@ def show(found: Audit, all_verdicts: bool) -> None:
         if (name, check) not in needed:
             console.print(f"note: {name}: {check} is {message}", markup=False)
     surprises = found.surprises()
-    held = len({v.name for v in found.verdicts}) - len({v.name for v in found.refuted})
+    for name, why in {v.name: v.message for v in found.verdicts if v.name not in judged}.items():
+        console.print(f"not judged {name}: {why}", markup=False)
+    held = len(judged - {v.name for v in found.refuted})
     examples = sum(v.examples for v in found.verdicts)
-    console.print(
-        f"\n{held} of {len({v.name for v in found.verdicts})} implementations hold up, in {examples} executed examples."
-    )
+    console.print(f"\n{held} of {len(judged)} implementations hold up, in {examples} executed examples.")
     if surprises and any(v.control for v in found.verdicts):
         console.print("Not as declared:\n" + "\n".join(f"  {line}" for line in surprises), markup=False)
 

@@ -74,7 +74,7 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
 _SHORT = {
     "agreement": "ag", "specials": "sp", "form": "fo", "layouts": "la", "purity": "pu", "determinism": "de",
     "gradient": "gr", "second_order": "2n", "forward_mode": "fw", "vmap": "vm", "locality": "lo", "laws": "lw",
-    "rejects": "re", "terminates": "te",
+    "rejects": "re", "terminates": "te", "devices": "dv",
 }  # fmt: skip
 
 

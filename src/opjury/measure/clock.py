@@ -29,21 +29,24 @@ class Times(NamedTuple):
 
 def block(call: Call, arguments: Sequence[tuple[Any, ...]], device: str) -> tuple[Times, Any]:
     """The mean of several calls, one with each of the arguments; and the last result."""
-    return _cuda_block(call, arguments) if device.startswith("cuda") else _cpu_block(call, arguments)
-
-
-def _cpu_block(call: Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        result = None
-        clock, processor = time.perf_counter(), time.process_time()
-        for each in arguments:
-            result = call(*each)
-        processor, clock = time.process_time() - processor, time.perf_counter() - clock
+        if not device.startswith("cuda"):
+            return _cpu_block(call, arguments)
+        with torch.cuda.device(device):
+            return _cuda_block(call, arguments)
     finally:
         if collecting:
             gc.enable()
+
+
+def _cpu_block(call: Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
+    result = None
+    clock, processor = time.perf_counter(), time.process_time()
+    for each in arguments:
+        result = call(*each)
+    processor, clock = time.process_time() - processor, time.perf_counter() - clock
     return Times(processor / len(arguments), clock / len(arguments)), result
 
 

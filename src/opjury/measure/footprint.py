@@ -49,7 +49,7 @@ def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
     case = workload_case(registry.workload(contest.operation), dict(contest.sizes), contest.dtype, contest.seed)
     args, kwargs = case.build(contest.device, requires_grad=contest.gradient)
     cuda = contest.device.startswith("cuda")
-    with threads(contest.threads):
+    with threads(contest.threads), torch.cuda.device(contest.device) if cuda else contextlib.nullcontext():
         try:
             step = step_of(competitor.load(contest.operation), case, contest.gradient)
             del case

@@ -240,11 +240,11 @@ class Stand:
         try:
             function = competitor.load(self.contest.operation)
             step = step_of(function, self.cases[0], self.contest.gradient, competitor.slowed)
-            if self.witness is None:
-                self.witness = Witness(step, self.cases, self.contest.device, self.contest.gradient)
             if competitor.compiled:
                 block(step, self.inputs.refresh(1), self.contest.device)
             calls, result = block(step, self.inputs.refresh(1), self.contest.device)
+            if self.witness is None:
+                self.witness = Witness(step, self.cases, self.contest.device, self.contest.gradient)
             if not self._verified(name, result, self.inputs.held[0]):
                 return
             del result

@@ -17,6 +17,7 @@ from opjury.case import is_floating
 from opjury.operation import CHECKS, Operation, group_dtypes
 from opjury.records import Verdict
 from opjury.verify.checks import CHECKS as RUN
+from opjury.verify.device import on_cuda
 from opjury.verify.judge import NOT_JUDGED
 from opjury.verify.task import PROFILES, Task, implementation_of
 
@@ -109,7 +110,7 @@ def plan(
     wanted = tuple(d for d in declared if dtypes is None or d in dtypes)
     groups = list(group_dtypes(wanted).values()) if PROFILES[profile].grouped else [(d,) for d in wanted]
     tasks = []
-    for check in checks or CHECKS:
+    for check in checks or (check for check in CHECKS if check != "devices" or on_cuda(device)):
         for group in [wanted] if check in _TOGETHER and PROFILES[profile].grouped else groups:
             group = tuple(d for d in group if is_floating(d) or not _floating_alone(check))
             if group:

@@ -27,7 +27,18 @@ from opjury.uses import standing
 from opjury.uses.audit import names_checked
 from opjury.verify.task import why_not
 
-FORWARD = ("agreement", "specials", "form", "layouts", "purity", "determinism", "laws", "rejects", "terminates")
+FORWARD = (
+    "agreement",
+    "specials",
+    "form",
+    "layouts",
+    "purity",
+    "determinism",
+    "laws",
+    "rejects",
+    "terminates",
+    "devices",
+)
 BACKWARD = ("gradient", "locality")
 NEEDS = ("second_order", "forward_mode", "vmap")
 
@@ -324,7 +335,9 @@ def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: d
     """Each competitor's first call in a process of its own; those that fail are excluded with the reason."""
     found = {}
     items = [(contest, competitor) for competitor in competitors]
-    for (_, competitor), result in isolated(footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True):
+    for (_, competitor), result in isolated(
+        footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True, device=contest.device
+    ):
         fault = result.why if isinstance(result, Fallen) else result.fault
         if fault:
             excluded[competitor.label] = f"at these sizes: {fault}"
@@ -338,7 +351,7 @@ def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
     if not contest.competitors:
         return Outcome()
     limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
-    ((_, outcome),) = isolated(measure, [contest], 1, lambda item: limit, fresh=True)
+    ((_, outcome),) = isolated(measure, [contest], 1, lambda item: limit, fresh=True, device=contest.device)
     if isinstance(outcome, Fallen):
         raise Impossible(f"the measurement came to nothing: {outcome.why}")
     excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})

@@ -10,9 +10,10 @@ from opjury import registry
 from opjury.operation import Implementation
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, preserved_modules, preserved_state
+from opjury.verify.device import lost
 from opjury.verify.script import write_script
 from opjury.verify.search import Search
-from opjury.verify.task import PROFILES, Task, implementation_of, why_not
+from opjury.verify.task import PROFILES, Task, call_limit, implementation_of, why_not
 from opjury.verify.trial import Trial, describe
 
 NOT_JUDGED = "not judged, the contract or the harness failed"
@@ -47,8 +48,10 @@ def judge(task: Task) -> Verdict:
     reason = why_not(operation, implementation, task.check, task.device)
     if reason:
         return Verdict(**base, status=reason[0], message=reason[1])  # type: ignore[arg-type]
+    if lost():
+        return Verdict(**base, status="skipped", message=f"{NOT_JUDGED}: an earlier call has lost this process the GPU")
     profile = PROFILES[task.profile]
-    trial = Trial(operation, implementation, task.device, profile.limit, declared=task.function is None)
+    trial = Trial(operation, implementation, task.device, call_limit(task), declared=task.function is None)
     search = Search(trial, CHECKS[task.check], profile)
     with preserved_state(), preserved_modules(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -20,6 +20,7 @@ from opjury.case import Case
 from opjury.operation import COMPLEX, HALF, REAL
 from opjury.verify.checks import CHECKS, Check
 from opjury.verify.corpus import Kind, kind_for, stream
+from opjury.verify.device import DeviceLost
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
 from opjury.verify.task import Profile, Task, why_not
 from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary
@@ -50,12 +51,20 @@ class Search:
         self.refuted: tuple[Case, Refuted] | None = None
         self.problem = ""
         self.note = ""
-        self.late = False
+        self.late = self.lost = False
         self._shrinking: Allowance | None = None
         self._unsuitable = 0
 
     def run(self, task: Task) -> None:
         """Try cases until one refutes the check or there are enough; then make that one smaller."""
+        try:
+            self._run(task)
+        except DeviceLost as error:
+            self.lost = True
+            message = f"the call ends this process's use of the GPU: {error}"
+            self.refuted = (self.trial.in_flight or Case(), Refuted(message))
+
+    def _run(self, task: Task) -> None:
         kind = kind_for(self.trial.operation, self.check, task.dtypes, task.seed)
         if kind is None:
             self.problem = "no tier of this check makes sense for these dtypes"
@@ -180,6 +189,8 @@ class Search:
         """The more elementary check that fails too, on this case or on a few others of its dtype; "" if none does."""
         if self.late:
             return "terminates" if task.check != "terminates" else ""
+        if self.lost:
+            return ""
         elementary = [
             name
             for name in _MORE_ELEMENTARY.get(task.check, ())

@@ -9,6 +9,7 @@ from typing import Any
 from opjury import registry
 from opjury.operation import Gradient, Implementation, Operation, group_dtypes
 from opjury.verify.checks import CHECKS
+from opjury.verify.device import on_cuda
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,14 @@ class Task:
         return f"{self.operation}-{self.implementation}-{self.group}-{self.device}"
 
 
+COMPILING = 5  # times as long may a call take on a GPU, where it may have to compile a kernel first
+
+
+def call_limit(task: Task) -> float:
+    """Seconds of processor time that one call on a small case may take."""
+    return PROFILES[task.profile].limit * (COMPILING if on_cuda(task.device) else 1)
+
+
 def implementation_of(task: Task) -> Implementation:
     """The declaration on trial: the registered one, or a plain function held to the contract alone."""
     if task.function is None:
@@ -111,6 +120,8 @@ def why_not(operation: Operation, implementation: Implementation, check: str, de
         return "skipped", f"declared for {', '.join(implementation.devices)} alone"
     if implementation.requires and importlib.util.find_spec(implementation.requires) is None:
         return "skipped", f"needs {implementation.requires}, which is not installed"
+    if check == "devices" and not on_cuda(device):
+        return "skipped", "judged on a CUDA device alone"
     if check == "laws" and not operation.laws:
         return "skipped", "the contract has no laws"
     if (needs or check == "locality") and not operation.differentiable:

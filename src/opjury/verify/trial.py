@@ -18,6 +18,7 @@ from opjury.case import Case, Tensor, carrier, is_floating
 from opjury.operation import Error, Implementation, Operation
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare
+from opjury.verify.device import DeviceLost, finish, lost, on_cuda
 
 Steps = str | Callable[[], str]
 
@@ -130,11 +131,21 @@ class Trial:
 
         return call
 
-    def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError."""
+    def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wait: bool = True) -> Any:
+        """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError.
+
+        On a GPU it also waits, unless told otherwise, for what was queued, so that what goes wrong there goes wrong here.
+        """
         try:
             with time_limit(self.patience):
-                return self.function(*args, **kwargs)
+                result = self.function(*args, **kwargs)
+                if wait:
+                    finish(self.device)
+                return result
+        except Exception as error:
+            if on_cuda(self.device) and lost():
+                raise DeviceLost(describe(error)) from None
+            raise
         except SystemExit as error:
             raise RuntimeError(f"raised SystemExit({error.code!r})") from error
         except KeyboardInterrupt as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opjury.case import Case
+from opjury.verify.checks.devices import check_devices
 from opjury.verify.checks.gradients import (
     check_forward_mode,
     check_gradient,
@@ -81,4 +82,5 @@ CHECKS: dict[str, Check] = {
     "laws": Check(check_laws, ("exact",), boundaries=True, weight=0.5),
     "rejects": Check(check_rejects, ("illegal",), weight=0.7),
     "terminates": Check(check_terminates, ("exact", "special", "illegal"), weight=0.4),
+    "devices": Check(check_devices, ("exact", "rounding"), boundaries=True, weight=0.5),
 }

@@ -20,6 +20,7 @@ from opjury.case import Case, Tensor
 from opjury.sparse_case import shares_memory, snapshot
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected
+from opjury.verify.device import in_use
 from opjury.verify.trial import (
     GRAD,
     Refuted,
@@ -40,11 +41,8 @@ class _Snapshot:
     def of(argument: Any) -> _Snapshot:
         if isinstance(argument, torch.Tensor):
             storage = argument.untyped_storage()
-            raw = (
-                bytes(torch.tensor([], dtype=torch.uint8).set_(storage).numpy().tobytes())
-                if argument.device.type == "cpu"
-                else b""
-            )
+            whole = torch.tensor([], dtype=torch.uint8, device=argument.device).set_(storage)
+            raw = whole.cpu().numpy().tobytes()
             facts = (
                 argument.shape,
                 argument.stride(),
@@ -82,8 +80,20 @@ def _numpy_state() -> tuple[Any, ...]:
     return (state[1].tobytes(), *state[2:])
 
 
+def _state_of_cuda() -> dict[str, Any]:
+    if not in_use():
+        return {}
+    stream: Any = torch.cuda.current_stream()
+    return {
+        "torch's random generator for CUDA": torch.cuda.get_rng_state().numpy().tobytes(),
+        "the current CUDA device": torch.cuda.current_device(),
+        "the current CUDA stream": stream.cuda_stream,
+    }
+
+
 def _global_state() -> dict[str, Any]:
     return {
+        **_state_of_cuda(),
         "torch's default dtype": torch.get_default_dtype(),
         "torch's number of threads": torch.get_num_threads(),
         "torch's gradient mode": torch.is_grad_enabled(),

@@ -1,0 +1,137 @@
+"""Kernels of cumsum: one pass over lanes of any stride.
+
+Each program scans a tile of a few lanes, and publishes its total. What stands before it, it finds by itself: the totals of the tiles of its
+group, and those of the groups before. It waits for totals alone, never for another's carry (Merrill and Garland, Single-pass parallel
+prefix scan with decoupled look-back, 2016), but adds them in an order that does not depend on who was first, so that the same call gives
+the same bits.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from opjury.impls._triton import INTERPRETED, accumulator, power_of_two
+
+TILE = 512 if INTERPRETED else 8192  # elements; few where tests must cross tiles and groups at small sizes
+GROUP = 4 if INTERPRETED else 64  # tiles
+SIDE_BY_SIDE = 8 if INTERPRETED else 32  # lanes of a tile, where they are next to each other in memory
+HIGH, LOW = tl.constexpr(-(2**32)), tl.constexpr(2**32 - 1)
+
+
+@triton.jit
+def publish(words, value):
+    """Store 64 bits in two words, each with a mark of its own: whoever sees the mark sees the half beside it."""
+    if value.dtype == tl.int64:
+        bits = value
+    else:
+        bits = value.to(tl.float64).to(tl.int64, bitcast=True)
+    tl.store(words, (bits & HIGH) | 1)
+    tl.store(words + 1, (bits << 32) | 1)
+
+
+@triton.jit
+def published(words, wanted, ACCUMULATOR: tl.constexpr):
+    """The sum, over the first axis, of what was published; waits for those that are wanted."""
+    high = tl.load(words, mask=wanted, other=1, volatile=True)
+    low = tl.load(words + 1, mask=wanted, other=1, volatile=True)
+    while tl.min(high & low & 1) == 0:
+        high = tl.load(words, mask=wanted, other=1, volatile=True)
+        low = tl.load(words + 1, mask=wanted, other=1, volatile=True)
+    bits = (high & HIGH) | ((low >> 32) & LOW)
+    if tl.int64 == ACCUMULATOR:
+        values = bits
+    else:
+        values = bits.to(tl.float64, bitcast=True).to(ACCUMULATOR)
+    return tl.sum(values, 0)
+
+
+@triton.jit
+def scan_tiles(
+    x, out, scratch, n, inner, lanes, tiles, lane_blocks,
+    LANES: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr, AXIS: tl.constexpr,
+    REVERSE: tl.constexpr, SINGLE: tl.constexpr, ACCUMULATOR: tl.constexpr,
+):  # fmt: skip
+    """One tile: LANES lanes, BLOCK elements of each, which lie along AXIS of the tile."""
+    if SINGLE:
+        ticket = tl.program_id(0).to(tl.int64)
+    else:  # whoever has a later ticket waits for earlier ones, which are under way
+        ticket = tl.atomic_add(scratch, 1)
+    lane_block, tile = ticket % lane_blocks, ticket // lane_blocks
+    place = tiles - 1 - tile if REVERSE else tile
+    lane = lane_block * LANES + tl.arange(0, LANES)
+    base = lane // inner * n * inner + lane % inner
+    at = place * BLOCK + tl.arange(0, BLOCK)
+    if AXIS == 1:
+        offsets, inside = base[:, None] + at[None, :] * inner, (lane < lanes)[:, None] & (at < n)[None, :]
+    else:
+        offsets, inside = at[:, None] * inner + base[None, :], (at < n)[:, None] & (lane < lanes)[None, :]
+    values = tl.load(x + offsets, mask=inside, other=0).to(ACCUMULATOR)
+    running = tl.cumsum(values, AXIS, reverse=REVERSE)
+    if not SINGLE:
+        total = tl.sum(values, AXIS)
+        size = 2 * LANES
+        words = scratch + 1 + lane_block * tiles * size + 2 * tl.arange(0, LANES)
+        publish(words + tile * size, total)
+        group, groups = tile // GROUP, tl.cdiv(tiles, GROUP)
+        mates = group * GROUP + tl.arange(0, GROUP)
+        carry = published(words[None, :] + mates[:, None] * size, (mates < tile)[:, None], ACCUMULATOR)
+        of_groups = scratch + 1 + (lane_blocks * tiles + lane_block * groups) * size + 2 * tl.arange(0, LANES)
+        if tile % GROUP == GROUP - 1:
+            publish(of_groups + group * size, carry + total)
+        for start in range(0, group, GROUP):
+            earlier = start + tl.arange(0, GROUP)
+            carry += published(of_groups[None, :] + earlier[:, None] * size, (earlier < group)[:, None], ACCUMULATOR)
+        running += carry[:, None] if AXIS == 1 else carry[None, :]
+    tl.store(out + offsets, running.to(out.dtype.element_ty), mask=inside)
+
+
+@torch.library.custom_op("opjury::cumsum", mutates_args=())
+def scan(x: torch.Tensor, dim: int, reverse: bool) -> torch.Tensor:
+    """Running sums along dim, from the end where `reverse`; integers in int64."""
+    out = empty_like(x, dim, reverse)
+    if x.numel():
+        with torch.cuda.device_of(x):
+            _launch(x.contiguous(), out, dim, reverse)
+    return out
+
+
+@scan.register_fake
+def empty_like(x, dim, reverse):
+    """Memory for the result."""
+    floating = x.is_floating_point() or x.is_complex()
+    return x.new_empty(x.shape, dtype=x.dtype if floating else torch.int64)
+
+
+def _launch(x, out, dim, reverse):
+    n, inner = x.shape[dim], x.shape[dim + 1 :].numel() * (2 if x.is_complex() else 1)
+    lanes = x.shape[:dim].numel() * inner
+    block = power_of_two(n, TILE)
+    if inner == 1:
+        across = power_of_two(lanes, TILE // block)
+    else:
+        across = power_of_two(inner, SIDE_BY_SIDE)
+        block = power_of_two(n, TILE // across)
+    tiles, lane_blocks = triton.cdiv(n, block), triton.cdiv(lanes, across)
+    single = tiles == 1
+    words = 0 if single else 1 + 2 * across * lane_blocks * (tiles + triton.cdiv(tiles, GROUP))
+    scratch = torch.zeros(words, dtype=torch.int64, device=x.device)
+    total = accumulator(x.dtype)
+    scan_tiles[(tiles * lane_blocks,)](
+        torch.view_as_real(x) if x.is_complex() else x.view(torch.uint8) if x.dtype == torch.bool else x,
+        torch.view_as_real(out) if out.is_complex() else out,
+        scratch, n, inner, lanes, tiles, lane_blocks,
+        LANES=across, BLOCK=block, GROUP=GROUP, AXIS=1 if inner == 1 else 0, REVERSE=reverse, SINGLE=single,
+        ACCUMULATOR={torch.float32: tl.float32, torch.float64: tl.float64, torch.int64: tl.int64}[total],
+        num_warps=8,
+    )  # fmt: skip
+
+
+def _remember(ctx, inputs, output):
+    _, ctx.dim, ctx.reverse = inputs
+
+
+def _backward(ctx, weight):
+    return scan(weight, ctx.dim, not ctx.reverse), None, None
+
+
+scan.register_autograd(_backward, setup_context=_remember)

@@ -1,0 +1,25 @@
+"""slice_mean in Triton: a program for each slice, and in backward for each block of rows."""
+
+from opjury import Gradient, implementation
+from opjury.impls._triton import DEVICES, plain, rounded
+from opjury.impls.cumsum.slice_mean import known_slices
+from opjury.operation import COMPLEX, FLOATING, INTEGER
+
+
+@implementation(
+    "slice_mean",
+    source="Triton: ragged reduction, and its adjoint without atomics",
+    gradient=Gradient(second=True),
+    devices=DEVICES,
+    dtypes=rounded(*FLOATING, *COMPLEX, *INTEGER),
+    requires="triton",
+)
+def ragged_kernel(x, slices):
+    """A Triton kernel that adds the rows of each slice where they lie; slices that are few are split.
+
+    O(Σ lengths) work, no memory beside the result; in backward every row adds the shares of the slices that contain it, found by sorting:
+    O(Σ lengths + k·log k), more where one long slice stands among many short ones. Waits for the device once, to check the slices.
+    """
+    from opjury.impls.cumsum._triton_slice_mean import means
+
+    return means(plain(x), slices, known_slices(x, slices))
