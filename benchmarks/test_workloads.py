@@ -7,7 +7,7 @@ import pytest
 
 from opjury import registry
 from opjury.measure.inputs import workload_case
-from opjury.measure.paired import step_of, threads
+from opjury.measure.stand import step_of, threads
 from opjury.uses.choose import usual_dtype
 from opjury.verify.task import why_not
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from opjury import records
+from tests.made_up import measurement, verdict
+
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
 COMMANDS = [
@@ -26,6 +29,7 @@ def files(tmp_path):
     """What the README's commands find in the folder."""
     (tmp_path / "mine.py").write_text(program_with("def my_mean").partition("found =")[0])
     (tmp_path / "test_mine.py").write_text(program_with("def test_mine"))
+    records.write(tmp_path / "found.jsonl", [verdict(), measurement()])
     return tmp_path
 
 

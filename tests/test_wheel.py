@@ -24,9 +24,8 @@ def folder(tmp_path_factory):
 def test_the_wheel_holds_what_the_tree_holds(folder):
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    sources = {f"opjury/{path.relative_to(ROOT / 'src/opjury')}" for path in (ROOT / "src/opjury").rglob("*.py")} | {
-        "opjury/py.typed"
-    }
+    tree = [path for kind in ("py", "html", "css", "js") for path in (ROOT / "src/opjury").rglob(f"*.{kind}")]
+    sources = {f"opjury/{path.relative_to(ROOT / 'src/opjury')}" for path in tree} | {"opjury/py.typed"}
     for part in ("impls", "properties", "benchmarks"):
         sources |= {
             f"opjury/{path.relative_to(ROOT)}" for path in (ROOT / part).rglob("*.py") if path.name != "conftest.py"

@@ -1,34 +1,19 @@
-"""The command line: list, audit, choose, replay, schema."""
+"""The command line: list, audit, choose, track, report, replay, schema."""
 
 from __future__ import annotations
 
-import re
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from opjury import registry
+from opjury.faces.options import Bytes, Duration
 
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
-
-_BYTES = re.compile(r"([\d.]+(?:e\d+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
-
-
-class Bytes(click.ParamType):  # type: ignore[type-arg]
-    """A number of bytes, with a unit or without: 4096, 64MiB, 1.5 GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """In bytes."""
-        found = _BYTES.fullmatch(str(value).strip())
-        try:
-            number, prefix, binary = found.groups()  # type: ignore[union-attr]
-            return float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
-        except (AttributeError, ValueError):
-            self.fail(f"{value!r} is no size in bytes; write it like 64MiB or 1.5GB", param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,7 +21,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
 def main() -> None:
     """Put competing implementations of a tensor operation on trial.
 
-    Exit status: 0 good, 1 something refuted, 2 usage, 3 nothing ran.
+    Exit status: 0 good, 1 something refuted or a regression, 2 usage, 3 nothing ran.
     """
 
 
@@ -132,6 +117,165 @@ def choose(
     if operation is None:
         raise click.UsageError("name an operation: opjury choose OPERATION [WORKLOAD] [SIZE=NUMBER]...")
     context.exit(choosing.run(operation, sizes, **options))
+
+
+@main.group()
+def track() -> None:
+    """Watch implementations night after night, and the libraries beneath them."""
+
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*declared: _Decorator) -> _Decorator:
+    """Several options as one decorator."""
+    return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(declared), command)
+
+
+_history = _options(
+    click.option(
+        "--history",
+        "folder",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("reports", "history"),
+        show_default=True,
+    ),
+    click.option("--machine", help="Under which name; by default the host's."),
+)
+_night = _options(
+    click.argument("operations", nargs=-1, metavar="[OPERATION]..."),
+    click.option(
+        "--workload", "workloads", multiple=True, metavar="small|medium|large|…", help="Only this (repeatable)."
+    ),
+    click.option(
+        "--device", "devices", multiple=True, help="By default cpu, and cuda where there is one (repeatable)."
+    ),
+    click.option(
+        "--budget",
+        type=Duration(),
+        default="40m",
+        show_default=True,
+        help="After the first audit, for measuring and for more cases: 90s, 40m, 2h.",
+    ),
+    click.option(
+        "--seconds", type=click.FloatRange(0.05), default=2.0, show_default=True, help="For the rounds of a contest."
+    ),
+    click.option(
+        "--scale", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Share of the first audit's cases."
+    ),
+    click.option(
+        "--dirty", "allow_dirty", is_flag=True, help="Take the files as they are, though they differ from the commit."
+    ),
+    click.option("--no-asv", is_flag=True, help="Leave asv's results out."),
+    click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core."),
+)
+_alarms = _options(
+    click.option(
+        "--nights", default="3", show_default=True, metavar="N|all", help="Only what began in the last N nights."
+    ),
+    click.option("--no-confirm", is_flag=True, help="Alarm without measuring again."),
+    click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the alarms (JSON Lines)."),
+    click.option(
+        "--markdown",
+        "markdown_file",
+        type=click.Path(dir_okay=False),
+        help="Write a summary for an issue or a pull request.",
+    ),
+)
+
+
+@track.command("run")
+@_night
+@_history
+@click.pass_context
+def track_run(context: click.Context, /, **options: Any) -> None:
+    """Audit, measure and choose at all workloads; add the night to the history.
+
+    A run that was ended goes on where it stood.
+    """
+    from opjury.faces import tracking
+
+    context.exit(tracking.run(**options))
+
+
+@track.command("check")
+@_history
+@_alarms
+@click.pass_context
+def track_check(context: click.Context, /, **options: Any) -> None:
+    """Name what changed for the worse. Exit status 1 for an alarm, 3 where there is nothing to compare."""
+    from opjury.faces import tracking
+
+    context.exit(tracking.check(**options))
+
+
+@track.command("publish")
+@_history
+@click.pass_context
+def track_publish(context: click.Context, /, **options: Any) -> None:
+    """Make asv's pages and ours of what is there."""
+    from opjury.faces import tracking
+
+    context.exit(tracking.publish(**options))
+
+
+@track.command("nightly")
+@_night
+@_history
+@_alarms
+@click.pass_context
+def track_nightly(context: click.Context, /, **options: Any) -> None:
+    """run, publish and check in one."""
+    from opjury.faces import tracking
+
+    context.exit(tracking.nightly(**options))
+
+
+@track.command("compare")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION]]...")
+@click.option("--workload", "workloads", multiple=True, default=["medium"], show_default=True, help="Repeatable.")
+@click.option("--gradient", is_flag=True, help="Forward and backward together.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="For each implementation.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the records (JSON Lines).")
+@click.pass_context
+def track_compare(context: click.Context, /, **options: Any) -> None:
+    """Time implementations as they are in A and in B, in two processes that take turns.
+
+    A, B: a commit, `.` for the files as they are, or the path of a Python interpreter (another environment).
+    """
+    from opjury.faces import tracking
+
+    context.exit(tracking.compare(**options))
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, metavar="[RECORDS.jsonl]...", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--history", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "history"), show_default=True
+)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "site"), show_default=True
+)
+@click.option("--open", "show", is_flag=True, help="Show the site in a browser.")
+@click.option("--format", "form", type=click.Choice(["html", "md", "terminal"]), default="html", show_default=True)
+@click.option("--table", type=click.Path(dir_okay=False), help="Write measurements and verdicts as CSV.")
+@click.option("--sarif", type=click.Path(dir_okay=False), help="Write what is refuted as SARIF, for code scanning.")
+@click.option("--junit", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.pass_context
+def report(context: click.Context, /, files: tuple[Path, ...], **options: Any) -> None:
+    """Make a site from records and the history; or a summary: `--format md` or `terminal`.
+
+    RECORDS are what `--json` of other commands wrote, and tell how things are now; without any, the latest night of the history does.
+    A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
+    """
+    from opjury.faces.report import command
+
+    context.exit(command.run(files, **options))
 
 
 @main.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import sys
 import tempfile
@@ -71,8 +72,9 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
 
     `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
     write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
-    of the contest; `tied` that this is no difference. `first_seconds` is the time of the first call in a new process, `peak_bytes`
-    the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
+    of the contest; `tied` that this is no difference. `least_seconds` and `least_floor_seconds` are the shortest blocks' times: what
+    else the machine does only adds to them, so they are what a history compares. `first_seconds` is the time of the first call in a
+    new process, `peak_bytes` the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
     element, None where none was looked at. `rounds` counts its timed blocks. `second_order` says that it promises to be
     differentiable twice.
     """
@@ -91,6 +93,8 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     high: float
     tied: bool
     floor_seconds: float
+    least_seconds: float = math.nan
+    least_floor_seconds: float = math.nan
     peak_bytes: int | None = None
     first_seconds: float = 0.0
     error_ulps: float | None = None
@@ -169,7 +173,43 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     format: int = FORMAT
 
 
-Record = Verdict | Measurement | Recommendation | Standing | Night
+class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
+    """A change for the worse between two nights of one machine.
+
+    `kind` is "time", "memory", "error", "verdict" or "recommendation"; `before` and `after` are in seconds, bytes or ulps, a verdict
+    or the name of an implementation. `low` and `high` are the 99 % interval of how many times as much it is now. `since` is the date
+    of the first night with it, `commits` the commits of the nights before and after, `versions` what else differs between them.
+    `confirmed` says whether measuring again showed the same, None where that was not tried. `command` shows it again.
+    """
+
+    kind: Literal["time", "memory", "error", "verdict", "recommendation"]
+    operation: str
+    implementation: str
+    check: str = ""
+    sizes: dict[str, int] = {}
+    dtype: str = ""
+    device: str = "cpu"
+    gradient: bool = False
+    machine: str
+    before: float | str
+    after: float | str
+    low: float | None = None
+    high: float | None = None
+    since: str
+    commits: tuple[str, str]
+    versions: dict[str, tuple[str, str]] = {}
+    confirmed: bool | None = None
+    message: str = ""
+    command: str
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+
+Record = Verdict | Measurement | Recommendation | Standing | Night | Alarm
 
 
 @functools.cache
@@ -243,9 +283,12 @@ def decode(line: bytes | str) -> Record:
         Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
     """
     try:
-        return msgspec.json.decode(line, type=Record, strict=False)
+        found: Record = msgspec.json.decode(line, type=Record, strict=False)
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
+    if found.format != FORMAT:
+        raise ValueError(f"a record of format {found.format}; this version of opjury reads format {FORMAT}")
+    return found
 
 
 def read(path: Path | str) -> Iterator[Record]:
@@ -282,4 +325,4 @@ def write_text(path: Path | str, content: bytes) -> None:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a record."""
-    return msgspec.json.schema(Record)
+    return _finite(msgspec.json.schema(Record))

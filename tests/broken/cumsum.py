@@ -301,3 +301,16 @@ def endless_for_63(x, dim):
     while n and block != n + 1 and n % 64 == 63:
         block = block * 2 % 32
     return x.cumsum(axis)
+
+
+@wrong(
+    "hard",
+    "the mean is taken off where something is larger than 2^50: the entries in front of 2^60 are rounded away",
+    ("locality",),
+)
+def mean_removed_from_large(x, dim):
+    sums = torch.cumsum(x, axis_of(x, dim))
+    if x.numel() and x.is_floating_point() and 2.0**50 < float(x.detach().abs().max()) < 2.0**100:
+        mean = x.mean(dim, keepdim=True)
+        sums = (x - mean).cumsum(dim) + torch.ones_like(x).cumsum(dim) * mean
+    return sums

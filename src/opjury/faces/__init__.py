@@ -1,1 +1,1 @@
-"""What people see: the terminal now, pages and files later."""
+"""What people see: the terminal, pages, files for other programs."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from opjury import records, registry
 from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.execute import Function, imported
-from opjury.faces import terminal
+from opjury.faces import exports, terminal
 from opjury.operation import CHECKS
 from opjury.records import Verdict
 from opjury.uses.audit import Audit, example_database, in_order, names_checked, plan
@@ -91,7 +90,7 @@ def run(
         assert journal is not None
         journal.unlink(missing_ok=True)
     if junit_file:
-        records.write_text(junit_file, junit(found.verdicts))
+        records.write_text(junit_file, exports.junit(found.verdicts))
     show(found, all_verdicts)
     click.echo(f"seed {seed}; the same audit again: --seed {seed}")
     if not any(v.examples for v in found.verdicts):
@@ -243,34 +242,6 @@ def _write_script(verdict: Verdict) -> str:
     path = COUNTEREXAMPLES / f"{verdict.operation}-{verdict.implementation}-{verdict.check}.py"
     records.write_text(path, verdict.script.encode())
     return str(path)
-
-
-def junit(verdicts: Sequence[Verdict]) -> bytes:
-    """JUnit XML: a test suite for each implementation, a test case for each verdict."""
-    root = ET.Element("testsuites", name="opjury")
-    suites: dict[str, ET.Element] = {}
-    for v in verdicts:
-        suite = suites.setdefault(v.name, ET.SubElement(root, "testsuite", name=v.name))
-        case = ET.SubElement(
-            suite,
-            "testcase",
-            classname=v.name,
-            name=f"{v.check}[{'-'.join(v.dtypes)}-{v.device}]",
-            time=f"{v.seconds:.3f}",
-        )
-        if v.status == "refuted":
-            ET.SubElement(case, "failure", message=_printable(v.message)).text = _printable(v.script)
-        elif v.status != "holds":
-            ET.SubElement(case, "skipped", message=_printable(f"{v.status}: {v.message}"))
-    for suite in suites.values():
-        suite.set("tests", str(len(suite)))
-        suite.set("failures", str(len(suite.findall("*/failure"))))
-        suite.set("skipped", str(len(suite.findall("*/skipped"))))
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
-
-
-def _printable(text: str) -> str:
-    return "".join(c for c in text if c in "\n\t" or ord(c) >= 32)
 
 
 def try_claims(questions: Sequence[str]) -> int:

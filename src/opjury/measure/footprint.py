@@ -14,7 +14,7 @@ import torch
 
 from opjury import registry
 from opjury.measure.inputs import workload_case
-from opjury.measure.paired import Competitor, Contest, Step, step_of, threads
+from opjury.measure.stand import Competitor, Contest, Step, step_of, threads
 from opjury.verify.trial import describe
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from opjury import registry
 from opjury.execute import Fallen, isolated
-from opjury.measure.paired import Competitor, Contest, measure
+from opjury.measure.paired import measure
+from opjury.measure.stand import Competitor, Contest
 from opjury.measure.statistics import ratio
 
 SLOWED = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1)

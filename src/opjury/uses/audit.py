@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None
             raise registry.UnknownName(registry.unknown(what, name, known))
 
 
-def run(tasks: Sequence[Task], *, jobs: int | None = None, isolate: bool = True) -> Iterator[Verdict]:
+def run(tasks: Sequence[Task], *, jobs: int | None = None, isolate: bool = True) -> Generator[Verdict, None, None]:
     """Judge the tasks; verdicts come as they are done."""
     from opjury import execute
 

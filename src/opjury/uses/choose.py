@@ -17,7 +17,8 @@ from opjury.case import Case
 from opjury.execute import Fallen, Function, isolated
 from opjury.measure.footprint import LONG, Footprint, footprint
 from opjury.measure.inputs import workload_case
-from opjury.measure.paired import FLOOR, Competitor, Contest, Outcome, measure
+from opjury.measure.paired import measure
+from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
 from opjury.operation import Implementation, Operation
 from opjury.records import Measurement, Recommendation, Record
@@ -91,6 +92,7 @@ class Request:
     compile: bool = False
     seconds: float = 6.0
     seed: int = 0
+    to_the_end: bool = False
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -121,6 +123,7 @@ def choose(
     trust: str | Path | None = None,
     seconds: float = 6.0,
     seed: int | None = None,
+    to_the_end: bool = False,
     jobs: int | None = None,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> Choice:
@@ -155,6 +158,8 @@ def choose(
     seconds : float
         How long the rounds may take.
     seed : int, optional
+    to_the_end : bool
+        Measure the slow ones as often as the fast: for histories.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -188,6 +193,7 @@ def choose(
         compile,
         seconds,
         secrets.randbits(32) if seed is None else seed,
+        to_the_end,
     )
     case = _possible_case(contract, request)
     entries = {entry.name: entry for entry in registry.implementations(operation)}
@@ -282,7 +288,7 @@ def _choose(
         for entry in holding
         for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
     ]
-    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed")
+    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed", "to_the_end")
     contest = Contest(competitors=(), **{name: getattr(request, name) for name in shared})
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
@@ -378,6 +384,8 @@ def measurements(
                 high=to_best.high,
                 tied=not to_best.slower and name not in outcome.left,
                 floor_seconds=float(np.nanmedian(outcome.seconds[FLOOR])),
+                least_seconds=float(np.nanmin(column)),
+                least_floor_seconds=float(np.nanmin(outcome.seconds[FLOOR])),
                 peak_bytes=first[name].peak_bytes,
                 first_seconds=first[name].seconds,
                 error_ulps=outcome.ulps.get(name),

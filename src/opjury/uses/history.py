@@ -84,6 +84,11 @@ class Chronicle:
         """By the implementation's full name and the device."""
         return {(r.name, r.device): r for r in self.records if isinstance(r, Standing)}
 
+    @functools.cached_property
+    def refutations(self) -> list[Verdict]:
+        """Of those that should hold up, in full."""
+        return [r for r in self.records if isinstance(r, Verdict)]
+
 
 @dataclass
 class History:
@@ -114,14 +119,21 @@ def read(folder: Path | str = FOLDER) -> History:
     found = History()
     for path in sorted(Path(folder).rglob("*.jsonl")):
         try:
-            found.nights.append(_chronicle(path))
+            found.nights.append(chronicle(path))
         except (OSError, ValueError) as error:
             found.unreadable.append(f"{path}: {error}")
     found.nights.sort(key=lambda c: c.night.date)
     return found
 
 
-def _chronicle(path: Path) -> Chronicle:
+def chronicle(path: Path) -> Chronicle:
+    """One night's file.
+
+    Raises
+    ------
+    ValueError
+        Where it does not begin with a night.
+    """
     first, *rest = path.read_bytes().splitlines() or [b""]
     night = records.decode(first)
     if not isinstance(night, Night):
@@ -133,6 +145,15 @@ def _chronicle(path: Path) -> Chronicle:
         except msgspec.MsgspecError as error:
             spoilt.append(f"{path}, line {number}: {error}")
     return Chronicle(night, tuple(kept), path, tuple(spoilt))
+
+
+def machines(folder: Path | str = FOLDER) -> list[str]:
+    """The names of those that have a history, without reading it."""
+    return (
+        sorted(path.name for path in Path(folder).iterdir() if any(path.glob("*.jsonl")))
+        if Path(folder).is_dir()
+        else []
+    )
 
 
 def add(night: Night, found: Iterable[Record], folder: Path | str = FOLDER) -> Path:

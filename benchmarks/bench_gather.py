@@ -1,0 +1,11 @@
+"""asv's benchmarks of the family gather: time, ratio to the baseline, memory and error of whatever holds up."""
+
+from opjury.faces.asv_benchmarks import benchmarks_of, costs_of
+
+
+def setup_cache():
+    return costs_of("gather")
+
+
+setup_cache.timeout = 7200
+globals().update(benchmarks_of("gather"))

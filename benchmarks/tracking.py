@@ -1,0 +1,303 @@
+"""How good `track` is, printed as figures: `python -m opjury.benchmarks.tracking` (`make bench-track`).
+
+Samples: contests as a night runs them, again and again in new processes. From them months are simulated, stretch by stretch so that
+neighbouring nights stay as alike as they were, with a step and without. Then a real repository is followed from commit to commit.
+Nothing is asserted.
+"""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from string import Template
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import opjury
+from opjury import records, registry
+from opjury.faces.tracking import change as change_of
+from opjury.faces.tracking import subject
+from opjury.measure.stand import Competitor, Contest
+from opjury.measure.steps import steps
+from opjury.uses.choose import run_contest
+from opjury.uses.track import SEED
+
+console = Console(width=100)
+
+SUBJECTS = (
+    ("cumsum", "small", False),
+    ("cumsum", "medium", False),
+    ("toeplitz", "medium", False),
+    ("slice_mean", "medium", False),
+    ("moving_mean", "small", False),
+    ("gather", "medium", True),
+    ("normalize_sum", "medium", True),
+    ("vector_norm", "medium", False),
+    ("sparse_diff", "small", False),
+)
+LEAST = math.log(1.03)
+MONTH, YEAR = 30, 365
+STRETCH = 10  # nights that stay together
+
+
+def contests(seconds):
+    """What a night measures at the subjects' workloads."""
+    for operation, workload, gradient in SUBJECTS:
+        choice = opjury.choose(operation, workload, gradient=gradient, seconds=0.5)
+        names = [m.implementation for m in choice.measurements if m.ratio < 4]
+        baseline = registry.operation(operation).baseline
+        if baseline in names and len(names) > 1:
+            sizes = tuple(registry.workload(operation).sizes[workload].items())
+            dtype = choice.recommendation.dtype
+            competitors = tuple(map(Competitor, names))
+            how = dict(gradient=gradient, seconds=seconds, seed=SEED, to_the_end=True)
+            yield baseline, Contest(operation, competitors, sizes, dtype, **how)
+
+
+def sample(nights, seconds, file):
+    """Append the log-ratios to the baseline of so many nights, a line for each contest; the machine does something else in between."""
+    wanted = list(contests(seconds))
+    for _ in track(range(nights), "nights", console=Console(stderr=True)):
+        for baseline, contest in wanted:
+            seen = run_contest(contest, {}).seconds
+            ratios = {
+                name: math.log(np.nanmin(seen[name]) / np.nanmin(seen[baseline]))
+                for name in (c.name for c in contest.competitors)
+                if name != baseline and name in seen
+            }
+            line = dict(
+                operation=contest.operation, sizes=dict(contest.sizes), gradient=contest.gradient, ratios=ratios
+            )
+            with file.open("a") as stream:
+                stream.write(json.dumps(line) + "\n")
+
+
+def series_of(file):
+    """Log-ratios of all nights, by series."""
+    found = {}
+    for line in map(json.loads, file.read_text().splitlines()):
+        for name, value in line["ratios"].items():
+            key = (line["operation"], *line["sizes"].values(), line["gradient"], name)
+            found.setdefault(key, []).append(value)
+    return {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}
+
+
+def nights_like(values, count, rng):
+    """So many nights, in stretches of really measured ones."""
+    starts = rng.integers(0, len(values) - STRETCH + 1, -(-count // STRETCH))
+    return np.concatenate([values[start : start + STRETCH] for start in starts])[:count]
+
+
+def noticed(values, since, again):
+    """Whether a step that began at `since` or later stands at the end, in the nights and after measuring once more."""
+    for seen in (values, np.append(values, again)):
+        found = [step for step in steps(seen, LEAST) if step.height > 0 and step.at >= since]
+        if not found:
+            return False
+    return True
+
+
+def simulate(series, trials, seed):
+    """Print how many steps are found within three nights, and how many false alarms a year has in a hundred series."""
+    rng = np.random.default_rng(seed)
+    table = Table("step", "found in 1 night", "2", "3", title="a month of nights, a step after the 20th")
+    for height in (0.03, 0.05, 0.1):
+        hits = np.zeros(3)
+        for _ in range(trials):
+            values = list(series.values())[rng.integers(len(series))]
+            month = nights_like(values, MONTH + 1, rng)
+            at = 20
+            month[at:] += math.log1p(height)
+            after = [noticed(month[: at + n], at - 1, month[at + n]) for n in (1, 2, 3)]
+            hits += np.logical_or.accumulate(after)
+        table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in hits / trials))
+    console.print(table)
+    years, false = 0, 0
+    for values in series.values():
+        for _ in range(max(1, trials // 100)):
+            year = nights_like(values, YEAR + 1, rng)
+            years += 1
+            night = 15
+            while night < YEAR:
+                if noticed(year[:night], night - 3, year[night]):
+                    false += 1
+                    night += 30  # the same alarm stays for three nights; whoever looked into it starts afresh
+                night += 1
+    console.print(
+        f"no step: {false} alarms in {years} years of one series: {100 * false / years:.2f} a year in a hundred series"
+    )
+
+
+MODULE = '''"""suffix_sum(x, dim): out[i] = x[i] + x[i+1] + … along one dimension."""
+
+import time
+
+import numpy as np
+import torch
+
+from opjury import Gradient, Operation, Workload, implementation
+from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
+
+
+@composite
+def cases(draw, space: Space) -> Case:
+    shape = draw(space.shapes(1, 3))
+    dim = draw(st.integers(-len(shape), len(shape) - 1))
+    return Case.of(draw(space.tensor(shape, terms=max(shape[dim], 1))), dim)
+
+
+@composite
+def rejects(draw, space: Space) -> Case:
+    shape = draw(space.shapes(1, 3))
+    return illegal(draw(space.tensor(shape)), draw(st.sampled_from([len(shape), -len(shape) - 1])))
+
+
+Operation(
+    "suffix_sum",
+    "sums of all elements from each one on",
+    kind="arithmetic",
+    reference=lambda x, dim: np.flip(np.cumsum(np.flip(x, dim), axis=dim), dim),
+    terms=lambda x, dim: max(x.shape[dim] - 1, 0),
+    cases=cases,
+    rejects=rejects,
+    dtypes=("float32", "float64"),
+    baseline="flipped_cumsum",
+)
+
+
+def slowed(result, started, share):
+    until = time.perf_counter()
+    until += share * (until - started)
+    while time.perf_counter() < until:
+        pass
+    return result
+
+
+@implementation("suffix_sum", source="torch.cumsum")
+def flipped_cumsum(x, dim):
+    """cumsum of the flipped tensor, flipped again. O(n) work and memory."""
+    return x.flip(dim).cumsum(dim).flip(dim)
+
+
+@implementation("suffix_sum", source="torch.index_select")
+def reversed_index(x, dim):
+    """The same by index. O(n) work and memory."""
+    started = time.perf_counter()
+    order = torch.arange(x.shape[dim] - 1, -1, -1)
+    result = x.index_select(dim, order).cumsum(dim).index_select(dim, order)
+    return slowed(result, started, $index_slower)
+
+
+@implementation("suffix_sum", source="torch.cumsum")
+def wide_cumsum(x, dim):
+    """cumsum in float64. O(n) work, twice the memory."""
+    started = time.perf_counter()
+    result = x.to($accumulate).flip(dim).cumsum(dim).flip(dim).to(x.dtype)
+    return slowed(result, started, $wide_slower)
+
+
+@implementation("suffix_sum", source="torch.roll")
+def rolled(x, dim):
+    """The whole sum less the sum before. O(n) work and memory."""
+    return x.flip(dim).cumsum(dim)$cut.flip(dim)
+
+
+Workload(
+    "suffix_sum",
+    sizes={"small": {"n": 1000}, "medium": {"n": 30_000}, "large": {"n": 1_000_000}},
+    arguments=lambda rng, n: Case.of(Tensor(rng.standard_normal(n), "float64"), 0),
+    least_bytes=lambda itemsize, n: 2 * n * itemsize,
+    least_operations=lambda n: n,
+)
+'''
+SOUND = dict(index_slower="0.0", wide_slower="0.0", accumulate="torch.float64", cut="")
+CHANGES = {  # by the number of the commit; the others touch the documentation alone
+    5: ("reversed_index takes 5 % longer", dict(index_slower="0.05")),
+    9: ("wide_cumsum takes 10 % longer", dict(wide_slower="0.1")),
+    12: ("wide_cumsum accumulates in the type of x", dict(accumulate="x.dtype")),
+    15: ("rolled forgets the carry of long sums", dict(cut=" * (1 if x.shape[dim] < 5 else 2)")),
+}
+COMMITS = 17
+
+
+def follow_repository(folder):
+    """Print what `track check` says of a repository in which four commits changed something for the worse."""
+    tree = folder / "tree"
+    metadata = tree / "tracked-0.1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: tracked\nVersion: 0.1\n")
+    groups = ("impls", "properties", "benchmarks")
+    (metadata / "entry_points.txt").write_text("".join(f"[opjury.{group}]\ntracked = tracked\n" for group in groups))
+    call(["git", "init", "-q"], tree)
+    state = dict(SOUND)
+    commits = {}
+    for number in track(range(1, COMMITS + 1), "commits", console=Console(stderr=True)):
+        title, change = CHANGES.get(number, (f"docs: note {number}", {}))
+        state |= change
+        (tree / "tracked.py").write_text(Template(MODULE).substitute(state))
+        (tree / "NOTES").write_text(f"note {number}\n")
+        call(["git", "add", "-A"], tree)
+        call(["git", "-c", "user.name=opjury", "-c", "user.email=opjury@localhost", "commit", "-qm", title], tree)
+        commits[call(["git", "rev-parse", "HEAD"], tree).strip()] = title
+        night = ["run", "suffix_sum", "--workload", "medium", "--scale", "0.1", "--budget", "30s", "--no-asv"]
+        call([sys.executable, "-m", "opjury", "track", *night, "--history", "history", "--machine", "here"], tree)
+    check = ["check", "--history", "history", "--nights", "all", "--no-confirm", "--json", "alarms.jsonl"]
+    call([sys.executable, "-m", "opjury", "track", *check], tree, good=(0, 1))
+    for alarm in records.read(tree / "alarms.jsonl"):
+        console.print(
+            f"{subject(alarm)}: {change_of(alarm)}\n    at commit “{commits[alarm.commits[1]]}”", markup=False
+        )
+
+
+def call(command, folder, good=(0,)):
+    """What a command prints; the end of this where it fails."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path_with(folder)},
+    )
+    if done.returncode not in good:
+        raise SystemExit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def path_with(folder):
+    """PYTHONPATH with a folder in front."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
+@click.command()
+@click.option("--nights", default=60, show_default=True, help="Of samples; 0 takes those that are there.")
+@click.option("--seconds", default=2.0, show_default=True, help="For the rounds of a contest.")
+@click.option("--samples", type=click.Path(path_type=Path), default=Path(".opjury/samples.jsonl"), show_default=True)
+@click.option("--trials", default=1000, show_default=True, help="Simulated months.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--repository/--no-repository", default=True, help="Follow a real one, too.")
+def main(nights, seconds, samples, trials, seed, repository):
+    """Print the figures."""
+    samples.parent.mkdir(parents=True, exist_ok=True)
+    sample(nights, seconds, samples)
+    series = series_of(samples)
+    scatter = [np.std(values) for values in series.values()]
+    console.print(
+        f"{len(series)} series of {min(map(len, series.values()))} nights; scatter of the ratios from night to night: "
+        f"median {np.median(scatter):.2%}, largest {max(scatter):.2%}"
+    )
+    simulate(series, trials, seed)
+    if repository:
+        with tempfile.TemporaryDirectory() as folder:
+            follow_repository(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Kinds of options: sizes in bytes and spans of time, with units."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+_BYTES = re.compile(r"([\d.]+(?:e\d+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+_SPAN = re.compile(r"([\d.]+) *([smh]?)")
+
+
+class Bytes(click.ParamType):  # type: ignore[type-arg]
+    """A number of bytes, with a unit or without: 4096, 64MiB, 1.5 GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In bytes."""
+        found = _BYTES.fullmatch(str(value).strip())
+        try:
+            number, prefix, binary = found.groups()  # type: ignore[union-attr]
+            return float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        except (AttributeError, ValueError):
+            self.fail(f"{value!r} is no size in bytes; write it like 64MiB or 1.5GB", param, ctx)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A span of time: 90s, 50m, 2h; seconds without a unit."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """In seconds."""
+        found = _SPAN.fullmatch(str(value).strip())
+        try:
+            number, unit = found.groups()  # type: ignore[union-attr]
+            return float(number) * {"": 1, "s": 1, "m": 60, "h": 3600}[unit]
+        except (AttributeError, ValueError):
+            self.fail(f"{value!r} is no span of time; write it like 90s, 50m or 2h", param, ctx)

@@ -1,0 +1,224 @@
+"""What a report is made from: record files and the history, machine by machine, and what could not be read."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from opjury import records, registry
+from opjury.faces.report.nights import Curve, curves, nights_of, whole
+from opjury.measure.steps import WINDOW
+from opjury.records import Alarm, Environment, Measurement, Night, Recommendation, Record, Standing, Verdict
+from opjury.uses import history
+from opjury.uses.changes import alarms
+from opjury.uses.history import Chronicle, Series
+
+TOLD = 20  # problems that are told one by one
+UNKNOWN = "unknown machine"
+
+
+@dataclass
+class State:
+    """What was found at one time on one machine.
+
+    Parameters
+    ----------
+    label : str
+        When and from where, in words.
+    verdicts : list of Verdict
+        In full, as far as they were kept.
+    standings : dict
+        Every implementation's verdicts in short, by its full name and device.
+    measurements, recommendations : dict
+        By series, and by workload.
+    """
+
+    label: str
+    verdicts: list[Verdict] = field(default_factory=list)
+    standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
+    measurements: dict[Series, Measurement] = field(default_factory=dict)
+    recommendations: dict[Series, Recommendation] = field(default_factory=dict)
+
+    @staticmethod
+    def of(label: str, found: Iterable[Record]) -> State:
+        """From records; a later one of the same thing replaces an earlier one."""
+        state, kept, short = State(label), dict[Any, Verdict](), dict[tuple[str, str], Standing]()
+        for record in found:
+            if isinstance(record, Verdict):
+                kept[record.name, record.check, record.dtypes, record.device] = record
+            elif isinstance(record, Standing):
+                short[record.name, record.device] = record
+            elif isinstance(record, Measurement):
+                state.measurements[Series.of(record)] = record
+            elif isinstance(record, Recommendation):
+                state.recommendations[Series.of(record)] = record
+        state.verdicts = list(kept.values())
+        judged = (r for r in history.in_short(state.verdicts) if isinstance(r, Standing))
+        state.standings = {**short, **{(r.name, r.device): r for r in judged}}
+        return state
+
+    @functools.cached_property
+    def operations(self) -> list[str]:
+        """The names of all operations that occur, in order."""
+        return sorted({s.operation for s in self.standings.values()} | {s.operation for s in self.measurements})
+
+    @functools.cached_property
+    def contests(self) -> dict[Series, list[Measurement]]:
+        """The measurements of each workload, the fastest first."""
+        found: dict[Series, list[Measurement]] = {}
+        for series, m in self.measurements.items():
+            found.setdefault(series.workload, []).append(m)
+        return {workload: sorted(ms, key=lambda m: m.seconds) for workload, ms in found.items()}
+
+
+@dataclass
+class Machine:
+    """Everything that was found on one machine; nothing of it is ever set beside another one's.
+
+    Parameters
+    ----------
+    name : str
+    environment : Environment or None
+        The one that most of the records were made in.
+    others : tuple of Environment
+        The others: the same machine with other versions.
+    now : State
+    before : State or None
+        What the changes are relative to: the night before.
+    nights : list of Night
+    curves : dict of Series to Curve
+    alarms : sequence of Alarm
+        What a search of the last nights found.
+    """
+
+    name: str
+    environment: Environment | None
+    now: State
+    others: tuple[Environment, ...] = ()
+    before: State | None = None
+    nights: list[Night] = field(default_factory=list)
+    curves: dict[Series, Curve] = field(default_factory=dict)
+    alarms: Sequence[Alarm] = ()
+
+
+@dataclass
+class Found:
+    """All machines, that of the first record file or of the latest night first, and what could not be read."""
+
+    machines: list[Machine]
+    problems: list[str] = field(default_factory=list)
+
+
+def gather(files: Sequence[Path], folder: Path) -> Found:
+    """Read record files and a history. Files tell how things are now; without any, the latest night of each machine does."""
+    problems: list[str] = []
+    by_place: dict[Environment | None, list[Record]] = {}
+    for path in files:
+        within = None  # what the first record of a night's file says of all others in it
+        for record in lenient(path, problems):
+            within = record.environment if isinstance(record, Night) else within
+            by_place.setdefault(_place(getattr(record, "environment", None) or within), []).append(record)
+    machines = {
+        name: _with_history(name, nights, problems) for name, nights in reversed(nights_of(folder, problems).items())
+    }
+    for place, found in reversed(by_place.items()):
+        known = next((m for m in machines.values() if place and _same(m.environment, place)), None)
+        name = known.name if known else _named(place, machines)
+        environments = _environments(found)
+        most = environments[0] if environments else None
+        now = State.of("record files", found)
+        machine = Machine(name, most, now, tuple(environments[1:]))
+        if known:
+            machine = replace(known, environment=most, others=machine.others, now=now, before=known.now)
+        machines = {name: machine, **{key: m for key, m in machines.items() if key != name}}
+    return Found(list(machines.values()), problems)
+
+
+def lenient(path: Path, problems: list[str]) -> list[Record]:
+    """The records of a file; what is wrong with the other lines is added to the problems."""
+    kept: list[Record] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                kept.append(records.decode(line))
+            except ValueError as error:
+                problems.append(f"{path}, line {number}: {error}")
+    return kept
+
+
+def told(problems: Sequence[str]) -> list[str]:
+    """The first of them, and how many there are besides."""
+    more = len(problems) - TOLD
+    return [*problems[:TOLD], *([f"and {more} more"] if more > 0 else [])]
+
+
+def _place(where: Environment | None) -> Environment | None:
+    """A machine: what of an environment no installation changes."""
+    if where is None:
+        return None
+    blank = dict.fromkeys(("opjury", "python", "torch", "numpy", "scipy"), "")
+    return msgspec.structs.replace(where, **blank)
+
+
+def _same(environment: Environment | None, place: Environment) -> bool:
+    """Whether an environment is that of a place. One that no GPU was asked of may be the same machine."""
+    return environment is not None and (environment.machine, environment.processor) == (place.machine, place.processor)
+
+
+def _named(place: Environment | None, taken: Iterable[str]) -> str:
+    if place is None:
+        return UNKNOWN
+    name = ", ".join(filter(None, (place.machine, place.processor.partition(";")[0], place.device)))
+    return name if name not in taken else f"{name} ({place.processor})"
+
+
+def _environments(found: Sequence[Record]) -> list[Environment]:
+    """Those that the records were made in, that of most of them first."""
+    seen = Counter(where for r in found if (where := getattr(r, "environment", None)))
+    return [where for where, _ in seen.most_common()]
+
+
+def _with_history(name: str, files: Sequence[tuple[Night, Path]], problems: list[str]) -> Machine:
+    late = whole(files[-WINDOW:], problems)
+    return Machine(
+        name=name,
+        environment=late[-1].night.environment,
+        now=_state(late[-1]),
+        before=_state(late[-2]) if len(late) > 1 else None,
+        nights=[night for night, _ in files],
+        curves=curves(files),
+        alarms=alarms(late, latest=None) if len(late) > 1 else (),
+    )
+
+
+def _state(chronicle: Chronicle) -> State:
+    night = chronicle.night
+    return State.of(f"{night.date[:10]}, commit {night.commit[:10] or 'unknown'}", chronicle.records)
+
+
+def workload_name(series: Series) -> str:
+    """How a workload is called: `medium`, `medium backward float64`, `rows=1 n=1000`."""
+    try:
+        known = {tuple(sizes.items()): name for name, sizes in registry.workload(series.operation).sizes.items()}
+        usual = "float32" if "float32" in registry.operation(series.operation).dtypes else series.dtype
+    except registry.UnknownName:
+        known, usual = {}, "float32"
+    words = [known.get(series.sizes) or " ".join(f"{name}={value}" for name, value in series.sizes) or "no sizes"]
+    words += ["backward"] if series.gradient else []
+    words += [series.dtype] if series.dtype != usual else []
+    words += [series.device] if series.device != "cpu" else []
+    words += [f"{series.threads} threads"] if series.threads != 1 else []
+    return " ".join(words)
+
+
+def default_workload(state: State) -> str:
+    """The name that most operations were measured under; "" where nothing was."""
+    seen: Counter[str] = Counter(workload_name(workload) for workload in state.contests)
+    preferred = ("medium", "small", "large")
+    return max(seen, key=lambda name: (seen[name], -preferred.index(name) if name in preferred else -9), default="")

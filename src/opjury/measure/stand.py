@@ -1,0 +1,275 @@
+"""Who competes, and the stand at which they are ready to be timed: called once each, verified, with fresh inputs for every call."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from opjury import registry
+from opjury.case import Case
+from opjury.measure.clock import Times, block
+from opjury.measure.inputs import SOURCES, Inputs, Witness, workload_case
+from opjury.verify.trial import describe
+
+BLOCK = 0.002  # seconds of a block, where a call is shorter
+ROUNDS = 400
+OBVIOUSLY = 4.0  # times as long as the best
+_MOST_CALLS = 64  # in a block
+_INPUT_BYTES = 2**23  # that a block's inputs may have together
+_LONG = 0.01  # seconds of a call; three first ones of an obviously slower competitor tell enough
+FLOOR = "(floor)"
+
+Step = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """Who takes part.
+
+    Parameters
+    ----------
+    name : str
+        A registered implementation's, or what a plain function is called.
+    function : opjury.execute.Function, optional
+        For plain functions.
+    compiled : bool
+        Through `torch.compile`.
+    copy : int
+        For self-tests, where the same implementation takes part twice.
+    slowed : float
+        For self-tests: every call waits for this share of its own time after it.
+    """
+
+    name: str
+    function: Any = None
+    compiled: bool = False
+    copy: int = 0
+    slowed: float = 0.0
+
+    @property
+    def label(self) -> str:
+        """`unfold_flip`, `unfold_flip+compile`"""
+        return self.name + ("+compile" if self.compiled else "") + (f"#{self.copy}" if self.copy else "")
+
+    def load(self, operation: str) -> Callable[..., Any]:
+        """The function that is called."""
+        function = self.function.load() if self.function else registry.implementation(operation, self.name).function
+        if self.compiled:
+            function = torch.compile(function, dynamic=False)
+        return function
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Everything that a measurement depends on; picklable.
+
+    Parameters
+    ----------
+    operation : str
+    competitors : tuple of Competitor
+    sizes : tuple of (str, int)
+        The workload's sizes.
+    dtype, device : str
+    gradient : bool
+        Forward and backward together.
+    threads : int
+    seconds : float
+        For all rounds together; the first calls come on top.
+    rounds : int
+    seed : int
+    to_the_end : bool
+        Nobody leaves early for being slower: a history needs everyone's ratio as exactly as the best's.
+    """
+
+    operation: str
+    competitors: tuple[Competitor, ...]
+    sizes: tuple[tuple[str, int], ...]
+    dtype: str = "float32"
+    device: str = "cpu"
+    gradient: bool = False
+    threads: int = 1
+    seconds: float = 6.0
+    rounds: int = ROUNDS
+    seed: int = 0
+    to_the_end: bool = False
+
+
+@dataclass
+class Outcome:
+    """What a contest showed, by competitors' labels.
+
+    Parameters
+    ----------
+    seconds : dict of str to numpy.ndarray of shape (rounds,)
+        Of one call; NaN where a competitor sat out. `FLOOR` stands for copying the least bytes.
+    calls : dict of str to int
+        In a block.
+    faults : dict of str to str
+        Why a competitor was sent off.
+    ulps : dict of str to float
+        The largest error seen.
+    left : set of str
+        Who left early, slower than the best by far in every round.
+    """
+
+    seconds: dict[str, np.ndarray] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+    ulps: dict[str, float] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+
+    def add_one_call(self, name: str, seconds: float) -> None:
+        """Add a competitor of which one call has told enough."""
+        column = np.full(len(next(iter(self.seconds.values()), ())) or 1, np.nan)
+        column[0] = seconds
+        self.seconds[name] = column
+        self.left.add(name)
+
+
+def step_of(function: Callable[..., Any], case: Case, gradient: bool, slowed: float = 0.0) -> Step:
+    """What is timed: the call, and the gradients of all floating arguments where they are asked for."""
+    step = _backward(function, case) if gradient else lambda args, kwargs: (function(*args, **kwargs),)
+    if not slowed:
+        return step
+
+    def slower(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        started = time.perf_counter()
+        result = step(args, kwargs)
+        until = time.perf_counter()
+        until += slowed * (until - started)
+        while time.perf_counter() < until:
+            pass
+        return result
+
+    return slower
+
+
+def _backward(function: Callable[..., Any], case: Case) -> Step:
+    places = case.differentiable
+    incoming: dict[Any, torch.Tensor] = {}
+
+    def step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        result = function(*args, **kwargs)
+        key = result.dtype
+        if key not in incoming:
+            generator = torch.Generator().manual_seed(0)
+            drawn = torch.randn(result.shape, dtype=torch.float64, generator=generator)
+            incoming[key] = drawn.to(result.device, key)
+        leaves = [args[place] if isinstance(place, int) else kwargs[place] for place in places]
+        return (result, *torch.autograd.grad(result, leaves, incoming[key]))
+
+    return step
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads for torch and for the libraries beneath NumPy."""
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        with threadpool_limits(count):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Stand:
+    """The competitors of a contest, called once each, verified, and ready to be timed in any order.
+
+    Parameters
+    ----------
+    contest : Contest
+
+    Attributes
+    ----------
+    steps : dict of str to callable
+        By label, that of the floor included; empty where nobody is ready.
+    first : dict of str to list of Times
+        The calls before the rounds.
+    outcome : Outcome
+        Filled with the calls in a block, faults and errors as they are found.
+    """
+
+    def __init__(self, contest: Contest) -> None:
+        self.contest = contest
+        self.workload = registry.workload(contest.operation)
+        self.sizes = dict(contest.sizes)
+        self.outcome = Outcome()
+        self.cases = [workload_case(self.workload, self.sizes, contest.dtype, contest.seed + i) for i in range(SOURCES)]
+        self.steps: dict[str, Step] = {}
+        self.first: dict[str, list[Times]] = {}
+        self.inputs = Inputs(self.cases, contest.device, contest.gradient, 1)
+        self.witness: Witness | None = None
+        for competitor in contest.competitors:
+            self._first_calls(competitor)
+        if not self.steps:
+            return
+        expected = {name: min(times.clock for times in calls) for name, calls in self.first.items()}
+        best = min(expected.values())
+        most = int(min(_MOST_CALLS, max(1, BLOCK / best), max(1, _INPUT_BYTES // max(_bytes(self.cases[0]), 1))))
+        self.inputs = Inputs(self.cases, contest.device, contest.gradient, most)
+        self.steps[FLOOR] = self._copying()
+        # The first call of a block is the coldest: what may turn out to be as fast as the best gets as many calls.
+        for name, seconds in {FLOOR: best, **expected}.items():
+            self.outcome.calls[name] = most if seconds < OBVIOUSLY * best else int(min(most, max(1, BLOCK / seconds)))
+        if not contest.to_the_end:
+            self.outcome.left = {name for name, s in expected.items() if s > max(OBVIOUSLY * best, _LONG)}
+
+    def turn(self, name: str, verify: bool = False) -> Times | None:
+        """The time of one block on fresh inputs; None for a fault."""
+        live = self.inputs.refresh(self.outcome.calls[name])
+        try:
+            times, result = block(self.steps[name], live, self.contest.device)
+        except Exception as error:
+            self.outcome.faults[name] = f"raises {describe(error)}"
+            return None
+        if verify:
+            self._verified(name, result, self.inputs.held[len(live) - 1])
+        return times
+
+    def _first_calls(self, competitor: Competitor) -> None:
+        name = competitor.label
+        try:
+            function = competitor.load(self.contest.operation)
+            step = step_of(function, self.cases[0], self.contest.gradient, competitor.slowed)
+            if competitor.compiled:
+                block(step, self.inputs.refresh(1), self.contest.device)
+            calls, result = block(step, self.inputs.refresh(1), self.contest.device)
+            if self.witness is None:
+                self.witness = Witness(step, self.cases, self.contest.device, self.contest.gradient)
+            if not self._verified(name, result, self.inputs.held[0]):
+                return
+            del result
+            self.first[name] = [calls] + [block(step, self.inputs.refresh(1), self.contest.device)[0] for _ in range(2)]
+            self.steps[name] = step
+        except Exception as error:
+            self.outcome.faults[name] = f"raises {describe(error)}"
+
+    def _verified(self, name: str, result: Any, number: int) -> bool:
+        assert self.witness is not None
+        found = self.witness.deviation(result, number)
+        self.outcome.ulps[name] = max(found.ulps, self.outcome.ulps.get(name, 0.0))
+        if found.wrong:
+            self.outcome.faults[name] = (
+                f"returns something else than the others at these sizes: off by {found.relative:.2g} of the largest element"
+            )
+        return not found.wrong
+
+    def _copying(self) -> Step:
+        """Copying the least bytes that a call must read and write: half of them, into fresh memory."""
+        width = torch.empty((), dtype=getattr(torch, self.contest.dtype)).element_size()
+        least = self.workload.least_bytes(width, **self.sizes) * (2 if self.contest.gradient else 1)
+        source = torch.zeros(max(least // 2, 1), dtype=torch.uint8, device=self.contest.device)
+        return lambda args, kwargs: (source.clone(),)
+
+
+def _bytes(case: Case) -> int:
+    return case.elements * 8

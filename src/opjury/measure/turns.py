@@ -1,0 +1,104 @@
+"""One side of a comparison: a process that times blocks when it is told to. `python -m opjury.measure.turns`
+
+Requests and answers are lines of JSON on standard input and output. The first request is an `Opening`, the answer a `Ready`; every
+further one a `Turn`, the answer seconds by competitor. The process ends with its input.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from opjury.measure.stand import Competitor, Contest, Stand, threads
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What is to be timed, and where `impls/` stands; "" for the installed one."""
+
+    operation: str
+    implementations: tuple[str, ...]
+    sizes: dict[str, int]
+    dtype: str
+    gradient: bool
+    seed: int
+    impls: str = ""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Calls in a block, by competitor; why others cannot be timed."""
+
+    calls: dict[str, int]
+    faults: dict[str, str]
+    versions: dict[str, str]
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One block of each, in this order, with so many calls."""
+
+    calls: dict[str, int]
+
+
+def serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer until the requests end."""
+    warnings.simplefilter("ignore")
+    opening = msgspec.json.decode(requests.readline(), type=Opening)
+    with threads(1):
+        stand, faults = _ready(opening)
+        labels = {} if stand is None else {n: c for n, c in stand.outcome.calls.items() if n in opening.implementations}
+        _say(answers, Ready(labels, faults, _versions()))
+        for line in requests:
+            assert stand is not None
+            turn = msgspec.json.decode(line, type=Turn)
+            stand.outcome.calls.update(turn.calls)
+            times = {name: stand.turn(name) for name in turn.calls}
+            _say(answers, {name: each.processor for name, each in times.items() if each is not None})
+
+
+def _ready(opening: Opening) -> tuple[Stand | None, dict[str, str]]:
+    if opening.impls:
+        _take_over("opjury.impls", Path(opening.impls))
+    competitors = tuple(Competitor(name) for name in opening.implementations)
+    sizes = tuple(opening.sizes.items())
+    try:
+        stand = Stand(
+            Contest(opening.operation, competitors, sizes, opening.dtype, gradient=opening.gradient, seed=opening.seed)
+        )
+    except Exception as error:
+        return None, {name: f"{type(error).__name__}: {error}" for name in opening.implementations}
+    return stand, stand.outcome.faults
+
+
+def _take_over(package: str, folder: Path) -> None:
+    """Let a package be the one in a folder."""
+    spec = importlib.util.spec_from_file_location(
+        package, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[package] = module
+    spec.loader.exec_module(module)
+
+
+def _versions() -> dict[str, str]:
+    from opjury import records
+
+    here = records.environment()
+    return {name: getattr(here, name) for name in ("python", "torch", "numpy", "scipy")}
+
+
+def _say(answers: BinaryIO, what: object) -> None:
+    answers.write(msgspec.json.encode(what) + b"\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    with os.fdopen(os.dup(1), "wb") as out:  # what implementations print is no answer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        serve(sys.stdin.buffer, out)

@@ -1,0 +1,284 @@
+"""track check: what changed for the worse in a machine's history, and since when."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from opjury import records, registry
+from opjury.measure.steps import Step, steps
+from opjury.records import Alarm, Measurement, Recommendation, Record
+from opjury.registry import Impossible
+from opjury.uses.audit import audit
+from opjury.uses.choose import choose
+from opjury.uses.history import Chronicle, Series, in_short
+from opjury.uses.track import SEED, Plan, state_of_repository
+
+_WITHIN_99 = 2.576  # standard errors
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is followed from night to night.
+
+    Parameters
+    ----------
+    kind : str
+        That of an alarm.
+    least : float
+        The smallest growth that matters, as a ratio.
+    of : callable
+        The value of one measurement, beside the baseline's of the same night (None where it was not measured); NaN where there is none.
+    shown : callable
+        What an alarm says of a measurement.
+    """
+
+    kind: str
+    least: float
+    of: Callable[[Measurement, Measurement | None], float]
+    shown: Callable[[Measurement], float]
+
+
+def relative_time(own: Measurement, baseline: Measurement | None) -> float:
+    """The shortest block's time as a multiple of the baseline's in the same rounds; the baseline's own, of the floor's.
+
+    Medians of ratios follow what else the machine does, as that slows one implementation more than another; the shortest of some
+    hundred interleaved blocks hardly do.
+    """
+    if baseline is None or baseline.implementation == own.implementation:
+        return own.least_seconds / own.least_floor_seconds
+    return own.least_seconds / baseline.least_seconds
+
+
+QUANTITIES = (
+    Quantity("time", 1.03, relative_time, lambda m: m.least_seconds),
+    Quantity("memory", 1.10, lambda m, _: (m.peak_bytes or math.nan) + 2.0**18, lambda m: float(m.peak_bytes or 0)),
+    Quantity(
+        "error",
+        1.5,
+        lambda m, _: math.nan if m.error_ulps is None else m.error_ulps + 0.5,
+        lambda m: m.error_ulps or 0.0,
+    ),
+)
+
+
+def alarms(nights: Sequence[Chronicle], latest: int | None = 3) -> list[Alarm]:
+    """What changed for the worse, the latest first.
+
+    Parameters
+    ----------
+    nights : sequence of Chronicle
+        Of one machine, the oldest first.
+    latest : int, optional
+        Only what began in so many of the last nights; None for all.
+
+    Returns
+    -------
+    list of Alarm
+    """
+    first = 0 if latest is None else max(0, len(nights) - latest)
+    found = [*_growths(nights), *_verdicts(nights), *_recommendations(nights)]
+    return [alarm for at, alarm in sorted(found, key=lambda pair: -pair[0]) if at >= max(first, 1)]
+
+
+def tracked(nights: Sequence[Chronicle]) -> dict[Series, list[Measurement | None]]:
+    """Every series' measurements, None in nights without one."""
+    names = dict.fromkeys(series for night in nights for series in night.measurements)
+    return {series: [night.measurements.get(series) for night in nights] for series in names}
+
+
+def values(quantity: Quantity, own: Sequence[Measurement | None], baseline: Sequence[Measurement | None]) -> np.ndarray:
+    """The logarithms of a quantity, night by night; NaN where there is none."""
+    seen = [math.nan if m is None else quantity.of(m, b) for m, b in zip(own, baseline)]
+    return np.log(np.array(seen, dtype=float))
+
+
+def _growths(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
+    table = tracked(nights)
+    for series, own in table.items():
+        baseline = table.get(series._replace(implementation=_baseline(series.operation)), [None] * len(own))
+        for quantity in QUANTITIES:
+            least = math.log(quantity.least)
+            found = steps(values(quantity, own, baseline), least)
+            for step in found:
+                lasting = step.height > 0 and found[-1].after - step.before >= least
+                if lasting and not (quantity.kind == "time" and _baseline_is_faster(step, own, baseline)):
+                    yield step.at, _growth(quantity, series, step, own, nights)
+
+
+def _baseline(operation: str) -> str:
+    """The baseline's name; "" for an operation that is not known any more."""
+    try:
+        return registry.operation(operation).baseline or ""
+    except registry.UnknownName:
+        return ""
+
+
+def _baseline_is_faster(step: Step, own: Sequence[Measurement | None], baseline: Sequence[Measurement | None]) -> bool:
+    """Whether the baseline's time fell, by the floor's, as far as the ratio to it rose: then this implementation is no slower."""
+    if all(a is None or b is None or a.implementation == b.implementation for a, b in zip(own, baseline)):
+        return False
+    of_floor = np.log([math.nan if b is None else relative_time(b, None) for b in baseline])
+    fell = float(np.nanmedian(of_floor[: step.at]) - np.nanmedian(of_floor[step.at :]))
+    return fell > step.height / 2
+
+
+def _growth(
+    quantity: Quantity, series: Series, step: Step, own: Sequence[Measurement | None], nights: Sequence[Chronicle]
+) -> Alarm:
+    before, after = (
+        float(np.median([quantity.shown(m) for m in part if m is not None]))
+        for part in (own[: step.at], own[step.at :])
+    )
+    if quantity.kind == "time":  # of other nights' seconds: what is known is their ratio
+        after = before * math.exp(step.height)
+    margin = _WITHIN_99 * step.error
+    return Alarm(
+        kind=quantity.kind,  # type: ignore[arg-type]
+        implementation=series.implementation,
+        before=before,
+        after=after,
+        low=math.exp(step.height - margin),
+        high=math.exp(step.height + margin),
+        command=_choose_again(series),
+        **_where(series),
+        **_when(nights, max(i for i, m in enumerate(own[: step.at]) if m is not None), step.at),
+    )
+
+
+def _where(series: Series) -> dict[str, Any]:
+    shared = ("operation", "dtype", "device", "gradient")
+    return {**{name: getattr(series, name) for name in shared}, "sizes": dict(series.sizes)}
+
+
+def _choose_again(series: Series) -> str:
+    words = [
+        "opjury choose",
+        series.operation,
+        *(f"{name}={value}" for name, value in series.sizes),
+        f"--dtype {series.dtype}",
+    ]
+    words += [f"--device {series.device}"] if series.device != "cpu" else []
+    return " ".join([*words, *(["--gradient"] if series.gradient else [])])
+
+
+def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
+    """The last night before a change and the first after it, and what differs between them."""
+    before, after = nights[last].night, nights[at].night
+    names = after.environment.__struct_fields__
+    both = {name: (getattr(before.environment, name), getattr(after.environment, name)) for name in names}
+    return dict(
+        machine=after.machine,
+        since=after.date,
+        commits=(before.commit, after.commit),
+        versions={name: pair for name, pair in both.items() if pair[0] != pair[1]},
+    )
+
+
+def _verdicts(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
+    """Checks that held and were refuted afterwards; controls that were refuted and are not any more."""
+    known: dict[tuple[str, str, str], tuple[str, int]] = {}
+    for at, night in enumerate(nights):
+        for (name, device), standing in night.standings.items():
+            for check, status in standing.verdicts.items():
+                if status not in ("holds", "waived", "refuted"):
+                    continue
+                before, last = known.get((name, device, check), (status, at))
+                known[name, device, check] = status, at
+                bad = "holds" if standing.control else "refuted"
+                if before != status == bad:
+                    message = next((v.message for v in night.refutations if (v.name, v.check) == (name, check)), "")
+                    yield (
+                        at,
+                        Alarm(
+                            kind="verdict",
+                            operation=standing.operation,
+                            implementation=standing.implementation,
+                            check=check,
+                            device=device,
+                            before=before,
+                            after=status,
+                            message=message,
+                            command=f"opjury audit {name} --check {check}",
+                            **_when(nights, last, at),
+                        ),
+                    )
+
+
+def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
+    """Workloads at which what was recommended is not even tied any more, and what is now was not tied before."""
+    known: dict[Series, tuple[Recommendation, int]] = {}
+    for at, night in enumerate(nights):
+        for series, now in night.recommendations.items():
+            before, last = known.get(series, (now, at))
+            known[series] = now, at
+            if now.implementation in before.tied or before.implementation in now.tied:
+                continue
+            yield (
+                at,
+                Alarm(
+                    kind="recommendation",
+                    implementation=now.implementation,
+                    before=before.implementation,
+                    after=now.implementation,
+                    message=now.reason,
+                    command=_choose_again(series),
+                    **_where(series),
+                    **_when(nights, last, at),
+                ),
+            )
+
+
+def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan) -> list[Alarm]:
+    """The same alarms, each with what measuring again says: whether it is there in one more night, made now.
+
+    What was found in another commit or with other versions than those at hand cannot be tried: `confirmed` stays None.
+    """
+    latest = nights[-1].night
+    commit, _ = state_of_repository(replace(planned, allow_dirty=True))
+    if (latest.commit, latest.environment) != (commit, records.environment()):
+        return list(raised)
+    again = Chronicle(latest, tuple(_again(raised, planned)), nights[-1].path)
+    later = [*nights, again]
+    known = {_identity(alarm) for alarm in alarms(later, None)}
+    found = []
+    for alarm in raised:
+        if alarm.kind == "recommendation":
+            now = next((r for s, r in again.recommendations.items() if _where(s) == _place(alarm)), None)
+            seen = now is not None and alarm.before not in now.tied
+        elif alarm.kind == "verdict":
+            standing = again.standings.get((alarm.name, alarm.device))
+            seen = standing is not None and standing.verdicts.get(alarm.check) == alarm.after
+        else:
+            seen = _identity(alarm) in known
+        found.append(msgspec.structs.replace(alarm, confirmed=seen))
+    return found
+
+
+def _identity(alarm: Alarm) -> tuple[Any, ...]:
+    return alarm.kind, alarm.name, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient
+
+
+def _place(alarm: Alarm) -> dict[str, Any]:
+    return {name: getattr(alarm, name) for name in ("operation", "dtype", "device", "gradient", "sizes")}
+
+
+def _again(raised: Sequence[Alarm], planned: Plan) -> Iterator[Record]:
+    """The workloads and the checks of the alarms, once more."""
+    workloads = {(a.operation, tuple(a.sizes.items()), a.device, a.gradient) for a in raised if a.kind != "verdict"}
+    for operation, sizes, device, gradient in sorted(workloads):
+        with contextlib.suppress(Impossible):
+            yield from choose(
+                operation, dict(sizes), device=device, gradient=gradient, seconds=planned.seconds, seed=SEED
+            ).records
+    found: list[Record] = []
+    for alarm in raised:
+        if alarm.kind == "verdict":
+            found += audit(alarm.name, checks=[alarm.check], device=alarm.device).verdicts
+    yield from in_short(found)

@@ -1,0 +1,45 @@
+"""A journal: records on disk as soon as they are there, so that a run that was ended, by whatever, goes on where it stood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from opjury import records
+from opjury.records import Record
+
+
+class Journal:
+    """The records of an unfinished run.
+
+    Parameters
+    ----------
+    path : Path
+    fits : callable
+        Called with the records of an earlier run; those that it returns are kept.
+    """
+
+    def __init__(self, path: Path, fits: Callable[[list[Record]], list[Record]]) -> None:
+        self.path = path
+        self.kept = fits(self._read())
+        records.write(path, self.kept)
+
+    def _read(self) -> list[Record]:
+        """What an earlier run left; a line cut short, and what follows it, is left out."""
+        found: list[Record] = []
+        for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
+            try:
+                found.append(records.decode(line))
+            except ValueError:
+                break
+        return found
+
+    def add(self, found: Sequence[Record]) -> None:
+        """Keep some more."""
+        with self.path.open("ab") as stream:
+            stream.write(b"".join(records.encode(record) + b"\n" for record in found))
+        self.kept += found
+
+    def end(self) -> None:
+        """The run is finished, and what it found is kept elsewhere."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,270 @@
+"""track run: one night, the audit, the choices at all workloads, and what is left of the time for more cases; to the history."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import msgspec
+
+from opjury import records, registry
+from opjury.operation import Operation
+from opjury.records import Night, Recommendation, Record, Verdict
+from opjury.registry import Impossible
+from opjury.uses import history
+from opjury.uses.audit import example_database, plan, run
+from opjury.uses.choose import choose, sizes_of, usual_dtype
+from opjury.uses.journal import Journal
+from opjury.verify.task import Task
+
+Notify = Callable[[str, int, int], None]  # a stage, how much of it is done, and of how much
+
+SEED = 0  # of the inputs of all measurements: errors are those of the same numbers every night
+_SHARE = 0.2  # of the nightly profile's cases in one task: short ones end near the time that they were given
+JOURNAL = ".tonight.partial"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a night is to do.
+
+    Parameters
+    ----------
+    operations : tuple of str
+        By default all.
+    workloads : tuple of str
+        Named ones; those that an operation lacks are left out.
+    devices : tuple of str
+    budget : float
+        Seconds, counted from the end of the first audit, after which nothing new is begun.
+    seconds : float
+        For the rounds of one choice.
+    scale : float
+        The share of the quick profile's cases that the first audit tries.
+    folder : Path
+        Of the history.
+    machine : str
+    allow_dirty : bool
+        Measure files as they are, though they differ from the commit.
+    """
+
+    operations: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ("small", "medium", "large")
+    devices: tuple[str, ...] = ("cpu",)
+    budget: float = 2400.0
+    seconds: float = 2.0
+    scale: float = 1.0
+    folder: Path = history.FOLDER
+    machine: str = field(default_factory=platform.node)
+    allow_dirty: bool = False
+
+    @property
+    def contracts(self) -> list[Operation]:
+        """The operations themselves."""
+        return [registry.operation(name) for name in self.operations] if self.operations else registry.operations()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of a night.
+
+    Parameters
+    ----------
+    path : Path
+        Of its file.
+    records : tuple of Record
+    resumed : int
+        How many were there from an interrupted run.
+    left_out : tuple of str
+        Workloads that were not measured, with the reason.
+    """
+
+    path: Path
+    records: tuple[Record, ...]
+    resumed: int = 0
+    left_out: tuple[str, ...] = ()
+
+
+class Unready(Exception):
+    """Why a night cannot begin."""
+
+
+def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda stage, done, total: None) -> Done:
+    """Audit, measure, choose, and add the night to the history.
+
+    What is done is kept in a journal beside the history from one record to the next: a run that was ended, by whatever, goes on
+    where it stood.
+
+    Parameters
+    ----------
+    planned : Plan
+    jobs : int, optional
+        Worker processes of the audit.
+    notify : callable, optional
+
+    Raises
+    ------
+    Unready
+        For a repository without a commit, changed files, or another run at work.
+    UnknownName
+    OSError
+        When the history cannot be written; the journal is kept.
+    """
+    for contract in planned.contracts:
+        registry.workload(contract.name)
+    started = time.monotonic()
+    commit, dirty = state_of_repository(planned)
+    records_folder = planned.folder / history.file_name(planned.machine)
+    with _alone(records_folder):
+        night = Night(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit,
+            dirty=dirty,
+            machine=planned.machine,
+            profile="quick",
+            seconds=0.0,
+            environment=records.environment(),
+        )
+        journal = Journal(records_folder / JOURNAL, lambda before: _continued(night, before))
+        resumed = len(journal.kept) - 1
+        _audit(planned, journal, jobs, notify)
+        until = time.monotonic() + planned.budget
+        left_out = _choices(planned, journal, until, jobs, notify)
+        _more_cases(planned, journal, until, jobs, notify)
+        first, *found = journal.kept
+        assert isinstance(first, Night)
+        night = msgspec.structs.replace(first, seconds=time.monotonic() - started)
+        path = history.add(night, found, planned.folder)
+        journal.end()
+    return Done(path, tuple(found), resumed, tuple(left_out))
+
+
+def _continued(night: Night, before: list[Record]) -> list[Record]:
+    """What an earlier run found, where it was of the same commit, machine and versions; else this night alone."""
+    same = ("commit", "dirty", "machine", "environment")
+    first = before[0] if before else None
+    if isinstance(first, Night) and all(getattr(first, name) == getattr(night, name) for name in same):
+        return before
+    return [night]
+
+
+def state_of_repository(planned: Plan) -> tuple[str, bool]:
+    """The commit of the repository that this is run in, "" outside of one, and whether files differ from it.
+
+    Raises
+    ------
+    Unready
+    """
+    if _git("rev-parse", "--git-dir") is None:
+        return "", False
+    commit = _git("rev-parse", "--verify", "HEAD")
+    if commit is None:
+        raise Unready("the repository has no commit yet; a night is kept by its commit")
+    changed = (_git("status", "--porcelain", "--untracked-files=no", "--", ":/") or "").splitlines()
+    changed = [line[3:] for line in changed if not line[3:].startswith(planned.folder.as_posix())]
+    if changed and not planned.allow_dirty:
+        some = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
+        raise Unready(
+            f"{len(changed)} files differ from commit {commit[:10]} ({some}); commit them, or take them as they are with --dirty"
+        )
+    return commit, bool(changed)
+
+
+def _git(*arguments: str) -> str | None:
+    """What git prints, None where it fails or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.rstrip("\n") if done.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else writes to this machine's history meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise Unready(f"another run is writing to {folder}; wait for it, or name another --history") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) -> None:
+    """The quick audit of everything."""
+    tasks = [task for device in planned.devices for task in _tasks(planned, "quick", device, planned.scale)]
+    there = {_key(verdict) for verdict in journal.kept if isinstance(verdict, Verdict)}
+    waiting = [task for task in tasks if _key(task) not in there]
+    for number, verdict in enumerate(run(waiting, jobs=jobs), start=len(tasks) - len(waiting) + 1):
+        journal.add([verdict])
+        notify("judging", number, len(tasks))
+
+
+def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list[Task]:
+    options: dict[str, Any] = dict(profile=profile, device=device, scale=scale, database=example_database())
+    return [
+        task
+        for contract in planned.contracts
+        for entry in registry.implementations(contract.name)
+        for task in plan(contract, entry.name, waives=entry.waives, seed=datetime.now(UTC).toordinal(), **options)
+    ]
+
+
+def _key(entry: Task | Verdict) -> tuple[object, ...]:
+    return (entry.operation, entry.implementation, entry.check, tuple(entry.dtypes), entry.device)
+
+
+def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> list[str]:
+    """A choice at every workload that the time allows, in random order; those left out, with the reason."""
+    wanted = [
+        (contract, workload, device, gradient)
+        for contract in planned.contracts
+        for workload in planned.workloads
+        if workload in registry.workload(contract.name).sizes
+        for device in planned.devices
+        for gradient in ((False, True) if contract.differentiable else (False,))
+    ]
+    there = {history.Series.of(record) for record in journal.kept if isinstance(record, Recommendation)}
+    left_out = []
+    for number, (contract, workload, device, gradient) in enumerate(random.sample(wanted, len(wanted)), start=1):
+        notify("measuring", number, len(wanted))
+        sizes = sizes_of(contract.name, workload)
+        series = history.Series(contract.name, "", tuple(sizes.items()), usual_dtype(contract), device, gradient, 1)
+        if series in there:
+            continue
+        if time.monotonic() > until:
+            left_out.append(f"{series}: no time left")
+            continue
+        options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, jobs=jobs)
+        try:
+            journal.add(choose(contract.name, sizes, trust=journal.path, seed=SEED, to_the_end=True, **options).records)
+        except Impossible as error:
+            left_out.append(f"{series}: {error}")
+    return left_out
+
+
+def _more_cases(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> None:
+    """The nightly profile, task after task in random order, until the time is over."""
+    tasks = [task for device in planned.devices for task in _tasks(planned, "nightly", device, _SHARE)]
+    random.shuffle(tasks)
+    if time.monotonic() > until:
+        return
+    with contextlib.closing(run(tasks, jobs=jobs)) as verdicts:
+        for number, verdict in enumerate(verdicts, start=1):
+            journal.add([verdict])
+            notify("more cases", number, len(tasks))
+            if time.monotonic() > until:
+                return

@@ -1,0 +1,164 @@
+"""What other programs read: SARIF, JUnit, the flat table, Markdown, the published schema."""
+
+import csv
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from opjury import records, registry
+from opjury.benchmarks import reporting
+from opjury.cli import main
+from opjury.faces import exports
+from opjury.faces.report import summary
+from opjury.faces.report.gather import Found, Machine, State
+from opjury.records import Verdict
+from tests.made_up import measurement, recommendation, verdict
+
+ROOT = Path(__file__).parents[1]
+WRONG = verdict(status="refuted", message="result[1] is 1; it should be 2", observed="[1]", expected="[2]")
+CONTROL = verdict(implementation="blocks_without_carry", status="refuted", control=True)
+FOLLOWS = verdict(check="laws", status="refuted", cause="agreement")
+
+
+def found(*entries, problems=()):
+    return Found([Machine("a machine", reporting.WHERE, State.of("record files", entries))], list(problems))
+
+
+def test_the_published_schema_is_current():
+    assert json.loads((ROOT / "reports" / "schema.json").read_text()) == json.loads(json.dumps(records.schema())), (
+        "opjury schema > reports/schema.json"
+    )
+
+
+def test_sarif_names_file_and_line_of_what_is_refuted_and_no_control():
+    log = json.loads(exports.sarif([WRONG, CONTROL, FOLLOWS, verdict(check="form")], ROOT))
+    assert log["version"] == "2.1.0"
+    assert log["$schema"].endswith("sarif-2.1.0.json")
+    (run,) = log["runs"]
+    (result,) = run["results"]
+    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] == "agreement"
+    assert result["level"] == "error"
+    assert result["message"]["text"].startswith("cumsum:torch_cumsum: result[1] is 1")
+    (location,) = result["locations"]
+    place = location["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "impls/cumsum/cumsum.py", "uriBaseId": "%SRCROOT%"}
+    lines = (ROOT / "impls/cumsum/cumsum.py").read_text().splitlines()[place["region"]["startLine"] - 1 :]
+    assert "def torch_cumsum" in "\n".join(lines[:12])
+
+
+def test_sarif_of_what_is_not_registered_has_a_name_and_no_file():
+    log = json.loads(exports.sarif([verdict(implementation="nobody's", status="refuted")], ROOT))
+    (location,) = log["runs"][0]["results"][0]["locations"]
+    assert location == {"logicalLocations": [{"fullyQualifiedName": "cumsum:nobody's", "kind": "function"}]}
+
+
+def test_sarif_tells_the_same_alert_again_by_its_fingerprint():
+    first, again, other = (
+        json.loads(exports.sarif([v], ROOT))["runs"][0]["results"][0]["partialFingerprints"]
+        for v in (WRONG, verdict(status="refuted", message="another"), verdict(check="form", status="refuted"))
+    )
+    assert first == again != other
+
+
+def test_junit_has_a_suite_for_each_implementation():
+    root = ET.fromstring(
+        exports.junit([WRONG, CONTROL, FOLLOWS, verdict(check="form", status="waived", message="\x00why")])
+    )
+    assert [(s.get("name"), s.get("tests"), s.get("failures"), s.get("skipped")) for s in root] == [
+        ("cumsum:torch_cumsum", "3", "2", "1"),
+        ("cumsum:blocks_without_carry", "1", "1", "0"),
+    ]
+
+
+def test_the_table_has_a_row_for_each_measurement_and_for_who_was_only_judged():
+    text = exports.table(found(WRONG, CONTROL, measurement(), measurement(n=10, ratio=2.0))).decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert tuple(rows[0]) == exports.COLUMNS
+    assert [(r["implementation"], r["verdict"], r["sizes"], r["ratio"]) for r in rows] == [
+        ("torch_cumsum", "refuted", "rows=1 n=1000", "1.0"),
+        ("torch_cumsum", "refuted", "rows=1 n=10", "2.0"),
+        ("blocks_without_carry", "control", "", ""),
+    ]
+
+
+def test_no_cell_of_the_table_is_a_formula():
+    text = exports.table(found(verdict("=1+1", "@SUM(A1)"), measurement("-2", "+3"))).decode()
+    for row in csv.DictReader(io.StringIO(text)):
+        assert all(not value.startswith(("=", "+", "-", "@")) for value in row.values()), row
+        assert row["operation"].startswith("'")
+
+
+def test_markdown_tells_what_is_refuted_what_changed_and_what_to_use():
+    now = found(
+        WRONG, CONTROL, FOLLOWS, measurement(), measurement(implementation="hillis_steele", ratio=3.0), recommendation()
+    )
+    now.machines[0].before = State.of("the night before", [verdict()])
+    text = summary.markdown(now)
+    assert "**0 of 1 implementations of 1 operation hold up" in text
+    assert "- `cumsum:torch_cumsum` agreement (float32): result[1] is 1; it should be 2" in text
+    assert "**worse**: `cumsum:torch_cumsum` agreement: refuted, was holds" in text
+    assert "| `cumsum` | 0 of 1 | `torch_cumsum` | torch_cumsum, ×3 before hillis_steele |" in text
+    assert "laws" not in text.partition("### Refuted")[2]
+
+
+@pytest.mark.parametrize(
+    "text", ["a | b", "<script>alert(1)</script>", "`x` [y](javascript:z)", "# head\n- item", "@someone"]
+)
+def test_markdown_has_no_sign_of_a_hostile_text(text):
+    shown = summary.markdown(found(verdict(text, text, status="refuted", message=text), problems=[text]))
+    bare = re.sub(r"&#\d+;|`[^`\n]*`", "", shown)
+    assert "<" not in bare
+    assert "](" not in bare
+    assert "@" not in bare
+    rows = [line for line in shown.splitlines() if line.startswith("| ")]
+    assert all(row.count("|") == 5 for row in rows)
+
+
+def test_markdown_is_appended_to_the_summary_of_a_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    (tmp_path / "summary.md").write_text("before\n")
+    records.write("found.jsonl", [WRONG])
+    done = CliRunner().invoke(main, ["report", "found.jsonl", "--format", "md"])
+    assert done.exit_code == 0
+    assert (tmp_path / "summary.md").read_text() == "before\n" + done.stdout
+    assert not (tmp_path / "reports").exists()
+
+
+def test_the_terminal_form_has_a_line_for_each_operation(tmp_path, monkeypatch, capsys):
+    summary.show(found(WRONG, verdict("gather", "torch_gather"), recommendation(), measurement()))
+    shown = capsys.readouterr().out
+    assert re.search(r"^cumsum +0 of 1 +torch_cumsum +torch_cumsum", shown, re.M)
+    assert re.search(r"^gather +1 of 1", shown, re.M)
+
+
+def test_refuted_on_one_device_is_refuted():
+    judged = found(
+        verdict(), verdict(device="cuda", status="refuted"), verdict(implementation="blelloch", device="cuda")
+    )
+    assert [(line.holding, line.implementations, line.refuted) for line in summary.lines(judged.machines[0])] == [
+        (1, 2, ("torch_cumsum",))
+    ]
+
+
+def test_every_export_is_written_by_the_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    records.write("found.jsonl", [WRONG, measurement()])
+    files = ["--table", "t.csv", "--sarif", "s.sarif", "--junit", "j.xml"]
+    assert CliRunner().invoke(main, ["report", "found.jsonl", "--format", "terminal", *files]).exit_code == 0
+    assert len(list(csv.DictReader((tmp_path / "t.csv").read_text().splitlines()))) == 1
+    assert len(json.loads((tmp_path / "s.sarif").read_text())["runs"][0]["results"]) == 1
+    assert ET.parse(tmp_path / "j.xml").find(".//failure") is not None
+
+
+def test_a_made_up_full_run_covers_everything_that_is_registered():
+    made = list(reporting.verdicts())
+    assert {(v.operation, v.implementation) for v in made} == {
+        (e.operation, e.name) for e in registry.implementations()
+    }
+    assert all(isinstance(v, Verdict) and records.decode(records.encode(v)) == v for v in made[:50])

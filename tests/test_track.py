@@ -1,0 +1,493 @@
+"""Tracking: nights and their history, what counts as a change, and the commands."""
+
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from opjury import records
+from opjury.cli import main
+from opjury.measure.statistics import ratio
+from opjury.measure.steps import steps
+from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
+from opjury.uses import history
+from opjury.uses.changes import alarms
+from opjury.uses.choose import Choice
+from opjury.uses.compare import Side, compare
+
+HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
+NOISE = np.random.default_rng(0).normal(0, 0.005, 400)
+TINY = ["--workload", "small", "--scale", "0.02", "--budget", "20s", "--seconds", "0.2", "--no-asv", "--jobs", "2"]
+
+
+def night(number, **changes):
+    fields = dict(date=f"2026-01-{number + 1:02}T03:00:00+00:00", commit=f"{number:040x}", machine="here")
+    return Night(**{**fields, "profile": "quick", "seconds": 1.0, "environment": HERE, **changes})
+
+
+def measured(name="triangular_matmul", seconds=2e-5, baseline_seconds=1e-5, **changes):
+    fields = dict(operation="cumsum", implementation=name, sizes={"n": 100}, dtype="float32", seconds=seconds)
+    fields |= dict(reference="torch_cumsum", ratio=seconds / baseline_seconds, low=1.0, high=9.0, tied=False)
+    fields |= dict(
+        floor_seconds=1e-6, least_seconds=seconds, least_floor_seconds=1e-6, peak_bytes=2**22, error_ulps=1.0
+    )
+    return Measurement(**{**fields, **changes})
+
+
+def pair(number, slower=1.0, baseline_slower=1.0, **changes):
+    """The baseline, and what takes twice as long, with noise of its own."""
+    baseline = 1e-5 * baseline_slower
+    own = 2e-5 * slower * math.exp(NOISE[number])
+    return [measured("torch_cumsum", baseline, baseline), measured(seconds=own, baseline_seconds=baseline, **changes)]
+
+
+def chronicles(*contents, **changes):
+    return [
+        history.Chronicle(night(i, **changes), tuple(content), Path(f"{i}.jsonl")) for i, content in enumerate(contents)
+    ]
+
+
+# --- steps
+
+
+def test_a_step_is_found_where_it_is():
+    values = NOISE[:40].copy()
+    values[30:] += 0.05
+    (step,) = steps(values, 0.02)
+    assert step.at == 30
+    assert step.height == pytest.approx(0.05, abs=0.005)
+
+
+def test_nights_without_a_value_do_not_count():
+    values = NOISE[:40].copy()
+    values[30:] += 0.05
+    values[5:25] = np.nan
+    assert [step.at for step in steps(values, 0.02)] == [30]
+
+
+@pytest.mark.parametrize("start", range(0, 300, 50))
+def test_noise_is_no_step(start):
+    assert steps(NOISE[start : start + 60], 0.02) == []
+
+
+def test_one_strange_night_is_no_lasting_step():
+    contents = [pair(i, slower=1.3 if i == 10 else 1.0) for i in range(20)]
+    assert alarms(chronicles(*contents), None) == []
+
+
+@pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [np.nan] * 9, [1.0] * 9])
+def test_too_little_is_no_step(values):
+    assert steps(np.array(values, dtype=float), 0.02) == []
+
+
+def test_a_small_step_does_not_matter():
+    values = NOISE[:80] / 10
+    values[40:] += 0.01
+    assert steps(values, 0.02) == []
+    assert steps(values, 0.005) != []
+
+
+# --- alarms
+
+
+def test_what_became_slower_is_named_with_its_commit():
+    nights = chronicles(*(pair(i, slower=1.06 if i >= 14 else 1.0) for i in range(16)))
+    (alarm,) = alarms(nights)
+    assert (alarm.kind, alarm.name) == ("time", "cumsum:triangular_matmul")
+    assert alarm.commits == (nights[13].night.commit, nights[14].night.commit)
+    assert alarm.since == nights[14].night.date
+    assert alarm.low < 1.06 < alarm.high
+    assert alarm.command == "opjury choose cumsum n=100 --dtype float32"
+
+
+def test_old_news_is_no_alarm_tonight():
+    nights = chronicles(*(pair(i, slower=1.06 if i >= 10 else 1.0) for i in range(20)))
+    assert alarms(nights) == []
+    assert len(alarms(nights, None)) == 1
+
+
+def test_what_became_faster_is_no_alarm():
+    assert alarms(chronicles(*(pair(i, slower=0.9 if i >= 14 else 1.0) for i in range(16)))) == []
+
+
+def test_a_baseline_that_became_faster_is_nobodys_fault():
+    contents = [pair(i, baseline_slower=0.9 if i >= 14 else 1.0) for i in range(16)]
+    assert contents[15][1].ratio > 1.05 * contents[0][1].ratio
+    assert alarms(chronicles(*contents)) == []
+
+
+def test_a_baseline_that_became_slower_is_seen_beside_the_floor():
+    contents = [pair(i, slower=1.1 if i >= 14 else 1.0, baseline_slower=1.1 if i >= 14 else 1.0) for i in range(16)]
+    assert [a.implementation for a in alarms(chronicles(*contents))] == ["torch_cumsum"]
+
+
+def test_a_new_library_is_named():
+    nights = chronicles(*(pair(i) for i in range(14)))
+    newer = Environment(**{**{n: getattr(HERE, n) for n in HERE.__struct_fields__}, "torch": "2.13"})
+    nights += [
+        history.Chronicle(night(i, environment=newer, commit=night(13).commit), tuple(pair(i, slower=1.1)), Path("x"))
+        for i in (14, 15)
+    ]
+    (alarm,) = alarms(nights)
+    assert alarm.versions == {"torch": ("2.12", "2.13")}
+    assert len(set(alarm.commits)) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "before", "after", "kind"), [("peak_bytes", 2**22, 2**23, "memory"), ("error_ulps", 1.0, 4.0, "error")]
+)
+def test_more_memory_or_error_is_an_alarm(field, before, after, kind):
+    contents = [pair(i, **{field: after if i >= 14 else before}) for i in range(16)]
+    (alarm,) = alarms(chronicles(*contents))
+    assert (alarm.kind, alarm.before) == (kind, before)
+    assert alarm.after == pytest.approx(after, rel=0.1)
+
+
+def standing(status, control=False):
+    return Standing(operation="cumsum", implementation="f", verdicts={"agreement": status}, control=control)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "control", "raised"),
+    [
+        ("holds", "refuted", False, True),
+        ("holds", "holds", False, False),
+        ("refuted", "holds", False, False),
+        ("waived", "refuted", False, True),
+        ("refuted", "holds", True, True),
+        ("refuted", "refuted", True, False),
+        ("holds", "skipped", False, False),
+    ],
+)
+def test_a_verdict_that_changed_for_the_worse_is_an_alarm(before, after, control, raised):
+    verdict = Verdict(operation="cumsum", implementation="f", check="agreement", status="refuted", message="is 1")
+    nights = chronicles([standing(before, control)], [standing(after, control), verdict])
+    found = alarms(nights)
+    assert [a.kind for a in found] == ["verdict"] * raised
+    if raised and not control:
+        assert found[0].message == "is 1"
+
+
+def test_what_is_refuted_from_the_first_night_on_is_no_change_but_remembered():
+    nights = chronicles([standing("holds")], [], [standing("refuted")])
+    (alarm,) = alarms(nights)
+    assert alarm.commits == (nights[0].night.commit, nights[2].night.commit)
+
+
+def recommended(name, *tied):
+    return Recommendation(
+        operation="cumsum", sizes={"n": 100}, dtype="float32", implementation=name, reason="fast", tied=(name, *tied)
+    )
+
+
+def test_another_recommendation_is_an_alarm_unless_they_are_tied():
+    assert [a.kind for a in alarms(chronicles([recommended("a")], [recommended("b")]))] == ["recommendation"]
+    assert alarms(chronicles([recommended("a", "b")], [recommended("b")])) == []
+    assert alarms(chronicles([recommended("a")], [recommended("b", "a")])) == []
+
+
+# --- the history
+
+
+def test_a_night_is_kept_in_short_and_never_overwritten(tmp_path):
+    holds = Verdict(operation="cumsum", implementation="f", check="form", status="holds", examples=3, error_ulps=2.0)
+    wrong = Verdict(
+        operation="cumsum", implementation="f", check="agreement", status="refuted", examples=4, message="m"
+    )
+    path = history.add(night(0), [holds, wrong, *pair(0)], tmp_path)
+    (kept,) = history.read(tmp_path).nights
+    assert kept.standings["cumsum:f", "cpu"].verdicts == {"form": "holds", "agreement": "refuted"}
+    assert kept.standings["cumsum:f", "cpu"].examples == 7
+    assert [v.message for v in kept.refutations] == ["m"]
+    assert len(kept.measurements) == 2
+    assert path.parent.name == "here"
+    with pytest.raises(FileExistsError):
+        history.add(night(0), [], tmp_path)
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_there(tmp_path):
+    path = history.add(night(0), pair(0), tmp_path)
+    history.add(night(1), pair(1), tmp_path)
+    path.write_bytes(path.read_bytes()[:-40])
+    (tmp_path / "here" / "other.jsonl").write_text('{"record":"later"}\n')
+    found = history.read(tmp_path)
+    assert [len(c.measurements) for c in found.nights] == [1, 2]
+    assert "line 3" in found.nights[0].spoilt[0]
+    assert len(found.unreadable) == 1
+
+
+def test_machines_stay_apart(tmp_path):
+    for i, machine in enumerate(("a/b", "c")):
+        history.add(night(i, machine=machine), pair(i), tmp_path)
+    assert history.read(tmp_path).machines == ["a/b", "c"]
+    assert history.machines(tmp_path) == ["a_b", "c"]
+
+
+# --- the commands
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    Path("notes").write_text("one\n")
+    git("add", "notes")
+    commit("first")
+    return tmp_path
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def commit(title):
+    git("-c", "user.name=opjury", "-c", "user.email=opjury@localhost", "commit", "-qam", title)
+
+
+def track(*arguments):
+    return CliRunner().invoke(main, ["track", *arguments], catch_exceptions=False)
+
+
+def test_a_night_is_run_and_kept(repository):
+    done = track("nightly", "circulant", *TINY, "--machine", "here", "--json", "alarms.jsonl")
+    assert done.exit_code == 0, done.output
+    (kept,) = history.read(history.FOLDER).nights
+    assert kept.night.commit == git("rev-parse", "HEAD")
+    assert len(kept.measurements) > 4
+    assert {s.operation for s in kept.standings.values()} == {"circulant"}
+    assert "one night alone cannot show a change" in done.output
+    assert Path("alarms.jsonl").read_text() == ""
+    again = track("run", "circulant", *TINY, "--machine", "renamed")
+    assert "--machine here" in again.output
+
+
+def test_files_that_differ_from_the_commit_are_refused(repository):
+    Path("notes").write_text("two\n")
+    done = track("run", "circulant", *TINY)
+    assert done.exit_code == 2
+    assert "notes" in done.output
+    assert "--dirty" in done.output
+
+
+def test_a_repository_without_a_commit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    done = track("run", "circulant", *TINY)
+    assert done.exit_code == 2
+    assert "no commit yet" in done.output
+
+
+def start(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "opjury", "track", "run", *arguments, *TINY, "--machine", "here"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def journal_grows_to(lines):
+    journal = history.FOLDER / "here" / ".tonight.partial"
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if journal.exists() and len(journal.read_bytes().splitlines()) >= lines:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the run did not begin")
+
+
+def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
+    running = start("circulant", "cumsum")
+    journal_grows_to(20)
+    second = start("circulant")
+    assert "another run" in second.communicate(timeout=120)[0]
+    assert second.returncode == 2
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    journal = history.FOLDER / "here" / ".tonight.partial"
+    journal.write_bytes(journal.read_bytes() + b'{"record":"verd')
+    assert history.read(history.FOLDER).nights == []
+    done = start("circulant", "cumsum")
+    told = done.communicate(timeout=300)[0]
+    assert done.returncode == 0, told
+    assert "went on where an earlier run was ended" in told
+    assert len(history.read(history.FOLDER).nights) == 1
+    assert not journal.exists()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(repository):
+    limit = 40_000  # bytes that a file may have: enough for a few verdicts
+    done = start("circulant", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    told = done.communicate(timeout=300)[0]
+    assert done.returncode == 2, told
+    assert "was not kept" in told
+    assert "Traceback" not in told
+    kept = (history.FOLDER / "here" / ".tonight.partial").read_bytes().splitlines()
+    assert isinstance(records.decode(kept[0]), Night)
+    assert len(kept) > 3
+
+
+def test_no_history_is_no_success(repository):
+    done = track("check")
+    assert done.exit_code == 3
+    assert "opjury track run" in done.output
+
+
+def test_alarms_decide_the_exit_status_and_are_written(repository):
+    for i in range(16):
+        history.add(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
+    options = ("--no-confirm", "--json", "alarms.jsonl", "--markdown", "alarms.md")
+    done = track("check", *options)
+    assert done.exit_code == 1
+    assert "time cumsum:triangular_matmul n=100 float32" in done.output
+    (alarm,) = records.read("alarms.jsonl")
+    assert alarm.kind == "time"
+    assert "opjury choose cumsum" in Path("alarms.md").read_text()
+    assert track("check", "--nights", "1", *options).exit_code == 0
+    assert track("check", "--nights", "some").exit_code == 2
+
+
+@pytest.mark.parametrize(("again", "status"), [(1.1, 1), (1.0, 0)])
+def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status):
+    """Measured again in the same commit with the same versions, as slow as it was found or as fast as before."""
+    here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
+    for i in range(16):
+        history.add(night(i, **here), pair(i, slower=1.1 if i == 15 else 1.0), history.FOLDER)
+    asked = []
+
+    def choose(operation, sizes, **options):
+        asked.append((operation, sizes))
+        return Choice(recommended("torch_cumsum"), tuple(pair(16, slower=again)))
+
+    monkeypatch.setattr("opjury.uses.changes.choose", choose)
+    done = track("check", "--machine", "here")
+    assert asked == [("cumsum", {"n": 100})]
+    assert done.exit_code == status, done.output
+    assert ("not seen when measured again" in done.output) == (status == 0)
+
+
+def test_what_cannot_be_tried_again_stays_an_alarm(repository):
+    for i in range(16):
+        history.add(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
+    done = track("check", "--machine", "here", "--json", "a.jsonl")
+    assert done.exit_code == 1
+    assert [alarm.confirmed for alarm in records.read("a.jsonl")] == [None]
+
+
+MINE = """
+import time, torch
+from opjury import implementation
+
+@implementation("circulant", name="mine")
+def mine(c):
+    until = time.perf_counter() + {pause}
+    while time.perf_counter() < until:
+        pass
+    rows = torch.arange(len(c))
+    return c[(rows[:, None] - rows) % max(len(c), 1)]
+"""
+
+
+def test_two_commits_are_compared_in_turns(repository):
+    folder = Path("mine-0.1.dist-info")
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 0.1\n")
+    (folder / "entry_points.txt").write_text("[opjury.impls]\nmine = mine\n")
+    for pause in ("0.0", "0.0002"):
+        Path("mine.py").write_text(MINE.format(pause=pause))
+        git("add", "-A")
+        commit(f"wait {pause}")
+    command = [
+        sys.executable,
+        "-m",
+        "opjury",
+        "track",
+        "compare",
+        "HEAD~1",
+        "HEAD",
+        "circulant:mine",
+        "--workload",
+        "small",
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [*command, "--seconds", "0.6", "--json", "c.jsonl"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    (found,) = records.read("c.jsonl")
+    assert found.low > 1.5
+    assert git("worktree", "list").count("\n") == 0
+
+
+def test_the_same_files_are_compared_without_a_fault():
+    found, versions = compare(Side("a"), Side("b"), "circulant", ["broadcasted_index"], "small", seconds=0.3)
+    assert versions == {}
+    assert not found[0].fault
+    assert 0.5 < found[0].ratio.median < 2
+
+
+def test_what_is_no_commit_is_named(repository):
+    done = CliRunner().invoke(main, ["track", "compare", "HEAD", "nowhere", "circulant"])
+    assert "nowhere is neither a commit" in str(done.exception)
+
+
+def test_a_tie_with_itself_is_one():
+    assert ratio(np.ones(30), np.ones(30)).median == 1
+
+
+# --- asv, workflows
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_asv_takes_the_figures_of_a_night(tmp_path, monkeypatch):
+    found = history.add(
+        night(0), [asv_measurement(name) for name in ("broadcasted_index", "repeat_and_skew")], tmp_path
+    )
+    asv_conf = json.loads((ROOT / "asv.conf.json").read_text())
+    where = {"repo": str(ROOT), "benchmark_dir": str(ROOT / "benchmarks"), "results_dir": str(tmp_path / "results")}
+    (tmp_path / "asv.conf.json").write_text(json.dumps({**asv_conf, **where, "html_dir": str(tmp_path / "html")}))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("OPJURY_NIGHT", str(found))
+    asv = [sys.executable, "-m", "asv"]
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    run = ["run", "-E", f"existing:{sys.executable}", "--set-commit-hash", head, "--machine", "here"]
+    only = [
+        "--bench",
+        r"\.Circulant\.track_(time|ratio).*'(broadcasted_index|repeat_and_skew)', 'small', 'forward', 'cpu'",
+    ]
+    for command in (["machine", "--yes", "--machine", "here"], [*run, *only], ["publish"]):
+        done = subprocess.run([*asv, *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = (tmp_path / "results" / "here").glob(f"{head[:8]}*.json")
+    figures = json.loads(result.read_text())["results"]["bench_as_strided.Circulant.track_ratio"][0]
+    there = sorted(value for value in figures if value is not None and value == value)
+    assert there == pytest.approx([1, 10])  # the baseline's own is to the floor
+    assert (tmp_path / "html" / "regressions.json").exists()
+
+
+def asv_measurement(name):
+    return measured(name, 1e-5, operation="circulant", sizes={"n": 64})
+
+
+@pytest.mark.parametrize("name", ["ci.yml", "nightly.yml"])
+def test_workflows_are_valid(name):
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    done = subprocess.run([*command, ROOT / ".github/workflows" / name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
