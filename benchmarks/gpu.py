@@ -207,7 +207,7 @@ def contest(operation, names, sizes, gradient, options, seconds):
     """The measurements of one contest, relative to the copy; and why competitors were sent off."""
     import numpy as np
 
-    from opjury.measure.paired import FLOOR, Competitor, Contest
+    from opjury.measure.stand import FLOOR, Competitor, Contest
     from opjury.measure.statistics import ratio
     from opjury.records import Measurement, environment
     from opjury.registry import Impossible
