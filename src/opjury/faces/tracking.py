@@ -28,6 +28,8 @@ from opjury.uses.compare import Comparison, Side, side
 from opjury.uses.compare import compare as compare_sides
 from opjury.uses.track import Done, Plan, Unready, run_night
 
+SITE = Path("reports") / "site"
+
 
 def run(**options: Any) -> int:
     """One night; the exit status."""
@@ -198,16 +200,22 @@ def nightly(**options: Any) -> int:
 
 
 def publish(*, folder: Path, machine: str | None) -> int:
-    """asv's pages."""
+    """asv's pages, where it has results, and ours; the exit status of the latter."""
+    _publish_asv()
+    from opjury.faces.report import command
+
+    files: dict[str, Any] = dict(table=None, sarif=None, junit=None)
+    return command.run([], history=folder, output=SITE, form="html", show=False, **files)
+
+
+def _publish_asv() -> None:
     if not Path("asv.conf.json").exists() or not Path(".asv", "results").is_dir():
-        click.echo("asv: no results here, no pages")
-        return GOOD
+        return
     told = subprocess.run([sys.executable, "-m", "asv", "publish"], capture_output=True, text=True, check=False)
     if told.returncode or not Path(".asv/html/index.html").exists():
         click.echo(f"asv: {(told.stderr or told.stdout).strip()[-500:]}", err=True)
-        return USAGE
-    click.echo("asv: pages are in .asv/html")
-    return GOOD
+    else:
+        click.echo("asv: pages are in .asv/html")
 
 
 def show_alarms(raised: Sequence[Alarm], nights: Sequence[history.Chronicle]) -> None:
