@@ -26,7 +26,7 @@ from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.stand import Competitor, Contest
 from opjury.measure.steps import steps
-from opjury.uses.choose import run_contest
+from opjury.uses.choose import PROCESSES, run_contest
 from opjury.uses.track import SEED
 
 console = Console(width=100)
@@ -66,7 +66,7 @@ def sample(nights, seconds, file):
     wanted = list(contests(seconds))
     for _ in track(range(nights), "nights", console=Console(stderr=True)):
         for baseline, contest in wanted:
-            seen = run_contest(contest, {}).seconds
+            seen = run_contest(contest, {}, PROCESSES).seconds
             ratios = {
                 name: math.log(np.nanmin(seen[name]) / np.nanmin(seen[baseline]))
                 for name in (c.name for c in contest.competitors)

@@ -66,7 +66,7 @@ def _measured(operation: Operation, workload: str, direction: str, device: str) 
         return [
             m for m in found if isinstance(m, Measurement) and (m.operation, m.sizes, m.gradient, m.device) == wanted
         ]
-    options: dict[str, Any] = dict(gradient=gradient, device=device, seconds=SECONDS, seed=SEED, to_the_end=True)
+    options: dict[str, Any] = dict(gradient=gradient, device=device, seconds=SECONDS, seed=SEED, thorough=True)
     return choose(operation.name, workload, **options).measurements
 
 

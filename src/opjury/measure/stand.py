@@ -131,6 +131,17 @@ class Outcome:
         self.seconds[name] = column
         self.left.add(name)
 
+    def joined(self, other: Outcome) -> Outcome:
+        """The rounds of this and, after them, those of another; who has a fault in either has none."""
+        faults = {**other.faults, **self.faults}
+        return Outcome(
+            {n: np.concatenate([c, other.seconds[n]]) for n, c in self.seconds.items() if n in other.seconds},
+            self.calls,
+            faults,
+            {name: max(value, other.ulps.get(name, value)) for name, value in self.ulps.items()},
+            self.left | other.left,
+        )
+
 
 def step_of(function: Callable[..., Any], case: Case, gradient: bool, slowed: float = 0.0) -> Step:
     """What is timed: the call, and the gradients of all floating arguments where they are asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -43,6 +44,7 @@ BACKWARD = ("gradient", "locality")
 NEEDS = ("second_order", "forward_mode", "vmap")
 
 FIRST_CALL_LIMIT = 60.0  # seconds
+PROCESSES = 5  # of a thorough choice
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Request:
     compile: bool = False
     seconds: float = 6.0
     seed: int = 0
-    to_the_end: bool = False
+    thorough: bool = False
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -123,7 +125,7 @@ def choose(
     trust: str | Path | None = None,
     seconds: float = 6.0,
     seed: int | None = None,
-    to_the_end: bool = False,
+    thorough: bool = False,
     jobs: int | None = None,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> Choice:
@@ -158,8 +160,9 @@ def choose(
     seconds : float
         How long the rounds may take.
     seed : int, optional
-    to_the_end : bool
-        Measure the slow ones as often as the fast: for histories.
+    thorough : bool
+        For histories: measure the slow ones as often as the fast, and all of them in several new processes, since where memory
+        happens to lie in one makes a few percent.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -193,7 +196,7 @@ def choose(
         compile,
         seconds,
         secrets.randbits(32) if seed is None else seed,
-        to_the_end,
+        thorough,
     )
     case = _possible_case(contract, request)
     entries = {entry.name: entry for entry in registry.implementations(operation)}
@@ -288,15 +291,16 @@ def _choose(
         for entry in holding
         for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
     ]
-    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed", "to_the_end")
-    contest = Contest(competitors=(), **{name: getattr(request, name) for name in shared})
+    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed")
+    contest = Contest(competitors=(), to_the_end=request.thorough, **{name: getattr(request, name) for name in shared})
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
     _exclude_greedy(request, first, excluded)
     ranked = sorted((c for c in competitors if c.label in first), key=lambda c: first[c.label].again_seconds)
     hopeless = [c for c in ranked if _hopeless(first[c.label].again_seconds, first[ranked[0].label].again_seconds)]
     notify(f"measuring {len(ranked) - len(hopeless)} against each other")
-    outcome = run_contest(replace(contest, competitors=tuple(c for c in ranked if c not in hopeless)), excluded)
+    field = tuple(competitor for competitor in ranked if competitor not in hopeless)
+    outcome = run_contest(replace(contest, competitors=field), excluded, PROCESSES if request.thorough else 1)
     for competitor in hopeless:
         outcome.add_one_call(competitor.label, first[competitor.label].again_seconds)
     _exclude_inexact(request, outcome, excluded)
@@ -346,14 +350,18 @@ def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: d
     return found
 
 
-def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
-    """The contest in a process of its own; who is sent off is excluded with the reason."""
+def run_contest(contest: Contest, excluded: dict[str, str], processes: int = 1) -> Outcome:
+    """The contest, its rounds shared out to new processes; who is sent off is excluded with the reason."""
     if not contest.competitors:
         return Outcome()
     limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
-    ((_, outcome),) = isolated(measure, [contest], 1, lambda item: limit, fresh=True, device=contest.device)
-    if isinstance(outcome, Fallen):
-        raise Impossible(f"the measurement came to nothing: {outcome.why}")
+    part = replace(contest, seconds=contest.seconds / processes)
+    outcomes = []
+    for _, outcome in isolated(measure, [part] * processes, 1, lambda item: limit, fresh=True, device=contest.device):
+        if isinstance(outcome, Fallen):
+            raise Impossible(f"the measurement came to nothing: {outcome.why}")
+        outcomes.append(outcome)
+    outcome = functools.reduce(Outcome.joined, outcomes)
     excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})
     return outcome
 

@@ -110,8 +110,8 @@ def _store(concern: Concern, entry: Implementation) -> Path:
     for function in (entry.function, concern.operation.reference):
         source = Path(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull)
         folders += [source.parent] if source.suffix == ".py" else []
-    for folder in folders:
-        for file in sorted(folder.rglob("*.py")):
-            code.update(file.read_bytes())
+    files = [file for folder in folders for file in (*folder.rglob("*.py"), *folder.parent.glob("_*.py"))]
+    for file in sorted(set(files)):
+        code.update(file.read_bytes())
     name = f"{entry.operation}-{entry.name}-{concern.dtype}-{concern.device}-{code.hexdigest()[:16]}.jsonl"
     return Path(platformdirs.user_cache_dir("opjury")) / "verdicts" / name

@@ -250,7 +250,7 @@ def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, no
             continue
         options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, jobs=jobs)
         try:
-            journal.add(choose(contract.name, sizes, trust=journal.path, seed=SEED, to_the_end=True, **options).records)
+            journal.add(choose(contract.name, sizes, trust=journal.path, seed=SEED, thorough=True, **options).records)
         except Impossible as error:
             left_out.append(f"{series}: {error}")
     return left_out
