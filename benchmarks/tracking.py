@@ -25,7 +25,8 @@ from opjury import records, registry
 from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.stand import Competitor, Contest
-from opjury.measure.steps import steps
+from opjury.measure.steps import SUSPECT, steps
+from opjury.uses.changes import AGAIN
 from opjury.uses.choose import PROCESSES, run_contest
 from opjury.uses.track import SEED
 
@@ -96,12 +97,9 @@ def nights_like(values, count, rng):
 
 
 def noticed(values, since, again):
-    """Whether a step that began at `since` or later stands at the end, in the nights and after measuring once more."""
-    for seen in (values, np.append(values, again)):
-        found = [step for step in steps(seen, LEAST) if step.height > 0 and step.at >= since]
-        if not found:
-            return False
-    return True
+    """Whether a step that began at `since` or later is suspected in the nights, and seen when measured again."""
+    found = [step for step in steps(values, LEAST, SUSPECT) if step.height > 0 and step.at >= since]
+    return any(np.median(again) > (step.before + step.after) / 2 for step in found)
 
 
 def simulate(series, trials, seed):
@@ -112,21 +110,21 @@ def simulate(series, trials, seed):
         hits = np.zeros(3)
         for _ in range(trials):
             values = list(series.values())[rng.integers(len(series))]
-            month = nights_like(values, MONTH + 1, rng)
+            month = nights_like(values, MONTH, rng)
             at = 20
             month[at:] += math.log1p(height)
-            after = [noticed(month[: at + n], at - 1, month[at + n]) for n in (1, 2, 3)]
+            after = [noticed(month[: at + n], at - 1, month[at + n : at + n + AGAIN]) for n in (1, 2, 3)]
             hits += np.logical_or.accumulate(after)
         table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in hits / trials))
     console.print(table)
     years, false = 0, 0
     for values in series.values():
         for _ in range(max(1, trials // 100)):
-            year = nights_like(values, YEAR + 1, rng)
+            year = nights_like(values, YEAR + AGAIN, rng)
             years += 1
             night = 15
             while night < YEAR:
-                if noticed(year[:night], night - 3, year[night]):
+                if noticed(year[:night], night - 3, year[night : night + AGAIN]):
                     false += 1
                     night += 30  # the same alarm stays for three nights; whoever looked into it starts afresh
                 night += 1

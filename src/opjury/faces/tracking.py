@@ -20,6 +20,7 @@ from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import terminal
 from opjury.faces.asv_benchmarks import HANDED_OVER, class_name
 from opjury.faces.choosing import memory, seconds, times
+from opjury.measure.steps import SURE, SUSPECT
 from opjury.records import Alarm, Measurement, Verdict
 from opjury.uses import history
 from opjury.uses.audit import names_checked
@@ -170,10 +171,16 @@ def check(
     machine = machine or (platform.node() if platform.node() in found.machines else found.machines[-1])
     names_checked("machine", [machine], found.machines)
     mine = found.of(machine)
-    raised = alarms(mine, None if nights == "all" else int(nights))
+    sureness = SURE if no_confirm else SUSPECT
+    raised = alarms(mine, None if nights == "all" else int(nights), sureness)
     if raised and not no_confirm:
         with terminal.console.status("measuring again"):
-            raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine))
+            raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine), sureness)
+    if any(
+        alarm.confirmed is None for alarm in raised
+    ):  # where nothing could be measured again, only what is sure by itself
+        certain = {alarm_key(alarm) for alarm in alarms(mine, None, SURE)}
+        raised = [alarm for alarm in raised if alarm.confirmed is not None or alarm_key(alarm) in certain]
     sure = [alarm for alarm in raised if alarm.confirmed is not False]
     show_alarms(raised, mine)
     if json_file:
@@ -185,6 +192,11 @@ def check(
         with open(os.environ["GITHUB_STEP_SUMMARY"], "a") as stream:
             stream.write(text)
     return BAD if sure else GOOD
+
+
+def alarm_key(alarm: Alarm) -> tuple[Any, ...]:
+    """What an alarm is about, and since when."""
+    return alarm.kind, subject(alarm), alarm.since
 
 
 def nightly(**options: Any) -> int:

@@ -1,4 +1,4 @@
-"""Where a series of nights changes its level: the steps that asv's detection finds, those kept that noise does not explain."""
+"""Where a series of nights changes its level: the steps of the best piecewise constant fit that noise does not explain."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SURE = 4.5  # standard errors
+SURE = 4.5  # standard errors of a step that needs no second look
+SUSPECT = 3.5  # of one that is worth measuring again
 WINDOW = 90  # nights that are looked at
 _LEAST_NOISE = 0.001  # of a log-ratio: no series of measurements is quieter
-_FEW = 5  # nights before a step, below which their own scatter says too little
+_LEAST_NIGHTS = 5
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Step:
         return self.after - self.before
 
 
-def steps(values: np.ndarray, least: float) -> list[Step]:
-    """The steps of a series, those smaller than `least` or explained by noise left out.
+def steps(values: np.ndarray, least: float, sure: float = SURE) -> list[Step]:
+    """The steps of a series.
 
     Parameters
     ----------
@@ -48,6 +49,8 @@ def steps(values: np.ndarray, least: float) -> list[Step]:
         Logarithms; NaN where a night has no value. Only the last `WINDOW` are looked at.
     least : float
         The smallest difference of levels that matters.
+    sure : float
+        How many standard errors of that difference a step must have.
 
     Returns
     -------
@@ -57,46 +60,39 @@ def steps(values: np.ndarray, least: float) -> list[Step]:
     skipped = max(0, len(values) - WINDOW)
     places = np.flatnonzero(~np.isnan(values[skipped:])) + skipped
     present = values[places]
-    if len(present) == 0 or np.ptp(present) < least:
-        return []  # no two levels are so far apart
-    bounds = _segments(present)
-    found: list[Step] = []
+    if len(present) < _LEAST_NIGHTS or np.ptp(present) < least:
+        return []
+    noise = _noise(present)
+    bounds = _bounds(present / noise, sure)
     while len(bounds) > 2:
-        found = _between(present, bounds)
-        weakest = min(found, key=lambda step: abs(step.height) / step.error)
-        kept = abs(weakest.height) >= max(least, SURE * weakest.error)
-        smallest = min(found, key=lambda step: abs(step.height))
-        drop = weakest if not kept else smallest if abs(smallest.height) < least else None
-        if drop is None:
-            break
-        bounds.remove(drop.at)  # its sides become one level, and the other steps are looked at again
-        found = []
-    return [Step(int(places[step.at]), step.before, step.after, step.error) for step in found]
+        found = _between(present, bounds, noise)
+        lowest = min(found, key=lambda step: abs(step.height))
+        if abs(lowest.height) >= max(least, sure * lowest.error):
+            return [Step(int(places[step.at]), step.before, step.after, step.error) for step in found]
+        bounds.remove(lowest.at)  # its sides become one level, and the other steps are looked at again
+    return []
 
 
-def _between(values: np.ndarray, bounds: list[int]) -> list[Step]:
+def _bounds(scaled: np.ndarray, sure: float) -> list[int]:
+    """0, the first places of new levels, the length: the fit in which each step saves more than `sure` squared deviations.
+
+    For two levels of noise 1 the saving is the square of their difference in standard errors.
+    """
+    from ruptures import KernelCPD
+
+    return [0, *KernelCPD(kernel="linear", min_size=1).fit(scaled[:, None]).predict(pen=sure**2)]
+
+
+def _between(values: np.ndarray, bounds: list[int], noise: float) -> list[Step]:
     levels = [values[a:b] for a, b in itertools.pairwise(bounds)]
-    noise = _noise(levels)
     return [
         Step(at, float(np.median(left)), float(np.median(right)), noise * math.sqrt(1 / len(left) + 1 / len(right)))
         for at, left, right in zip(bounds[1:], levels, levels[1:])
     ]
 
 
-def _noise(levels: list[np.ndarray]) -> float:
-    """The scatter of single nights about their level, robustly (MAD), wider where there are few to tell it from."""
-    residuals = np.concatenate([level - np.median(level) for level in levels if len(level) > 1] or [np.zeros(0)])
-    free = len(residuals) - len(levels)
-    if free < 2:
-        return math.inf
-    scatter = 1.4826 * float(np.median(np.abs(residuals))) * math.sqrt(len(residuals) / free)
-    return max(scatter * (1 + _FEW / free**2), _LEAST_NOISE)
-
-
-def _segments(values: np.ndarray) -> list[int]:
-    """The bounds of a piecewise constant fit: 0, the first places of new levels, the length."""
-    from asv.step_detect import detect_steps
-
-    if len(values) < 3:
-        return [0, len(values)]
-    return [0, *(int(left) for left, *_ in detect_steps(values.tolist())[1:]), len(values)]
+def _noise(values: np.ndarray) -> float:
+    """The scatter of single nights, from the differences of neighbours: robust (MAD), and blind to steps; wider for few nights."""
+    differences = np.diff(values)
+    scatter = 1.4826 * float(np.median(np.abs(differences))) / math.sqrt(2)
+    return max(scatter * (1 + 2 / len(differences)), _LEAST_NOISE)

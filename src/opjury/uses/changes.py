@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from opjury import records, registry
-from opjury.measure.steps import Step, steps
+from opjury.measure.steps import SURE, Step, steps
 from opjury.records import Alarm, Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.uses.audit import audit
@@ -68,7 +68,7 @@ QUANTITIES = (
 )
 
 
-def alarms(nights: Sequence[Chronicle], latest: int | None = 3) -> list[Alarm]:
+def alarms(nights: Sequence[Chronicle], latest: int | None = 3, sure: float = SURE) -> list[Alarm]:
     """What changed for the worse, the latest first.
 
     Parameters
@@ -77,13 +77,15 @@ def alarms(nights: Sequence[Chronicle], latest: int | None = 3) -> list[Alarm]:
         Of one machine, the oldest first.
     latest : int, optional
         Only what began in so many of the last nights; None for all.
+    sure : float
+        How many standard errors of a difference count.
 
     Returns
     -------
     list of Alarm
     """
     first = 0 if latest is None else max(0, len(nights) - latest)
-    found = [*_growths(nights), *_verdicts(nights), *_recommendations(nights)]
+    found = [*_growth_alarms(nights, sure), *_verdicts(nights), *_recommendations(nights)]
     return [alarm for at, alarm in sorted(found, key=lambda pair: -pair[0]) if at >= max(first, 1)]
 
 
@@ -99,17 +101,30 @@ def values(quantity: Quantity, own: Sequence[Measurement | None], baseline: Sequ
     return np.log(np.array(seen, dtype=float))
 
 
-def _growths(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
+def growths(nights: Sequence[Chronicle], sure: float) -> Iterator[tuple[Quantity, Series, Step]]:
+    """The steps upwards, of all quantities of all series, that last."""
     table = tracked(nights)
     for series, own in table.items():
-        baseline = table.get(series._replace(implementation=_baseline(series.operation)), [None] * len(own))
+        baseline = _of_baseline(table, series, len(own))
         for quantity in QUANTITIES:
             least = math.log(quantity.least)
-            found = steps(values(quantity, own, baseline), least)
+            found = steps(values(quantity, own, baseline), least, sure)
             for step in found:
                 lasting = step.height > 0 and found[-1].after - step.before >= least
                 if lasting and not (quantity.kind == "time" and _baseline_is_faster(step, own, baseline)):
-                    yield step.at, _growth(quantity, series, step, own, nights)
+                    yield quantity, series, step
+
+
+def _of_baseline(
+    table: dict[Series, list[Measurement | None]], series: Series, nights: int
+) -> list[Measurement | None]:
+    return table.get(series._replace(implementation=_baseline(series.operation)), [None] * nights)
+
+
+def _growth_alarms(nights: Sequence[Chronicle], sure: float) -> Iterator[tuple[int, Alarm]]:
+    for quantity, series, step in growths(nights, sure):
+        own = [night.measurements.get(series) for night in nights]
+        yield step.at, _growth(quantity, series, step, own, nights)
 
 
 def _baseline(operation: str) -> str:
@@ -235,34 +250,50 @@ def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]
             )
 
 
-def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan) -> list[Alarm]:
-    """The same alarms, each with what measuring again says: whether it is there in one more night, made now.
+AGAIN = 3  # times that a suspect is measured again
+
+
+def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, sure: float) -> list[Alarm]:
+    """The same alarms, each with what measuring again says: whether it is nearer to what is alarming than to what was before.
 
     What was found in another commit or with other versions than those at hand cannot be tried: `confirmed` stays None.
+
+    Parameters
+    ----------
+    raised : sequence of Alarm
+    nights : sequence of Chronicle
+    planned : Plan
+        Of the last night.
+    sure : float
+        With which they were raised.
     """
     latest = nights[-1].night
     commit, _ = state_of_repository(replace(planned, allow_dirty=True))
     if (latest.commit, latest.environment) != (commit, records.environment()):
         return list(raised)
-    again = Chronicle(latest, tuple(_again(raised, planned)), nights[-1].path)
-    later = [*nights, again]
-    known = {_identity(alarm) for alarm in alarms(later, None)}
-    found = []
-    for alarm in raised:
-        if alarm.kind == "recommendation":
-            now = next((r for s, r in again.recommendations.items() if _where(s) == _place(alarm)), None)
-            seen = now is not None and alarm.before not in now.tied
-        elif alarm.kind == "verdict":
-            standing = again.standings.get((alarm.name, alarm.device))
-            seen = standing is not None and standing.verdicts.get(alarm.check) == alarm.after
-        else:
-            seen = _identity(alarm) in known
-        found.append(msgspec.structs.replace(alarm, confirmed=seen))
-    return found
+    again = [Chronicle(latest, tuple(_again(raised, planned)), nights[-1].path) for _ in range(AGAIN)]
+    table = tracked(again)
+    grown = {}
+    for quantity, series, step in growths(nights, sure):
+        own = table.get(series, [None] * AGAIN)
+        now = values(quantity, own, _of_baseline(table, series, AGAIN))
+        seen = bool(np.nanmedian(now) > (step.before + step.after) / 2) if not np.isnan(now).all() else False
+        grown[quantity.kind, series, nights[step.at].night.date] = seen
+    return [msgspec.structs.replace(alarm, confirmed=_seen(alarm, again, grown)) for alarm in raised]
 
 
-def _identity(alarm: Alarm) -> tuple[Any, ...]:
-    return alarm.kind, alarm.name, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient
+def _seen(alarm: Alarm, again: Sequence[Chronicle], grown: dict[tuple[str, Series, str], bool]) -> bool:
+    """Whether it was seen most times, or, for a verdict, ever."""
+    if alarm.kind == "verdict":
+        standings = [night.standings.get((alarm.name, alarm.device)) for night in again]
+        return any(s is not None and s.verdicts.get(alarm.check) == alarm.after for s in standings)
+    if alarm.kind == "recommendation":
+        choices = [r for night in again for s, r in night.recommendations.items() if _where(s) == _place(alarm)]
+        return sum(alarm.before not in choice.tied for choice in choices) > AGAIN / 2
+    place = Series(
+        alarm.operation, alarm.implementation, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient, 1
+    )
+    return grown.get((alarm.kind, place, alarm.since), False)
 
 
 def _place(alarm: Alarm) -> dict[str, Any]:
@@ -275,7 +306,13 @@ def _again(raised: Sequence[Alarm], planned: Plan) -> Iterator[Record]:
     for operation, sizes, device, gradient in sorted(workloads):
         with contextlib.suppress(Impossible):
             yield from choose(
-                operation, dict(sizes), device=device, gradient=gradient, seconds=planned.seconds, seed=SEED
+                operation,
+                dict(sizes),
+                device=device,
+                gradient=gradient,
+                seconds=planned.seconds,
+                seed=SEED,
+                thorough=True,
             ).records
     found: list[Record] = []
     for alarm in raised:
