@@ -3,7 +3,7 @@
 import msgspec
 
 from opjury.benchmarks import reporting
-from opjury.records import Measurement, Recommendation, Verdict
+from opjury.records import Measurement, Night, Recommendation, Verdict
 
 HERE = reporting.WHERE
 ELSEWHERE = msgspec.structs.replace(HERE, processor="another")
@@ -26,6 +26,11 @@ def recommendation(n=1000, implementation="torch_cumsum", tied=None, **more):
     tied = tied or (implementation,)
     common = dict(operation="cumsum", sizes=dict(rows=1, n=n), dtype="float32", environment=HERE)
     return Recommendation(implementation=implementation, reason="the fastest", tied=tied, **common, **more)
+
+
+def night(**more):
+    common = dict(date="2026-01-01T03:00:00+00:00", commit="0" * 40, machine="somewhere", profile="quick", seconds=1.0)
+    return Night(**{**common, "environment": HERE, **more})
 
 
 HOSTILE = (
