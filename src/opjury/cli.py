@@ -132,14 +132,15 @@ def _options(*declared: _Decorator) -> _Decorator:
     return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(declared), command)
 
 
+_folder = click.option(
+    "--history",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports", "history"),
+    show_default=True,
+)
 _history = _options(
-    click.option(
-        "--history",
-        "folder",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path("reports", "history"),
-        show_default=True,
-    ),
+    _folder,
     click.option("--machine", help="Under which name; by default the host's."),
 )
 _night = _options(
@@ -210,7 +211,7 @@ def track_check(context: click.Context, /, **options: Any) -> None:
 
 
 @track.command("publish")
-@_history
+@_folder
 @click.pass_context
 def track_publish(context: click.Context, /, **options: Any) -> None:
     """Make asv's pages and ours of what is there."""

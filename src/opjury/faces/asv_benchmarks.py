@@ -6,6 +6,7 @@ a module come from contests that are run once, in its `setup_cache`, with all co
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -19,14 +20,13 @@ from opjury.operation import Implementation, Operation
 from opjury.records import Measurement
 from opjury.uses.changes import relative_time
 from opjury.uses.choose import choose
+from opjury.uses.track import SEED
+from opjury.verify.device import present
 
-HANDED_OVER = (
-    "OPJURY_NIGHT"  # a file of the history of this very commit: its figures are taken, nothing is measured again
-)
+HANDED_OVER = "OPJURY_NIGHT"  # a file of the history of this commit: its figures are taken, nothing is measured again
 WORKLOADS = ("small", "medium", "large")
 DIRECTIONS = ("forward", "backward")
 DEVICES = ("cpu", "cuda")
-SEED = 0
 SECONDS = 1.0  # for the rounds of one contest
 
 Costs = dict[tuple[str, ...], dict[str, float]]
@@ -58,22 +58,19 @@ def costs_of(family: str) -> Costs:
 def _measured(operation: Operation, workload: str, direction: str, device: str) -> Sequence[Measurement]:
     gradient = direction == "backward"
     sizes = registry.workload(operation.name).sizes
-    if workload not in sizes or (gradient and not operation.differentiable) or not _present(device):
+    if workload not in sizes or (gradient and not operation.differentiable) or not present(device):
         return ()
     if os.environ.get(HANDED_OVER):
         wanted = (operation.name, dict(sizes[workload]), gradient, device)
-        found = records.read(os.environ[HANDED_OVER])
-        return [
-            m for m in found if isinstance(m, Measurement) and (m.operation, m.sizes, m.gradient, m.device) == wanted
-        ]
+        found = _night(os.environ[HANDED_OVER])
+        return [m for m in found if (m.operation, m.sizes, m.gradient, m.device) == wanted]
     options: dict[str, Any] = dict(gradient=gradient, device=device, seconds=SECONDS, seed=SEED, thorough=True)
     return choose(operation.name, workload, **options).measurements
 
 
-def _present(device: str) -> bool:
-    import torch
-
-    return device == "cpu" or torch.cuda.is_available()
+@functools.cache
+def _night(path: str) -> list[Measurement]:
+    return [record for record in records.read(path) if isinstance(record, Measurement)]
 
 
 def benchmarks_of(family: str) -> dict[str, type]:

@@ -19,10 +19,12 @@ from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.execute import Function, imported
 from opjury.faces import exports, terminal
 from opjury.operation import CHECKS
-from opjury.records import Verdict
-from opjury.uses.audit import Audit, example_database, in_order, names_checked, plan
+from opjury.records import Record, Verdict
+from opjury.uses.audit import Audit, example_database, identity, in_order, names_checked, plan
 from opjury.uses.audit import run as run_tasks
+from opjury.uses.journal import Journal
 from opjury.verify.checks import CHECKS as RUN
+from opjury.verify.device import present
 from opjury.verify.task import PROFILES, Task, implementation_of
 from opjury.verify.trial import Refuted, Trial, Unsuitable
 
@@ -48,11 +50,11 @@ def run(
     names_checked("profile", [profile], PROFILES)
     names_checked("check", checks, CHECKS)
     names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    if device.startswith("cuda") and not _has_cuda():
+    if not present(device):
         click.echo("opjury: no CUDA device is present; nothing was run", err=True)
         return NOTHING
-    journal = Path(json_file + ".partial") if json_file else None
-    resumed = _resumed(journal)
+    journal = Journal(Path(json_file + ".partial"), _of_these_versions) if json_file else None
+    resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
     seed = secrets.randbits(32) if seed is None else seed
     options: dict[str, Any] = dict(
         profile=profile,
@@ -67,20 +69,22 @@ def run(
         for target in targets or [o.name for o in registry.operations()]
         for task in tasks_of(target, operation, options)
     ]
-    wanted = {_key(task) for task in tasks}
-    done = {_key(verdict): verdict for verdict in resumed if _key(verdict) in wanted}
+    wanted = {identity(task) for task in tasks}
+    done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
     verdicts = list(done.values())
-    open_tasks = [task for task in tasks if _key(task) not in done]
+    open_tasks = [task for task in tasks if identity(task) not in done]
     try:
         with _progress(len(tasks), len(done)) as advance:
             for verdict in run_tasks(open_tasks, jobs=jobs, isolate=not no_isolation):
                 verdicts.append(verdict)
                 if journal:
-                    _append(journal, verdict)
+                    journal.add([verdict])
                 advance(verdict)
     except KeyboardInterrupt:
         kept = (
-            f"; {len(verdicts)} of {len(tasks)} verdicts are in {journal}, the same command resumes" if journal else ""
+            f"; {len(verdicts)} of {len(tasks)} verdicts are in {journal.path}, the same command resumes"
+            if journal
+            else ""
         )
         click.echo(f"opjury: interrupted{kept}", err=True)
         return 130
@@ -88,7 +92,7 @@ def run(
     if json_file:
         records.write(json_file, found.verdicts)
         assert journal is not None
-        journal.unlink(missing_ok=True)
+        journal.end()
     if junit_file:
         records.write_text(junit_file, exports.junit(found.verdicts))
     show(found, all_verdicts)
@@ -97,12 +101,6 @@ def run(
         click.echo("opjury: nothing was executed", err=True)
         return NOTHING
     return GOOD if found.ok else BAD
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
@@ -175,27 +173,9 @@ class _progress:
         self._bar.stop()
 
 
-def _key(entry: Task | Verdict) -> tuple[Any, ...]:
-    return (entry.operation, entry.implementation, entry.check, tuple(entry.dtypes), entry.device)
-
-
-def _resumed(journal: Path | None) -> list[Verdict]:
-    """The verdicts of an audit that was interrupted: those of the same versions; a line cut short is left out."""
-    if journal is None or not journal.exists():
-        return []
-    kept = []
-    for line in journal.read_bytes().splitlines():
-        try:
-            kept.append(records.decode(line))
-        except ValueError:
-            continue
-    return [v for v in kept if isinstance(v, Verdict) and v.environment == records.environment()]
-
-
-def _append(journal: Path, verdict: Verdict) -> None:
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with journal.open("ab") as stream:
-        stream.write(records.encode(verdict) + b"\n")
+def _of_these_versions(before: Sequence[Record]) -> list[Record]:
+    """What an interrupted audit left, if it was by the same versions."""
+    return [r for r in before if isinstance(r, Verdict) and r.environment == records.environment()]
 
 
 def show(found: Audit, all_verdicts: bool) -> None:

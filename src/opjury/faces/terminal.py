@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,14 @@ console = Console(highlight=False)
 STYLE = {"holds": "green", "refuted": "bold red", "waived": "yellow", "skipped": "dim", "not declared": "dim"}
 _MARK = {"holds": "✓", "refuted": "✗", "waived": "w", "skipped": "·", "not declared": "-"}
 _WORST = ("refuted", "waived", "holds", "skipped", "not declared")
+
+
+def add_to_job_summary(text: str) -> None:
+    """Append Markdown to the summary of a job, where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        with open(path, "a", encoding="utf-8") as stream:
+            stream.write(text)
 
 
 def show_list(operation: str | None) -> None:

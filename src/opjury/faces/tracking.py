@@ -28,6 +28,7 @@ from opjury.uses.changes import alarms, confirmed
 from opjury.uses.compare import Comparison, Side, side
 from opjury.uses.compare import compare as compare_sides
 from opjury.uses.track import Done, Plan, Unready, run_night
+from opjury.verify.device import present
 
 SITE = Path("reports") / "site"
 
@@ -43,7 +44,7 @@ def _planned(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     workloads = options.pop("workloads") or Plan.workloads
     known = {name for o in registry.operations() for name in registry.workload(o.name).sizes}
     names_checked("workload", workloads, sorted(known))
-    devices = options.pop("devices") or ("cpu", *(("cuda",) if _has_cuda() else ()))
+    devices = options.pop("devices") or ("cpu", *(("cuda",) if present("cuda") else ()))
     names_checked("device", [device.partition(":")[0] for device in devices], ["cpu", "cuda"])
     machine = options.pop("machine") or platform.node()
     taken = ("operations", "budget", "seconds", "scale", "folder", "allow_dirty")
@@ -54,12 +55,6 @@ def _planned(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
         **{name: options.pop(name) for name in taken},
     )
     return plan, options
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _run(plan: Plan, options: dict[str, Any]) -> tuple[int, Done | None]:
@@ -93,11 +88,11 @@ def _run(plan: Plan, options: dict[str, Any]) -> tuple[int, Done | None]:
 
 def _warn_of_another_name(plan: Plan) -> None:
     """A machine that was renamed would begin a new history."""
-    others = [m for m in history.machines(plan.folder) if m != plan.machine]
-    if others and plan.machine not in history.machines(plan.folder):
+    known = history.machines(plan.folder)
+    if known and history.file_name(plan.machine) not in known:
         click.echo(
-            f"opjury: {plan.machine} has no history in {plan.folder}, {', '.join(others)} has; "
-            f"if that is this machine, give its old name: --machine {others[-1]}",
+            f"opjury: {plan.machine} has no history in {plan.folder}, {', '.join(known)} has; "
+            f"if that is this machine, give its old name: --machine {known[-1]}",
             err=True,
         )
 
@@ -124,7 +119,7 @@ def _show_night(done: Done) -> None:
 
 def _asv(done: Done, plan: Plan) -> None:
     """The same figures as asv's results of this commit, where this is an asv project."""
-    commit = history.chronicle(done.path).night.commit
+    commit = done.night.commit
     if not Path("asv.conf.json").exists() or not commit:
         click.echo("asv: left out, there is no asv.conf.json here" if commit else "asv: left out, there is no commit")
         return
@@ -132,10 +127,8 @@ def _asv(done: Done, plan: Plan) -> None:
     quiet: dict[str, Any] = dict(capture_output=True, text=True, check=False, env=environment)
     asv = [sys.executable, "-m", "asv"]
     subprocess.run([*asv, "machine", "--yes", "--machine", plan.machine], **quiet)
-    told = subprocess.run(
-        [*asv, "run", "-E", f"existing:{sys.executable}", "--set-commit-hash", commit, "--machine", plan.machine],
-        **quiet,
-    )
+    where = ["-E", f"existing:{sys.executable}", "--set-commit-hash", commit, "--machine", plan.machine]
+    told = subprocess.run([*asv, "run", *where, *selection(plan)], **quiet)
     if told.returncode:
         click.echo(f"asv: exit status {told.returncode}: {(told.stderr or told.stdout).strip()[-500:]}", err=True)
     else:
@@ -178,7 +171,7 @@ def check(
             raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine), sureness)
     if any(
         alarm.confirmed is None for alarm in raised
-    ):  # where nothing could be measured again, only what is sure by itself
+    ):  # nothing was measured again: only what is sure by itself counts
         certain = {alarm_key(alarm) for alarm in alarms(mine, None, SURE)}
         raised = [alarm for alarm in raised if alarm.confirmed is not None or alarm_key(alarm) in certain]
     sure = [alarm for alarm in raised if alarm.confirmed is not False]
@@ -188,9 +181,7 @@ def check(
     text = markdown(raised, mine)
     if markdown_file:
         records.write_text(markdown_file, text.encode())
-    if os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(os.environ["GITHUB_STEP_SUMMARY"], "a") as stream:
-            stream.write(text)
+    terminal.add_to_job_summary(text)
     return BAD if sure else GOOD
 
 
@@ -207,11 +198,11 @@ def nightly(**options: Any) -> int:
     status, done = _run(plan, rest)
     if done is None or status == NOTHING:
         return status
-    publish(folder=plan.folder, machine=plan.machine)
+    publish(folder=plan.folder)
     return check(folder=plan.folder, machine=plan.machine, plan=plan, **checking)
 
 
-def publish(*, folder: Path, machine: str | None) -> int:
+def publish(*, folder: Path) -> int:
     """asv's pages, where it has results, and ours; the exit status of the latter."""
     _publish_asv()
     from opjury.faces.report import command

@@ -142,6 +142,11 @@ def run(tasks: Sequence[Task], *, jobs: int | None = None, isolate: bool = True)
         yield verdict
 
 
+def identity(entry: Task | Verdict) -> tuple[object, ...]:
+    """What a task has in common with its verdict, and with no other."""
+    return (entry.operation, entry.implementation, entry.check, tuple(entry.dtypes), entry.device)
+
+
 def in_order(tasks: Sequence[Task], verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     """Verdicts in the order of their tasks."""
     place = {(t.operation, t.implementation, t.check, t.dtypes): i for i, t in enumerate(tasks)}

@@ -20,6 +20,7 @@ from opjury.uses.choose import choose
 from opjury.uses.history import Chronicle, Series, in_short
 from opjury.uses.track import SEED, Plan, state_of_repository
 
+AGAIN = 3  # times that a suspect is measured again
 _WITHIN_99 = 2.576  # standard errors
 
 
@@ -248,9 +249,6 @@ def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]
                     **_when(nights, last, at),
                 ),
             )
-
-
-AGAIN = 3  # times that a suspect is measured again
 
 
 def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, sure: float) -> list[Alarm]:

@@ -26,6 +26,7 @@ from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.uses import standing
 from opjury.uses.audit import names_checked
+from opjury.verify.device import present
 from opjury.verify.task import why_not
 
 FORWARD = (
@@ -161,8 +162,8 @@ def choose(
         How long the rounds may take.
     seed : int, optional
     thorough : bool
-        For histories: measure the slow ones as often as the fast, and all of them in several new processes, since where memory
-        happens to lie in one makes a few percent.
+        For histories: measure the slow ones as often as the fast, and all of them in several new processes, since one
+        differs from the next by a few percent.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -236,11 +237,8 @@ def sizes_of(operation: str, workload: str | Mapping[str, int]) -> dict[str, int
 
 def _possible_case(contract: Operation, request: Request) -> Case:
     """The arguments of one call; `Impossible` where there is none."""
-    if request.device.startswith("cuda"):
-        import torch
-
-        if not torch.cuda.is_available():
-            raise Impossible("no CUDA device is present")
+    if not present(request.device):
+        raise Impossible("no CUDA device is present")
     if request.gradient and not contract.differentiable:
         raise Impossible(f"{contract.name} has no gradient")
     shown = ", ".join(f"{name}={value}" for name, value in request.sizes)

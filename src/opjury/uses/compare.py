@@ -24,7 +24,7 @@ from opjury.measure.turns import Opening, Ready, Turn
 from opjury.registry import Impossible
 from opjury.uses.choose import sizes_of, usual_dtype
 
-PAIRS = 3  # of new processes: what a process is dealt by chance, as where its memory lies, is dealt anew
+PAIRS = 3  # of new processes: one differs from the next by a few percent
 LEAST_ROUNDS, MOST_ROUNDS = 15, 300
 
 

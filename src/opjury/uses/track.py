@@ -21,7 +21,7 @@ from opjury.operation import Operation
 from opjury.records import Night, Recommendation, Record, Verdict
 from opjury.registry import Impossible
 from opjury.uses import history
-from opjury.uses.audit import example_database, plan, run
+from opjury.uses.audit import example_database, identity, plan, run
 from opjury.uses.choose import choose, sizes_of, usual_dtype
 from opjury.uses.journal import Journal
 from opjury.verify.task import Task
@@ -79,6 +79,7 @@ class Done:
 
     Parameters
     ----------
+    night : Night
     path : Path
         Of its file.
     records : tuple of Record
@@ -88,6 +89,7 @@ class Done:
         Workloads that were not measured, with the reason.
     """
 
+    night: Night
     path: Path
     records: tuple[Record, ...]
     resumed: int = 0
@@ -145,7 +147,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
         night = msgspec.structs.replace(first, seconds=time.monotonic() - started)
         path = history.add(night, found, planned.folder)
         journal.end()
-    return Done(path, tuple(found), resumed, tuple(left_out))
+    return Done(night, path, tuple(found), resumed, tuple(left_out))
 
 
 def _continued(night: Night, before: list[Record]) -> list[Record]:
@@ -206,8 +208,8 @@ def _alone(folder: Path) -> Iterator[None]:
 def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) -> None:
     """The quick audit of everything."""
     tasks = [task for device in planned.devices for task in _tasks(planned, "quick", device, planned.scale)]
-    there = {_key(verdict) for verdict in journal.kept if isinstance(verdict, Verdict)}
-    waiting = [task for task in tasks if _key(task) not in there]
+    there = {identity(verdict) for verdict in journal.kept if isinstance(verdict, Verdict)}
+    waiting = [task for task in tasks if identity(task) not in there]
     for number, verdict in enumerate(run(waiting, jobs=jobs), start=len(tasks) - len(waiting) + 1):
         journal.add([verdict])
         notify("judging", number, len(tasks))
@@ -221,10 +223,6 @@ def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list
         for entry in registry.implementations(contract.name)
         for task in plan(contract, entry.name, waives=entry.waives, seed=datetime.now(UTC).toordinal(), **options)
     ]
-
-
-def _key(entry: Task | Verdict) -> tuple[object, ...]:
-    return (entry.operation, entry.implementation, entry.check, tuple(entry.dtypes), entry.device)
 
 
 def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> list[str]:

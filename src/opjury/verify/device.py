@@ -19,6 +19,11 @@ def on_cuda(device: str) -> bool:
     return device.startswith("cuda")
 
 
+def present(device: str) -> bool:
+    """Whether this machine has the device."""
+    return not on_cuda(device) or torch.cuda.is_available()
+
+
 def finish(device: str) -> None:
     """Wait for what was queued on the caller's stream, and raise what went wrong there.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 
 from opjury import records
 from opjury.cli import GOOD, NOTHING, USAGE
-from opjury.faces import exports
+from opjury.faces import exports, terminal
 from opjury.faces.report import summary
 from opjury.faces.report.gather import Found, gather, told
 
@@ -76,7 +75,4 @@ def _markdown(found: Found) -> None:
     """To standard output; to the summary of a job, too, where there is one."""
     text = summary.markdown(found)
     click.echo(text)
-    step = os.environ.get("GITHUB_STEP_SUMMARY")
-    if step:
-        with open(step, "a", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+    terminal.add_to_job_summary(text + "\n")
