@@ -67,6 +67,22 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
         return f"{self.operation}:{self.implementation}"
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="record"):
+    """The first record of a shard's file: which part of one audit its verdicts are.
+
+    `tasks` verdicts belong to part `number` of `of`. `whole` is the same in all parts of one audit: a digest of its tasks, of how
+    they are split, of profile and seed.
+    """
+
+    number: int
+    of: int
+    tasks: int
+    whole: str
+    seed: int = 0
+    format: int = FORMAT
+    environment: Environment | None = None
+
+
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
     """What one implementation costs at one workload, beside the others that were measured in the same contest.
 
@@ -209,7 +225,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm", tag_field="r
         return f"{self.operation}:{self.implementation}"
 
 
-Record = Verdict | Measurement | Recommendation | Standing | Night | Alarm
+Record = Verdict | Part | Measurement | Recommendation | Standing | Night | Alarm
 
 
 @functools.cache
@@ -299,6 +315,18 @@ def read(path: Path | str) -> Iterator[Record]:
                 yield decode(line)
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
+
+
+def lenient(path: Path, problems: list[str]) -> list[Record]:
+    """The records of a file; what is wrong with the other lines is added to the problems."""
+    kept: list[Record] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                kept.append(decode(line))
+            except ValueError as error:
+                problems.append(f"{path}, line {number}: {error}")
+    return kept
 
 
 def write(path: Path | str, records: Iterable[Record]) -> None:

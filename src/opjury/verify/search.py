@@ -22,7 +22,7 @@ from opjury.verify.checks import CHECKS, Check
 from opjury.verify.corpus import Kind, kind_for, stream
 from opjury.verify.device import DeviceLost
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
-from opjury.verify.task import Profile, Task, why_not
+from opjury.verify.task import PROFILES, Profile, Task, why_not
 from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary
 
 _SMALL = (
@@ -69,15 +69,13 @@ class Search:
         if kind is None:
             self.problem = "no tier of this check makes sense for these dtypes"
             return
-        share = self.check.weight * self.trial.operation.effort * _share(task.dtypes) * task.scale
-        wanted = max(4, round(self.profile.examples * share))
         folder = Path(task.database) / task.label / task.check if task.database else None
         try:
             self._examples(task)
             if self.refuted is None and folder and task.shrink:
                 self._failed_before(kind, folder)
             if self.refuted is None:
-                self._drawn(kind, wanted, folder, task.shrink)
+                self._drawn(kind, wanted(task), folder, task.shrink)
         except TimeLimitExceeded:
             self.late = True
             late = f"no answer within {self.trial.patience:.2g} s"
@@ -306,6 +304,12 @@ def _in_domain(trial: Trial, case: Case) -> bool:
 def _kept(kind: Kind, folder: Path) -> Path:
     """Where failing cases are kept; those with and without boundaries are drawn by different choices."""
     return folder / ("edges" if kind.boundaries else "small")
+
+
+def wanted(task: Task) -> int:
+    """How many drawn cases a task is to try."""
+    share = CHECKS[task.check].weight * registry.operation(task.operation).effort * _share(task.dtypes) * task.scale
+    return max(4, round(PROFILES[task.profile].examples * share))
 
 
 def _share(dtypes: tuple[str, ...]) -> float:
