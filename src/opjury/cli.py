@@ -34,6 +34,13 @@ def list_(operation: str | None) -> None:
     terminal.show_list(operation)
 
 
+_example_db = click.option(
+    "--example-db",
+    metavar="FOLDER|redis://HOST:PORT/NUMBER",
+    help="Where failing cases are kept to be tried first; a server shares them between machines (extra `team`).",
+)
+
+
 @main.command()
 @click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py[:FUNCTION] | MODULE[:FUNCTION]]...")
 @click.option(
@@ -45,6 +52,7 @@ def list_(operation: str | None) -> None:
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes; by default one for each core.")
 @click.option("--seed", type=int, help="By default a new one, printed at the end.")
+@_example_db
 @click.option("--no-isolation", is_flag=True, help="Judge in this process.")
 @click.option(
     "--shard", type=ShardOf(), metavar="I/N", help="Only this part, for a CI matrix; `opjury merge` joins them."
@@ -199,6 +207,7 @@ _night = _options(
     click.option(
         "--dirty", "allow_dirty", is_flag=True, help="Take the files as they are, though they differ from the commit."
     ),
+    _example_db,
     click.option("--no-asv", is_flag=True, help="Leave asv's results out."),
     click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core."),
 )

@@ -17,11 +17,11 @@ from opjury import records, registry
 from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.execute import Function, imported
-from opjury.faces import exports, terminal
+from opjury.faces import exports, team, terminal
 from opjury.operation import CHECKS
 from opjury.records import Part, Record, Verdict
 from opjury.uses import shards
-from opjury.uses.audit import Audit, example_database, identity, in_order, names_checked, plan
+from opjury.uses.audit import Audit, identity, in_order, names_checked, plan
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal
 from opjury.uses.shards import Shard
@@ -49,6 +49,7 @@ def run(
     all_verdicts: bool,
     shard: Shard | None,
     costs: Path | None,
+    example_db: str | None,
 ) -> int:
     """Audit the targets and show what was found; the exit status."""
     names_checked("profile", [profile], PROFILES)
@@ -66,7 +67,7 @@ def run(
         dtypes=dtypes or None,
         device=device,
         seed=seed,
-        database=example_database(),
+        database=team.database_of(example_db),
     )
     tasks = [
         task
@@ -99,6 +100,7 @@ def run(
         )
         click.echo(f"opjury: interrupted{kept}", err=True)
         return 130
+    team.warn_if_gone(options["database"])
     found = Audit(in_order(tasks, verdicts))
     if json_file:
         records.write(json_file, [*head, *found.verdicts])

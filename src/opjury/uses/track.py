@@ -21,9 +21,10 @@ from opjury.operation import Operation
 from opjury.records import Night, Recommendation, Record, Verdict
 from opjury.registry import Impossible
 from opjury.uses import history
-from opjury.uses.audit import example_database, identity, plan, run
+from opjury.uses.audit import identity, plan, run
 from opjury.uses.choose import choose, sizes_of, usual_dtype
 from opjury.uses.journal import Journal
+from opjury.verify.examples import local_folder
 from opjury.verify.task import Task
 
 Notify = Callable[[str, int, int], None]  # a stage, how much of it is done, and of how much
@@ -53,6 +54,8 @@ class Plan:
     folder : Path
         Of the history.
     machine : str
+    database : str
+        Where failing cases are kept.
     allow_dirty : bool
         Measure files as they are, though they differ from the commit.
     """
@@ -65,6 +68,7 @@ class Plan:
     scale: float = 1.0
     folder: Path = history.FOLDER
     machine: str = field(default_factory=platform.node)
+    database: str = field(default_factory=local_folder)
     allow_dirty: bool = False
 
     @property
@@ -216,7 +220,7 @@ def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) ->
 
 
 def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list[Task]:
-    options: dict[str, Any] = dict(profile=profile, device=device, scale=scale, database=example_database())
+    options: dict[str, Any] = dict(profile=profile, device=device, scale=scale, database=planned.database)
     return [
         task
         for contract in planned.contracts

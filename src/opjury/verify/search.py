@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
 import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDatabase, MultiplexedDatabase
+from hypothesis.database import InMemoryExampleDatabase, MultiplexedDatabase
 from hypothesis.errors import HypothesisException
 
 from opjury import registry
@@ -21,6 +20,7 @@ from opjury.operation import COMPLEX, HALF, REAL
 from opjury.verify.checks import CHECKS, Check
 from opjury.verify.corpus import Kind, kind_for, stream
 from opjury.verify.device import DeviceLost
+from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
 from opjury.verify.task import PROFILES, Profile, Task, why_not
 from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary
@@ -69,13 +69,12 @@ class Search:
         if kind is None:
             self.problem = "no tier of this check makes sense for these dtypes"
             return
-        folder = Path(task.database) / task.label / task.check if task.database else None
         try:
             self._examples(task)
-            if self.refuted is None and folder and task.shrink:
-                self._failed_before(kind, folder)
+            if self.refuted is None and task.database and task.shrink:
+                self._failed_before(kind, task)
             if self.refuted is None:
-                self._drawn(kind, wanted(task), folder, task.shrink)
+                self._drawn(kind, task)
         except TimeLimitExceeded:
             self.late = True
             late = f"no answer within {self.trial.patience:.2g} s"
@@ -95,24 +94,24 @@ class Search:
             if case.dtype in task.dtypes and case.tier in self.check.tiers:
                 self._try(case)
 
-    def _drawn(self, kind: Kind, wanted: int, folder: Path | None, shrink: bool) -> None:
+    def _drawn(self, kind: Kind, task: Task) -> None:
         """Cases as they are drawn; the first that fails goes to hypothesis, to be made smaller."""
-        first = self.executed
-        for drawn in islice(stream(kind), 10 * wanted):
-            if self.executed - first >= wanted or (not self.executed and self._unsuitable >= 40):
+        first, enough = self.executed, wanted(task)
+        for drawn in islice(stream(kind), 10 * enough):
+            if self.executed - first >= enough or (not self.executed and self._unsuitable >= 40):
                 return
             if self._refuted_by(drawn.case):
                 break
         else:
             return
-        if not shrink:
+        if not task.shrink:
             return
         small = replace(kind, boundaries=False)
         others = [other for other in islice(stream(small), _SMALL) if self._refuted_by(other.case)]
         if others:
             kind, drawn = small, min(others, key=lambda other: complexity(other.case))
         found = InMemoryExampleDatabase()
-        kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(_kept(kind, folder))) if folder else found
+        kept = MultiplexedDatabase(found, kept_in(task.database, *_names(kind, task))) if task.database else found
         shrinking = self._engine(kind, kept)
         with contextlib.suppress(Refuted):
             shrinking.hypothesis.fuzz_one_input(drawn.source)
@@ -120,12 +119,12 @@ class Search:
             shrinking()
         self.note = "; it did not show again when repeated: the result depends on earlier calls"
 
-    def _failed_before(self, kind: Kind, folder: Path) -> None:
-        """The cases that are kept in the folder from earlier refutations. Raises `Refuted`."""
-        for kept in {replace(kind, boundaries=False): None, kind: None}:
-            if _kept(kept, folder).exists():
+    def _failed_before(self, kind: Kind, task: Task) -> None:
+        """The cases that are kept from earlier refutations. Raises `Refuted`."""
+        for each in {replace(kind, boundaries=False): None, kind: None}:
+            if may_hold(task.database, *_names(each, task)):
                 with contextlib.suppress(HypothesisException, SkipTest):  # nothing there that is still drawn
-                    self._engine(kept, DirectoryBasedExampleDatabase(_kept(kept, folder)))()
+                    self._engine(each, kept_in(task.database, *_names(each, task)))()
 
     def _refuted_by(self, case: Case) -> bool:
         try:
@@ -301,9 +300,9 @@ def _in_domain(trial: Trial, case: Case) -> bool:
     return bool(domain(*args, **kwargs))
 
 
-def _kept(kind: Kind, folder: Path) -> Path:
-    """Where failing cases are kept; those with and without boundaries are drawn by different choices."""
-    return folder / ("edges" if kind.boundaries else "small")
+def _names(kind: Kind, task: Task) -> tuple[str, str, str]:
+    """Of where failing cases are kept; those with and without boundaries are drawn by different choices."""
+    return task.label, task.check, "edges" if kind.boundaries else "small"
 
 
 def wanted(task: Task) -> int:
