@@ -27,7 +27,7 @@ from opjury.uses.journal import Journal
 from opjury.uses.shards import Shard
 from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import present
-from opjury.verify.task import PROFILES, Task, implementation_of, why_not
+from opjury.verify.task import PROFILES, Task, applies, implementation_of
 from opjury.verify.trial import Refuted, Trial, Unsuitable
 
 COUNTEREXAMPLES = Path(".opjury") / "counterexamples"
@@ -111,15 +111,10 @@ def run(
     show(found, all_verdicts)
     click.echo(f"seed {seed}; the same audit again: --seed {seed}")
     if not any(v.examples for v in found.verdicts):
-        elsewhere = shard is not None and any(map(_applies, whole)) and not any(map(_applies, tasks))
+        elsewhere = shard is not None and any(map(applies, whole)) and not any(map(applies, tasks))
         click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
         return GOOD if elsewhere and not found.surprises() else NOTHING
     return GOOD if found.ok else BAD
-
-
-def _applies(task: Task) -> bool:
-    """Whether there is something to execute: an empty shard of an audit that has such tasks is no failure."""
-    return why_not(registry.operation(task.operation), implementation_of(task), task.check, task.device) is None
 
 
 def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
+from collections.abc import Hashable
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -17,6 +19,7 @@ from hypothesis.errors import HypothesisException
 from opjury import registry
 from opjury.case import Case
 from opjury.operation import COMPLEX, HALF, REAL
+from opjury.verify.behaviour import behaviour
 from opjury.verify.checks import CHECKS, Check
 from opjury.verify.corpus import Kind, kind_for, stream
 from opjury.verify.device import DeviceLost
@@ -48,6 +51,7 @@ class Search:
     def __init__(self, trial: Trial, check: Check, profile: Profile) -> None:
         self.trial, self.check, self.profile = trial, check, profile
         self.executed = 0
+        self.seen: Counter[Hashable] = Counter()
         self.refuted: tuple[Case, Refuted] | None = None
         self.problem = ""
         self.note = ""
@@ -158,8 +162,10 @@ class Search:
         if not _in_domain(self.trial, case):
             return False
         self.trial.in_flight = case
+        largest, self.trial.of_bound = self.trial.of_bound, 0.0
         try:
             self.check.run(self.trial, case)
+            self.seen[behaviour(case, self.trial.of_bound)] += 1
         except Unsuitable:
             self._unsuitable += 1
             return False
@@ -173,8 +179,15 @@ class Search:
             if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
                 self.refuted = (case, error)
             raise error from None
+        finally:
+            self.trial.of_bound = max(largest, self.trial.of_bound)
         self.executed += 1
         return True
+
+    @property
+    def once(self) -> int:
+        """How many examples showed a kind of behaviour that no other did."""
+        return sum(count == 1 for count in self.seen.values())
 
     def _fails(self, case: Case) -> bool:
         error = _refutation(self.trial, self.check, case)
