@@ -158,7 +158,9 @@ def test_an_empty_shard_is_no_failure_but_an_audit_of_nothing_is(folder):
     for number in (1, 2, 3):
         done = shard(number, 3, "circulant:gather", checks=["form"])
         assert done.exit_code == 0, done.output
-        assert ("in other shards" in done.output) == (len(list(records.read(f"{number}.jsonl"))) == 1)
+        empty = len(list(records.read(f"{number}.jsonl"))) == 1
+        assert ("in other shards" in done.output) == empty
+        assert opjury("report", f"{number}.jsonl", "--format", "md").exit_code == (3 if empty else 0)
     assert opjury("merge", "1.jsonl", "2.jsonl", "3.jsonl").exit_code == 0
     done = shard(1, 2, "circulant:scipy_circulant", checks=["gradient", "vmap"])
     assert done.exit_code == 3, done.output
@@ -175,6 +177,14 @@ def test_shards_need_a_seed_in_common(folder):
     done = opjury("audit", "circulant", "--shard", "1/2")
     assert done.exit_code == 2
     assert "--seed" in done.output
+
+
+def test_costs_are_records_and_for_shards(folder):
+    Path("costs").write_text("seconds: 3\n")
+    done = opjury("audit", "circulant", "--shard", "1/2", "--seed", "1", "--costs", "costs")
+    assert done.exit_code == 2
+    assert "costs, line 1" in done.output
+    assert opjury("audit", "circulant", "--costs", "costs").exit_code == 2
 
 
 def test_an_interrupted_shard_resumes_and_another_ones_journal_does_not_count(folder):

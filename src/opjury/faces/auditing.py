@@ -60,6 +60,8 @@ def run(
         return NOTHING
     if shard and seed is None:
         raise click.UsageError("--shard needs --seed, the same for all shards: together they are one audit")
+    if costs and not shard:
+        raise click.UsageError("--costs tells how to divide an audit; it needs --shard")
     seed = secrets.randbits(32) if seed is None else seed
     options: dict[str, Any] = dict(
         profile=profile,
@@ -76,8 +78,7 @@ def run(
     ]
     whole, head = tasks, list[Record]()
     if shard:
-        recorded = [r for r in records.read(costs) if isinstance(r, Verdict)] if costs else []
-        tasks, part = shards.part(whole, shard, recorded)
+        tasks, part = shards.part(whole, shard, _recorded(costs))
         head = [part]
     journal = Journal(Path(json_file + ".partial"), lambda before: _resumed(head, before)) if json_file else None
     resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
@@ -185,6 +186,14 @@ class _progress:
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
+
+
+def _recorded(costs: Path | None) -> list[Verdict]:
+    """What an earlier audit took. Raises `click.UsageError` for another file: all shards must read the same."""
+    try:
+        return [r for r in records.read(costs) if isinstance(r, Verdict)] if costs else []
+    except ValueError as error:
+        raise click.UsageError(f"--costs: {error}") from None
 
 
 def _resumed(head: list[Record], before: Sequence[Record]) -> list[Record]:

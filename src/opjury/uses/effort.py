@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import inspect
 import math
@@ -66,15 +65,10 @@ def source_of(operation: str, implementation: str) -> str:
     functions = (registry.implementation(operation, implementation).function, registry.operation(operation).reference)
     for function in functions:
         try:
-            digest.update(_content(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull))
+            digest.update(Path(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull).read_bytes())
         except (TypeError, OSError):
             return ""
     return digest.hexdigest()[:16]
-
-
-@functools.lru_cache
-def _content(path: str) -> bytes:
-    return Path(path).read_bytes()
 
 
 def sources(contracts: Iterable[Operation]) -> dict[str, str]:
