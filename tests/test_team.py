@@ -1,15 +1,19 @@
 """Failing cases that machines share through a redis server, and servers that fail."""
 
+import os
 import pickle
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 import opjury
+from opjury import records
 from opjury.cli import main
 from opjury.verify import examples
 from opjury.verify.search import Search
@@ -21,10 +25,17 @@ NEEDS_SERVER = pytest.mark.skipif(not shutil.which("redis-server"), reason="redi
 ONE = dict(operation="circulant", checks=["agreement"], dtypes=["float32"], isolate=False, seed=1)
 
 
+WRONG = """
+import torch
+
+def wrong(c):
+    n = torch.arange(len(c))
+    return c[(n[:, None] - n) % max(len(c), 1)] + (len(c) == 7)
+"""
+
+
 def wrong_for_some(c):
     """Right but for vectors of seven elements."""
-    import torch
-
     n = torch.arange(len(c))
     return c[(n[:, None] - n) % max(len(c), 1)] + (len(c) == 7)
 
@@ -87,6 +98,34 @@ def test_a_case_that_fails_on_one_machine_is_tried_first_on_another(server, mach
     assert found.refuted
     assert before
     assert any(there.rglob("*")), "what the server had is now here, too"
+
+
+@NEEDS_SERVER
+def test_workers_of_two_machines_share_what_fails(server, tmp_path):
+    """The second needs but one of the first one's cases, and has it in its folder afterwards."""
+    address, _, _ = server
+    (tmp_path / "mine.py").write_text(WRONG)
+    needed = []
+    for seed, machine in enumerate(("first", "second")):
+        command = [
+            sys.executable,
+            "-m",
+            "opjury",
+            "audit",
+            "mine.py:wrong",
+            "--as",
+            "circulant",
+            "--check",
+            "agreement",
+        ]
+        command += ["--dtype", "float32", "--seed", str(seed), "--example-db", address, "--json", f"{machine}.jsonl"]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / machine)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, done.stderr
+        (found,) = records.read(tmp_path / f"{machine}.jsonl")
+        needed.append(found.examples)
+        assert any(path.is_file() for path in (tmp_path / machine).rglob("*"))
+    assert needed[1] <= 5 < needed[0]
 
 
 @NEEDS_SERVER
