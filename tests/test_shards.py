@@ -236,6 +236,7 @@ def test_what_was_skipped_somewhere_does_not_contradict_but_what_could_not_be_ju
     assert merge([b, a]).problems == ()
     assert merge([b, a]).verdicts[0].status == "holds"
     assert len(merge([a, c]).problems) == 1
+    assert merge([b, c]).verdicts == (lost,)
 
 
 def test_lines_that_cannot_be_read_are_named_and_the_rest_is_taken(folder):
