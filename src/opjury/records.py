@@ -85,7 +85,6 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="rec
     whole: str
     seed: int = 0
     format: int = FORMAT
-    environment: Environment | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", tag_field="record"):

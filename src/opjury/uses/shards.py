@@ -6,7 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
 
-from opjury.records import Part, Verdict, environment
+from opjury.records import Part, Verdict
 from opjury.uses.audit import identity
 from opjury.verify.search import wanted
 from opjury.verify.task import Task
@@ -34,9 +34,7 @@ def split(tasks: Sequence[Task], of: int, recorded: Iterable[Verdict] = ()) -> l
     for task in sorted(tasks, key=identity):
         units.setdefault(_unit(task), []).append(task)
     total = {unit: sum(cost[identity(task)] for task in mine) for unit, mine in units.items()}
-    load = [
-        (0.0, 0, number) for number in range(of)
-    ]  # the dearest unit goes to the part with the least of cost and tasks
+    load = [(0.0, 0, number) for number in range(of)]  # the dearest unit goes where cost and tasks are least
     part_of = {}
     for unit in sorted(units, key=lambda unit: (-total[unit], unit)):
         seconds, count, number = heapq.heappop(load)
@@ -54,7 +52,7 @@ def part(tasks: Sequence[Task], shard: Shard, recorded: Iterable[Verdict] = ()) 
     whole = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
     seed = tasks[0].seed if tasks else 0
     count = len(set(map(identity, mine)))
-    return mine, Part(number=number, of=of, tasks=count, whole=whole, seed=seed, environment=environment())
+    return mine, Part(number=number, of=of, tasks=count, whole=whole, seed=seed)
 
 
 def _unit(task: Task) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import msgspec
 from opjury import records, registry
 from opjury.faces.report.nights import Curve, curves, nights_of, whole
 from opjury.measure.steps import WINDOW
-from opjury.records import Alarm, Environment, Measurement, Night, Recommendation, Record, Standing, Verdict
+from opjury.records import Alarm, Environment, Measurement, Night, Part, Recommendation, Record, Standing, Verdict
 from opjury.uses import history
 from opjury.uses.changes import alarms
 from opjury.uses.history import Chronicle, Series
@@ -122,6 +122,8 @@ def gather(files: Sequence[Path], folder: Path) -> Found:
     for path in files:
         within = None  # what the first record of a night's file says of all others in it
         for record in records.lenient(path, problems):
+            if isinstance(record, Part):  # says nothing of a machine
+                continue
             within = record.environment if isinstance(record, Night) else within
             by_place.setdefault(_place(getattr(record, "environment", None) or within), []).append(record)
     machines = {
