@@ -20,7 +20,7 @@ from opjury.measure.statistics import ratio
 from opjury.measure.steps import steps
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
 from opjury.uses import history
-from opjury.uses.changes import AGAIN, alarms
+from opjury.uses.changes import ENOUGH, alarms
 from opjury.uses.choose import Choice
 from opjury.uses.compare import Side, compare
 
@@ -357,8 +357,8 @@ def test_alarms_decide_the_exit_status_and_are_written(repository):
     assert track("check", "--nights", "some").exit_code == 2
 
 
-@pytest.mark.parametrize(("again", "status"), [(1.1, 1), (1.0, 0)])
-def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status):
+@pytest.mark.parametrize(("again", "status", "times"), [(1.1, 1, 1), (1.0, 0, ENOUGH)])
+def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status, times):
     """Measured again in the same commit with the same versions, as slow as it was found or as fast as before."""
     here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
     for i in range(16):
@@ -371,7 +371,7 @@ def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, stat
 
     monkeypatch.setattr("opjury.uses.changes.choose", choose)
     done = track("check", "--machine", "here")
-    assert asked == [("cumsum", {"n": 100})] * AGAIN
+    assert asked == [("cumsum", {"n": 100})] * times
     assert done.exit_code == status, done.output
     assert ("not seen when measured again" in done.output) == (status == 0)
 
