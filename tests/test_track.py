@@ -132,7 +132,9 @@ def test_a_baseline_that_became_slower_is_seen_beside_the_floor():
 
 def test_a_new_library_is_named():
     nights = chronicles(*(pair(i) for i in range(14)))
-    newer = Environment(**{**{n: getattr(HERE, n) for n in HERE.__struct_fields__}, "torch": "2.13"})
+    newer = Environment(
+        **{**{n: getattr(HERE, n) for n in HERE.__struct_fields__}, "torch": "2.13", "build": "BLAS mkl"}
+    )
     nights += [
         history.Chronicle(night(i, environment=newer, commit=night(13).commit), tuple(pair(i, slower=1.1)), Path("x"))
         for i in (14, 15)

@@ -187,7 +187,7 @@ def _choose_again(series: Series) -> str:
 
 
 def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
-    """The last night before a change and the first after it, and what differs between them."""
+    """The last night before a change and the first after it, and what differs between them, as far as both tell it."""
     before, after = nights[last].night, nights[at].night
     names = after.environment.__struct_fields__
     both = {name: (getattr(before.environment, name), getattr(after.environment, name)) for name in names}
@@ -195,7 +195,7 @@ def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
         machine=after.machine,
         since=after.date,
         commits=(before.commit, after.commit),
-        versions={name: pair for name, pair in both.items() if pair[0] != pair[1]},
+        versions={name: pair for name, pair in both.items() if pair[0] != pair[1] and all(pair)},
     )
 
 
