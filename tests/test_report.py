@@ -16,7 +16,7 @@ from opjury.benchmarks import reporting
 from opjury.cli import main
 from opjury.faces.report import charts, questions
 from opjury.faces.report.compare import changes
-from opjury.faces.report.gather import State, default_workload, gather, lenient, workload_name
+from opjury.faces.report.gather import State, default_workload, gather, workload_name
 from opjury.faces.report.nights import Curve
 from opjury.uses.history import Series
 from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, recommendation, verdict
@@ -288,7 +288,7 @@ def test_bad_lines_are_named_and_the_rest_is_shown(report, tmp_path):
 def test_many_bad_lines_are_counted(tmp_path):
     (tmp_path / "bad.jsonl").write_text("{\n" * 1000)
     problems = []
-    assert lenient(tmp_path / "bad.jsonl", problems) == []
+    assert records.lenient(tmp_path / "bad.jsonl", problems) == []
     assert len(problems) == 1000
 
 

@@ -266,6 +266,7 @@ def test_a_night_is_run_and_kept(repository):
     assert kept.night.commit == git("rev-parse", "HEAD")
     assert len(kept.measurements) > 4
     assert {s.operation for s in kept.standings.values()} == {"circulant"}
+    assert set(kept.night.sources) == {s.name for s in kept.standings.values()}
     assert "one night alone cannot show a change" in done.output
     assert Path("alarms.jsonl").read_text() == ""
     again = track("run", "circulant", *TINY, "--machine", "renamed")

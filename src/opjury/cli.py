@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from opjury import registry
-from opjury.faces.options import Bytes, Duration
+from opjury.faces.options import Bytes, Duration, ShardOf
 
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
 
@@ -34,6 +34,13 @@ def list_(operation: str | None) -> None:
     terminal.show_list(operation)
 
 
+_example_db = click.option(
+    "--example-db",
+    metavar="FOLDER|redis://HOST:PORT/NUMBER",
+    help="Where failing cases are kept to be tried first; a server shares them between machines (extra `team`).",
+)
+
+
 @main.command()
 @click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py[:FUNCTION] | MODULE[:FUNCTION]]...")
 @click.option(
@@ -45,7 +52,16 @@ def list_(operation: str | None) -> None:
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes; by default one for each core.")
 @click.option("--seed", type=int, help="By default a new one, printed at the end.")
+@_example_db
 @click.option("--no-isolation", is_flag=True, help="Judge in this process.")
+@click.option(
+    "--shard", type=ShardOf(), metavar="I/N", help="Only this part, for a CI matrix; `opjury merge` joins them."
+)
+@click.option(
+    "--costs",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Records of an earlier audit: shards take as long by them. The same for all shards.",
+)
 @click.option(
     "--json",
     "json_file",
@@ -66,6 +82,30 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     if options.pop("claims"):
         context.exit(auditing.try_claims(targets))
     context.exit(auditing.run(targets, **options))
+
+
+@main.command()
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="RECORDS.jsonl...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--json", "json_file", type=click.Path(dir_okay=False), help="Write the records as one file (JSON Lines)."
+)
+@click.option("--junit", "junit_file", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.option("--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation.")
+@click.pass_context
+def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) -> None:
+    """Join the records of several runs: the table and exit status that one audit of all would have given.
+
+    Exit status 1 also where a shard or a part of it is missing, or two runs contradict each other.
+    """
+    from opjury.faces import merging
+
+    context.exit(merging.run(files, **options))
 
 
 @main.command()
@@ -167,6 +207,7 @@ _night = _options(
     click.option(
         "--dirty", "allow_dirty", is_flag=True, help="Take the files as they are, though they differ from the commit."
     ),
+    _example_db,
     click.option("--no-asv", is_flag=True, help="Leave asv's results out."),
     click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core."),
 )

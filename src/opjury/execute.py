@@ -276,6 +276,7 @@ def _fallen(task: Task, message: str) -> Verdict:
         dtypes=task.dtypes,
         device=task.device,
         seed=task.seed,
+        profile=task.profile,
         status="waived" if waiver else "refuted",
         examples=1,
         message=message,

@@ -45,7 +45,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
 
     `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
     largest error ever seen, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge.
-    `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too.
+    `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too. `profile` is
+    what it was judged under, "" in older records. `once` counts the examples that showed a kind of behaviour which no other example
+    did: inputs alike in dtype, tier, layouts and powers of two of the sizes, with errors alike to a power of two. `once` / `examples`
+    estimates the chance that one more example shows a new kind.
     """
 
     operation: str
@@ -65,6 +68,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     error_of_bound: float = 0.0
     error_ulps: float = 0.0
     seconds: float = 0.0
+    profile: str = ""
+    once: int = 0
     control: bool = False
     format: int = FORMAT
     environment: Environment | None = None
@@ -73,6 +78,22 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     def name(self) -> str:
         """`operation:implementation`"""
         return f"{self.operation}:{self.implementation}"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="record"):
+    """The first record of a shard's file: which part of one audit its verdicts are.
+
+    `tasks` verdicts belong to part `number` of `of`. `whole` is the same in all parts of one audit: a digest of its tasks, of how
+    they are split, of profile and seed.
+    """
+
+    number: int
+    of: int
+    tasks: int
+    whole: str
+    seed: int = 0
+    format: int = FORMAT
+    environment: Environment | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
@@ -146,13 +167,18 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True, tag="recommendat
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True):
-    """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged."""
+    """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged.
+
+    `tried` says what each task of the nightly profile got, by check and dtypes: examples, seconds, and how many of the examples
+    showed a kind of behaviour that no other did.
+    """
 
     operation: str
     implementation: str
     device: str = "cpu"
     verdicts: dict[str, Status]
     examples: int = 0
+    tried: dict[str, tuple[int, float, int]] = {}
     error_of_bound: float = 0.0
     error_ulps: float = 0.0
     control: bool = False
@@ -168,7 +194,7 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     """The first record of a file of the history: when, of what and where the others in it were made.
 
     `date` is that of the start (ISO 8601, UTC); `commit` "" outside of a repository, `dirty` when files differed from it; `seconds`
-    the whole took.
+    the whole took. `sources` are digests of the files of each implementation and its contract, by name.
     """
 
     date: str
@@ -177,6 +203,7 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     machine: str
     profile: str
     seconds: float
+    sources: dict[str, str] = {}
     environment: Environment
     format: int = FORMAT
 
@@ -217,7 +244,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm", tag_field="r
         return f"{self.operation}:{self.implementation}"
 
 
-Record = Verdict | Measurement | Recommendation | Standing | Night | Alarm
+Record = Verdict | Part | Measurement | Recommendation | Standing | Night | Alarm
 
 
 @functools.cache
@@ -326,6 +353,18 @@ def read(path: Path | str) -> Iterator[Record]:
                 yield decode(line)
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
+
+
+def lenient(path: Path, problems: list[str]) -> list[Record]:
+    """The records of a file; what is wrong with the other lines is added to the problems."""
+    kept: list[Record] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                kept.append(decode(line))
+            except ValueError as error:
+                problems.append(f"{path}, line {number}: {error}")
+    return kept
 
 
 def write(path: Path | str, records: Iterable[Record]) -> None:

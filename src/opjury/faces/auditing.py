@@ -17,15 +17,17 @@ from opjury import records, registry
 from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.execute import Function, imported
-from opjury.faces import exports, terminal
+from opjury.faces import exports, team, terminal
 from opjury.operation import CHECKS
-from opjury.records import Record, Verdict
-from opjury.uses.audit import Audit, example_database, identity, in_order, names_checked, plan
+from opjury.records import Part, Record, Verdict
+from opjury.uses import shards
+from opjury.uses.audit import Audit, identity, in_order, names_checked, plan
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal
+from opjury.uses.shards import Shard
 from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import present
-from opjury.verify.task import PROFILES, Task, implementation_of
+from opjury.verify.task import PROFILES, Task, applies, implementation_of
 from opjury.verify.trial import Refuted, Trial, Unsuitable
 
 COUNTEREXAMPLES = Path(".opjury") / "counterexamples"
@@ -45,6 +47,9 @@ def run(
     json_file: str | None,
     junit_file: str | None,
     all_verdicts: bool,
+    shard: Shard | None,
+    costs: Path | None,
+    example_db: str | None,
 ) -> int:
     """Audit the targets and show what was found; the exit status."""
     names_checked("profile", [profile], PROFILES)
@@ -53,8 +58,8 @@ def run(
     if not present(device):
         click.echo("opjury: no CUDA device is present; nothing was run", err=True)
         return NOTHING
-    journal = Journal(Path(json_file + ".partial"), _of_these_versions) if json_file else None
-    resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
+    if shard and seed is None:
+        raise click.UsageError("--shard needs --seed, the same for all shards: together they are one audit")
     seed = secrets.randbits(32) if seed is None else seed
     options: dict[str, Any] = dict(
         profile=profile,
@@ -62,13 +67,20 @@ def run(
         dtypes=dtypes or None,
         device=device,
         seed=seed,
-        database=example_database(),
+        database=team.database_of(example_db),
     )
     tasks = [
         task
         for target in targets or [o.name for o in registry.operations()]
         for task in tasks_of(target, operation, options)
     ]
+    whole, head = tasks, list[Record]()
+    if shard:
+        recorded = [r for r in records.read(costs) if isinstance(r, Verdict)] if costs else []
+        tasks, part = shards.part(whole, shard, recorded)
+        head = [part]
+    journal = Journal(Path(json_file + ".partial"), lambda before: _resumed(head, before)) if json_file else None
+    resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
     wanted = {identity(task) for task in tasks}
     done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
     verdicts = list(done.values())
@@ -88,9 +100,10 @@ def run(
         )
         click.echo(f"opjury: interrupted{kept}", err=True)
         return 130
+    team.warn_if_gone(options["database"])
     found = Audit(in_order(tasks, verdicts))
     if json_file:
-        records.write(json_file, found.verdicts)
+        records.write(json_file, [*head, *found.verdicts])
         assert journal is not None
         journal.end()
     if junit_file:
@@ -98,8 +111,9 @@ def run(
     show(found, all_verdicts)
     click.echo(f"seed {seed}; the same audit again: --seed {seed}")
     if not any(v.examples for v in found.verdicts):
-        click.echo("opjury: nothing was executed", err=True)
-        return NOTHING
+        elsewhere = shard is not None and any(map(applies, whole)) and not any(map(applies, tasks))
+        click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
+        return GOOD if elsewhere and not found.surprises() else NOTHING
     return GOOD if found.ok else BAD
 
 
@@ -173,9 +187,11 @@ class _progress:
         self._bar.stop()
 
 
-def _of_these_versions(before: Sequence[Record]) -> list[Record]:
-    """What an interrupted audit left, if it was by the same versions."""
-    return [r for r in before if isinstance(r, Verdict) and r.environment == records.environment()]
+def _resumed(head: list[Record], before: Sequence[Record]) -> list[Record]:
+    """What an interrupted audit left, if it was by the same versions and of the same part."""
+    same = head == [r for r in before if isinstance(r, Part)]
+    kept = [r for r in before if isinstance(r, Verdict) and r.environment == records.environment()]
+    return [*head, *(kept if same else ())]
 
 
 def show(found: Audit, all_verdicts: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 _BYTES = re.compile(r"([\d.]+(?:e\d+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+_SHARD = re.compile(r"(\d+)/(\d+)")
 _SPAN = re.compile(r"([\d.]+) *([smh]?)")
 
 
@@ -24,6 +25,20 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
             return float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
         except (AttributeError, ValueError):
             self.fail(f"{value!r} is no size in bytes; write it like 64MiB or 1.5GB", param, ctx)
+
+
+class ShardOf(click.ParamType):  # type: ignore[type-arg]
+    """One part of several: 3/8."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Its number, from 1, and how many there are."""
+        found = _SHARD.fullmatch(str(value).strip())
+        number, of = map(int, found.groups()) if found else (0, 0)
+        if not 1 <= number <= of:
+            self.fail(f"{value!r} is no shard; the third of eight is 3/8, the last 8/8", param, ctx)
+        return number, of
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from opjury import records, registry
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
-from opjury.faces import terminal
+from opjury.faces import team, terminal
 from opjury.faces.asv_benchmarks import HANDED_OVER, class_name
 from opjury.faces.choosing import memory, seconds, times
 from opjury.measure.steps import SURE, SUSPECT
@@ -52,6 +52,7 @@ def _planned(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
         workloads=tuple(workloads),
         devices=tuple(devices),
         machine=machine,
+        database=team.database_of(options.pop("example_db")),
         **{name: options.pop(name) for name in taken},
     )
     return plan, options
@@ -77,6 +78,7 @@ def _run(plan: Plan, options: dict[str, Any]) -> tuple[int, Done | None]:
             f"opjury: the night was not kept: {error}; what was found so far is, the same command goes on", err=True
         )
         return USAGE, None
+    team.warn_if_gone(plan.database)
     _show_night(done)
     if not options["no_asv"]:
         _asv(done, plan)

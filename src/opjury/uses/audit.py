@@ -7,10 +7,7 @@ import secrets
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from opjury import registry
 from opjury.case import is_floating
@@ -18,6 +15,7 @@ from opjury.operation import CHECKS, Operation, group_dtypes
 from opjury.records import Verdict
 from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import on_cuda
+from opjury.verify.examples import local_folder, usable
 from opjury.verify.judge import NOT_JUDGED
 from opjury.verify.task import PROFILES, Task, implementation_of
 
@@ -69,11 +67,6 @@ def _by_implementation(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], lis
     for verdict in verdicts:
         grouped.setdefault((verdict.operation, verdict.implementation), []).append(verdict)
     return grouped
-
-
-def example_database() -> str:
-    """Where failing cases are kept to be tried first the next time."""
-    return str(Path(platformdirs.user_cache_dir("opjury")) / "examples")
 
 
 def plan(
@@ -197,7 +190,8 @@ def audit(
     isolate : bool
         Judge in worker processes, so that a hang or a crash is a verdict. False: in this process.
     database : str, optional
-        Folder of failing cases that are tried first; "" for none.
+        Folder of failing cases that are tried first, or the address of a redis server besides the local one, `redis://HOST:PORT/NUMBER`
+        (extra `team`); "" for none.
     first : bool
         Stop at the first refutation, and leave its counterexample as it was found.
 
@@ -209,6 +203,8 @@ def audit(
     ------
     UnknownName
         For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
+    ValueError
+        For a database that is neither a folder nor the address of a redis server.
     TypeError
         For something that is neither a name nor callable, or a function without an operation.
 
@@ -219,7 +215,9 @@ def audit(
     (False, ['specials', 'locality'])
     """
     seed = secrets.randbits(32) if seed is None else seed
-    database = example_database() if database is None else database
+    database, problem = usable(local_folder() if database is None else database)
+    if problem:
+        warnings.warn(f"{problem}; failing cases are kept in {database} alone", stacklevel=2)
     options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, waives=waives)
     options |= dict(seed=seed, scale=scale, database=database, first=first)
     tasks, isolate = planned(implementation, operation, isolate=isolate, **options)

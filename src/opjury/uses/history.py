@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -159,6 +160,15 @@ def _night(first: bytes) -> Night:
     return night
 
 
+def latest(machine: str, count: int, folder: Path | str = FOLDER) -> list[Chronicle]:
+    """One machine's last nights, the oldest first, as far as they can be read; a file's name begins with its date."""
+    found = []
+    for path in sorted((Path(folder) / file_name(machine)).glob("*.jsonl"))[-count:]:
+        with contextlib.suppress(OSError, ValueError):
+            found.append(chronicle(path))
+    return found
+
+
 def machines(folder: Path | str = FOLDER) -> list[str]:
     """The names of those that have a history, without reading it."""
     return (
@@ -208,6 +218,11 @@ def standing(verdicts: Sequence[Verdict]) -> Standing:
     order = ("not declared", "skipped", "holds", "waived", "refuted")
     for v in verdicts:
         worst[v.check] = max(v.status, worst.get(v.check, v.status), key=order.index)
+    tried: dict[str, tuple[int, float, int]] = {}
+    for v in verdicts:
+        if v.profile == "nightly":
+            examples, seconds, _ = tried.get(effort_of(v), (0, 0.0, 0))
+            tried[effort_of(v)] = (examples + v.examples, round(seconds + v.seconds, 3), v.once)
     first = verdicts[0]
     return Standing(
         operation=first.operation,
@@ -215,10 +230,16 @@ def standing(verdicts: Sequence[Verdict]) -> Standing:
         device=first.device,
         verdicts=worst,
         examples=sum(v.examples for v in verdicts),
+        tried=tried,
         error_of_bound=max(v.error_of_bound for v in verdicts),
         error_ulps=max(v.error_ulps for v in verdicts),
         control=first.control,
     )
+
+
+def effort_of(entry: Any) -> str:
+    """What a task or its verdict is called in `Standing.tried`: `agreement float32`."""
+    return f"{entry.check} {' '.join(entry.dtypes)}"
 
 
 def _without_environment(record: Record) -> Record:

@@ -15,7 +15,8 @@ from opjury import records
 from opjury.execute import Function
 from opjury.operation import Implementation, Operation
 from opjury.records import Verdict
-from opjury.uses.audit import example_database, plan, run
+from opjury.uses.audit import plan, run
+from opjury.verify.examples import local_folder
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def judged(
                 device=concern.device,
                 seed=seed,
                 waives=entry.waives,
-                database=example_database(),
+                database=local_folder(),
             )
             if missing
             else []

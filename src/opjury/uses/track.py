@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import itertools
 import platform
 import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,16 +22,18 @@ from opjury import records, registry
 from opjury.operation import Operation
 from opjury.records import Night, Recommendation, Record, Verdict
 from opjury.registry import Impossible
-from opjury.uses import history
-from opjury.uses.audit import example_database, identity, plan, run
+from opjury.uses import effort, history
+from opjury.uses.audit import identity, plan, run
 from opjury.uses.choose import choose, sizes_of, usual_dtype
 from opjury.uses.journal import Journal
-from opjury.verify.task import Task
+from opjury.verify.examples import local_folder
+from opjury.verify.task import Task, applies
 
 Notify = Callable[[str, int, int], None]  # a stage, how much of it is done, and of how much
 
 SEED = 0  # of the inputs of all measurements: errors are those of the same numbers every night
 _SHARE = 0.2  # of the nightly profile's cases in one task: short ones end near the time that they were given
+_REMEMBERED = 60  # nights; what was not tried in so many is tried as if it never was
 JOURNAL = ".tonight.partial"
 
 
@@ -53,6 +57,8 @@ class Plan:
     folder : Path
         Of the history.
     machine : str
+    database : str
+        Where failing cases are kept.
     allow_dirty : bool
         Measure files as they are, though they differ from the commit.
     """
@@ -65,6 +71,7 @@ class Plan:
     scale: float = 1.0
     folder: Path = history.FOLDER
     machine: str = field(default_factory=platform.node)
+    database: str = field(default_factory=local_folder)
     allow_dirty: bool = False
 
     @property
@@ -134,6 +141,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
             machine=planned.machine,
             profile="quick",
             seconds=0.0,
+            sources=effort.sources(planned.contracts),
             environment=records.environment(),
         )
         journal = Journal(records_folder / JOURNAL, lambda before: _continued(night, before))
@@ -152,7 +160,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
 
 def _continued(night: Night, before: list[Record]) -> list[Record]:
     """What an earlier run found, where it was of the same commit, machine and versions; else this night alone."""
-    same = ("commit", "dirty", "machine", "environment")
+    same = ("commit", "dirty", "machine", "sources", "environment")
     first = before[0] if before else None
     if isinstance(first, Night) and all(getattr(first, name) == getattr(night, name) for name in same):
         return before
@@ -216,7 +224,7 @@ def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) ->
 
 
 def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list[Task]:
-    options: dict[str, Any] = dict(profile=profile, device=device, scale=scale, database=example_database())
+    options: dict[str, Any] = dict(profile=profile, device=device, scale=scale, database=planned.database)
     return [
         task
         for contract in planned.contracts
@@ -255,14 +263,32 @@ def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, no
 
 
 def _more_cases(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> None:
-    """The nightly profile, task after task in random order, until the time is over."""
-    tasks = [task for device in planned.devices for task in _tasks(planned, "nightly", device, _SHARE)]
-    random.shuffle(tasks)
-    if time.monotonic() > until:
-        return
-    with contextlib.closing(run(tasks, jobs=jobs)) as verdicts:
-        for number, verdict in enumerate(verdicts, start=1):
-            journal.add([verdict])
-            notify("more cases", number, len(tasks))
-            if time.monotonic() > until:
-                return
+    """The nightly profile where it pays, round after round with other cases, until the time is over."""
+    everything = [task for device in planned.devices for task in _tasks(planned, "nightly", device, _SHARE)]
+    tasks = [task for task in everything if applies(task)]
+    nights = history.latest(planned.machine, _REMEMBERED, planned.folder)
+    first = journal.kept[0]
+    assert isinstance(first, Night)
+    earlier: list[Verdict] = []  # of tonight's rounds
+    for number in itertools.count():
+        if time.monotonic() > until or not tasks:
+            return
+        seed = _seed(first, number)
+        mine = [r for r in journal.kept if isinstance(r, Verdict) and r.profile == "nightly" and r.seed == seed]
+        there = {identity(verdict) for verdict in mine}
+        wanted = effort.next_round(tasks, first.sources, nights, earlier, seed)
+        waiting = [replace(task, seed=seed) for task in wanted if identity(task) not in there]
+        with contextlib.closing(run(waiting, jobs=jobs)) as verdicts:
+            for done, verdict in enumerate(verdicts, start=1 + len(wanted) - len(waiting)):
+                journal.add([verdict])
+                mine.append(verdict)
+                notify("more cases", done, len(wanted))
+                if time.monotonic() > until:
+                    return
+        earlier += mine
+
+
+def _seed(night: Night, number: int) -> int:
+    """Of a round: another one for each round, night and machine, so that no two try the same cases."""
+    told = f"{night.date} {night.machine} {night.commit} {number}"
+    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:4])

@@ -97,7 +97,7 @@ def _chunk(kind: Kind, number: int) -> tuple[Drawn, ...]:
     draw = collect.hypothesis.fuzz_one_input
     rng = np.random.default_rng(_seed(kind, number))
     drawn = []
-    for choice in islice(_dealt(kind), CHUNK * number, CHUNK * (number + 1)):
+    for choice in _hand(kind, number):
         source = choice + rng.bytes(_BYTES)
         draw(source)
         if found:
@@ -107,6 +107,18 @@ def _chunk(kind: Kind, number: int) -> tuple[Drawn, ...]:
 
 def _seed(kind: Kind, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{kind} {number}".encode()).digest()[:8])
+
+
+def _hand(kind: Kind, number: int) -> list[bytes]:
+    """The first bytes of a chunk's cases; dealing goes on where it stood, since every card depends on those before it."""
+    cards, dealing = _deck(kind)
+    cards += islice(dealing, max(0, CHUNK * (number + 1) - len(cards)))
+    return cards[CHUNK * number : CHUNK * (number + 1)]
+
+
+@lru_cache(maxsize=192)
+def _deck(kind: Kind) -> tuple[list[bytes], Iterator[bytes]]:
+    return [], _dealt(kind)
 
 
 def _dealt(kind: Kind) -> Iterator[bytes]:

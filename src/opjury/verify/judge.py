@@ -36,6 +36,7 @@ def judge(task: Task) -> Verdict:
         dtypes=task.dtypes,
         device=task.device,
         seed=task.seed,
+        profile=task.profile,
         environment=environment(),
     )
     try:
@@ -64,6 +65,7 @@ def judge(task: Task) -> Verdict:
         error_of_bound=trial.of_bound,
         error_ulps=trial.ulps,
         seconds=time.perf_counter() - started,
+        once=search.once,
     )
     if search.refuted is None:
         return _without_refutation(base, search, implementation, task.check)

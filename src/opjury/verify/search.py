@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
+from collections.abc import Hashable
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 from unittest import SkipTest
 
 import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.database import DirectoryBasedExampleDatabase, InMemoryExampleDatabase, MultiplexedDatabase
+from hypothesis.database import InMemoryExampleDatabase, MultiplexedDatabase
 from hypothesis.errors import HypothesisException
 
 from opjury import registry
 from opjury.case import Case
 from opjury.operation import COMPLEX, HALF, REAL
+from opjury.verify.behaviour import behaviour
 from opjury.verify.checks import CHECKS, Check
 from opjury.verify.corpus import Kind, kind_for, sized_case, stream
 from opjury.verify.device import DeviceLost
+from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
-from opjury.verify.task import Profile, Task, why_not
+from opjury.verify.task import PROFILES, Profile, Task, why_not
 from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary
 
 _SMALL = (
@@ -48,6 +51,7 @@ class Search:
     def __init__(self, trial: Trial, check: Check, profile: Profile) -> None:
         self.trial, self.check, self.profile = trial, check, profile
         self.executed = 0
+        self.seen: Counter[Hashable] = Counter()
         self.refuted: tuple[Case, Refuted] | None = None
         self.problem = ""
         self.note = ""
@@ -69,15 +73,12 @@ class Search:
         if kind is None:
             self.problem = "no tier of this check makes sense for these dtypes"
             return
-        share = self.check.weight * self.trial.operation.effort * _share(task.dtypes) * task.scale
-        wanted = max(4, round(self.profile.examples * share))
-        folder = Path(task.database) / task.label / task.check if task.database else None
         try:
             self._examples(task)
-            if self.refuted is None and folder and task.shrink:
-                self._failed_before(kind, folder)
+            if self.refuted is None and task.database and task.shrink:
+                self._failed_before(kind, task)
             if self.refuted is None:
-                self._drawn(kind, wanted, folder, task.shrink)
+                self._drawn(kind, task)
             if self.refuted is None and task.check == "agreement" and task.scale >= 1:
                 self._sized(task)
         except TimeLimitExceeded:
@@ -99,24 +100,24 @@ class Search:
             if case.dtype in task.dtypes and case.tier in self.check.tiers:
                 self._try(case)
 
-    def _drawn(self, kind: Kind, wanted: int, folder: Path | None, shrink: bool) -> None:
+    def _drawn(self, kind: Kind, task: Task) -> None:
         """Cases as they are drawn; the first that fails goes to hypothesis, to be made smaller."""
-        first = self.executed
-        for drawn in islice(stream(kind), 10 * wanted):
-            if self.executed - first >= wanted or (not self.executed and self._unsuitable >= 40):
+        first, enough = self.executed, wanted(task)
+        for drawn in islice(stream(kind), 10 * enough):
+            if self.executed - first >= enough or (not self.executed and self._unsuitable >= 40):
                 return
             if self._refuted_by(drawn.case):
                 break
         else:
             return
-        if not shrink:
+        if not task.shrink:
             return
         small = replace(kind, boundaries=False)
         others = [other for other in islice(stream(small), _SMALL) if self._refuted_by(other.case)]
         if others:
             kind, drawn = small, min(others, key=lambda other: complexity(other.case))
         found = InMemoryExampleDatabase()
-        kept = MultiplexedDatabase(found, DirectoryBasedExampleDatabase(_kept(kind, folder))) if folder else found
+        kept = MultiplexedDatabase(found, kept_in(task.database, *_names(kind, task))) if task.database else found
         shrinking = self._engine(kind, kept)
         with contextlib.suppress(Refuted):
             shrinking.hypothesis.fuzz_one_input(drawn.source)
@@ -124,12 +125,12 @@ class Search:
             shrinking()
         self.note = "; it did not show again when repeated: the result depends on earlier calls"
 
-    def _failed_before(self, kind: Kind, folder: Path) -> None:
-        """The cases that are kept in the folder from earlier refutations. Raises `Refuted`."""
-        for kept in {replace(kind, boundaries=False): None, kind: None}:
-            if _kept(kept, folder).exists():
+    def _failed_before(self, kind: Kind, task: Task) -> None:
+        """The cases that are kept from earlier refutations. Raises `Refuted`."""
+        for each in {replace(kind, boundaries=False): None, kind: None}:
+            if may_hold(task.database, *_names(each, task)):
                 with contextlib.suppress(HypothesisException, SkipTest):  # nothing there that is still drawn
-                    self._engine(kept, DirectoryBasedExampleDatabase(_kept(kept, folder)))()
+                    self._engine(each, kept_in(task.database, *_names(each, task)))()
 
     def _sized(self, task: Task) -> None:
         """One case of a workload's sizes. Only what is returned counts: who needs too much time or memory for it may be right."""
@@ -178,8 +179,10 @@ class Search:
         if not _in_domain(self.trial, case):
             return False
         self.trial.in_flight = case
+        largest, self.trial.of_bound = self.trial.of_bound, 0.0
         try:
             self.check.run(self.trial, case)
+            self.seen[behaviour(case, self.trial.of_bound)] += 1
         except Unsuitable:
             self._unsuitable += 1
             return False
@@ -193,8 +196,15 @@ class Search:
             if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
                 self.refuted = (case, error)
             raise error from None
+        finally:
+            self.trial.of_bound = max(largest, self.trial.of_bound)
         self.executed += 1
         return True
+
+    @property
+    def once(self) -> int:
+        """How many examples showed a kind of behaviour that no other did."""
+        return sum(count == 1 for count in self.seen.values())
 
     def _fails(self, case: Case) -> bool:
         error = _refutation(self.trial, self.check, case)
@@ -320,9 +330,15 @@ def _in_domain(trial: Trial, case: Case) -> bool:
     return bool(domain(*args, **kwargs))
 
 
-def _kept(kind: Kind, folder: Path) -> Path:
-    """Where failing cases are kept; those with and without boundaries are drawn by different choices."""
-    return folder / ("edges" if kind.boundaries else "small")
+def _names(kind: Kind, task: Task) -> tuple[str, str, str]:
+    """Of where failing cases are kept; those with and without boundaries are drawn by different choices."""
+    return task.label, task.check, "edges" if kind.boundaries else "small"
+
+
+def wanted(task: Task) -> int:
+    """How many drawn cases a task is to try."""
+    share = CHECKS[task.check].weight * registry.operation(task.operation).effort * _share(task.dtypes) * task.scale
+    return max(4, round(PROFILES[task.profile].examples * share))
 
 
 def _share(dtypes: tuple[str, ...]) -> float:

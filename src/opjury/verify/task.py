@@ -133,3 +133,8 @@ def why_not(operation: Operation, implementation: Implementation, check: str, de
     if needs in ("second", "forward", "vmap") and not getattr(gradient or Gradient(), needs):
         return "not declared", f"{check.replace('_', ' ')} is not promised"
     return None
+
+
+def applies(task: Task) -> bool:
+    """Whether there is something to execute."""
+    return why_not(registry.operation(task.operation), implementation_of(task), task.check, task.device) is None

@@ -121,7 +121,7 @@ def gather(files: Sequence[Path], folder: Path) -> Found:
     by_place: dict[Environment | None, list[Record]] = {}
     for path in files:
         within = None  # what the first record of a night's file says of all others in it
-        for record in lenient(path, problems):
+        for record in records.lenient(path, problems):
             within = record.environment if isinstance(record, Night) else within
             by_place.setdefault(_place(getattr(record, "environment", None) or within), []).append(record)
     machines = {
@@ -138,18 +138,6 @@ def gather(files: Sequence[Path], folder: Path) -> Found:
             machine = replace(known, environment=most, others=machine.others, now=now, before=known.now)
         machines = {name: machine, **{key: m for key, m in machines.items() if key != name}}
     return Found(list(machines.values()), problems)
-
-
-def lenient(path: Path, problems: list[str]) -> list[Record]:
-    """The records of a file; what is wrong with the other lines is added to the problems."""
-    kept: list[Record] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if line.strip():
-            try:
-                kept.append(records.decode(line))
-            except ValueError as error:
-                problems.append(f"{path}, line {number}: {error}")
-    return kept
 
 
 def told(problems: Sequence[str]) -> list[str]:

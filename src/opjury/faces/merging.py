@@ -1,0 +1,38 @@
+"""The command `opjury merge`: the records of several runs shown, judged and written as those of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from opjury import records
+from opjury.cli import BAD, GOOD, NOTHING
+from opjury.faces import auditing, exports
+from opjury.uses.audit import Audit
+from opjury.uses.merge import merge
+
+
+def run(files: Sequence[Path], *, json_file: str | None, junit_file: str | None, all_verdicts: bool) -> int:
+    """Show the records of files as one audit; the exit status."""
+    merged = merge(files)
+    for note in merged.notes:
+        click.echo(f"opjury: {note}", err=True)
+    for problem in merged.problems:
+        click.echo(f"opjury: {problem}", err=True)
+    if json_file:
+        records.write(json_file, [*merged.others, *merged.verdicts])
+    if junit_file:
+        records.write_text(junit_file, exports.junit(merged.verdicts))
+    if not merged.verdicts:
+        click.echo("opjury: there is no verdict in these files", err=True)
+        return NOTHING
+    found = Audit(merged.verdicts)
+    auditing.show(found, all_verdicts)
+    if merged.problems:
+        return BAD
+    if not any(v.examples for v in found.verdicts):
+        click.echo("opjury: nothing was executed", err=True)
+        return NOTHING
+    return GOOD if found.ok else BAD
