@@ -6,9 +6,9 @@ A group is an operation with one workload; the names within are stable. `--opjur
 import pytest
 
 from opjury import registry
-from opjury.measure.inputs import workload_case
 from opjury.measure.stand import step_of, threads
 from opjury.uses.choose import usual_dtype
+from opjury.verify.corpus import workload_case
 from opjury.verify.task import why_not
 
 WORKLOADS = ("small", "medium")

@@ -25,9 +25,9 @@ from opjury import records, registry
 from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.stand import Competitor, Contest
-from opjury.measure.steps import SUSPECT, steps
-from opjury.uses.changes import AGAIN
-from opjury.uses.choose import PROCESSES, run_contest
+from opjury.measure.steps import SURE, SUSPECT, steps
+from opjury.uses.changes import AGAIN, ENOUGH
+from opjury.uses.choose import run_contest
 from opjury.uses.track import SEED
 
 console = Console(width=100)
@@ -67,9 +67,9 @@ def sample(nights, seconds, file):
     wanted = list(contests(seconds))
     for _ in track(range(nights), "nights", console=Console(stderr=True)):
         for baseline, contest in wanted:
-            seen = run_contest(contest, {}, PROCESSES).seconds
+            seen = run_contest(contest, {}).least
             ratios = {
-                name: math.log(np.nanmin(seen[name]) / np.nanmin(seen[baseline]))
+                name: math.log(seen[name] / seen[baseline])
                 for name in (c.name for c in contest.competitors)
                 if name != baseline and name in seen
             }
@@ -97,9 +97,21 @@ def nights_like(values, count, rng):
 
 
 def noticed(values, since, again):
-    """Whether a step that began at `since` or later is suspected in the nights, and seen when measured again."""
-    found = [step for step in steps(values, LEAST, SUSPECT) if step.height > 0 and step.at >= since]
-    return any(np.median(again) > (step.before + step.after) / 2 for step in found)
+    """What `track check` decides of a step at `since` or later: it is suspected, then measured again until that is decided."""
+    if not risen(values, since, len(values), SUSPECT):
+        return False
+    for times in range(1, AGAIN + 1):
+        known = np.concatenate([values, again[:times]])
+        if risen(known, since, len(values), SURE):
+            return True
+        if times >= ENOUGH and not risen(known, since, len(values), SUSPECT):
+            return False
+    return False
+
+
+def risen(values, since, until, sure):
+    """Whether there is a step upwards, from `since` on and before `until`."""
+    return any(step.height > 0 and since <= step.at < until for step in steps(values, LEAST, sure))
 
 
 def simulate(series, trials, seed):

@@ -1,5 +1,9 @@
 """Every wrong function of the catalogue is refuted, and no right one is."""
 
+import copy
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +12,7 @@ from opjury import registry
 from opjury.execute import Here, run_here
 from opjury.operation import CHECKS, Gradient, Implementation
 from opjury.uses.audit import plan
+from opjury.verify.task import PROFILES
 from tests import broken, right
 from tests.mutation.mutants import ORDER
 
@@ -38,9 +43,7 @@ def test_wrong_functions_are_refuted(operation, function):
     assert check, f"not refuted, although: {why}"
 
 
-# Of each check a wrong function that no other check refutes for a reason of its own. There is none for `terminates`
-# (who hangs is named as such by every check that draws the case) and `laws` (what breaks a relation between calls also returns a wrong
-# value somewhere; it says in words what is wrong).
+# Of each check a wrong function that no other check refutes for a reason of its own; of the others in the tests below.
 ALONE = {
     "agreement": ("compose_conv2d-half_accumulator", "float16"),
     "specials": ("cumsum-nancumsum", "float32"),
@@ -65,6 +68,12 @@ def test_without_this_check_something_wrong_would_pass(check):
         function, operation=operation, dtypes=[dtype] if dtype else None, isolate=False, seed=0, database=""
     )
     assert {verdict.check for verdict in found.refuted if not verdict.cause} == {check}, found.summary()
+
+
+def refuted_by_itself(function, contract):
+    """The checks that refute a function, in float32, for a reason of their own."""
+    tasks = plan(contract, "", dtypes=["float32"], function=Here(function))
+    return {verdict.check for _, verdict in run_here(tasks) if verdict.status == "refuted" and not verdict.cause}
 
 
 class Cumsum(torch.autograd.Function):
@@ -125,9 +134,36 @@ def test_what_is_promised_is_judged_by_one_check_alone(check, rule):
         return rule.apply(x, dim) if x.is_floating_point() or x.is_complex() else x.cumsum(dim)
 
     promised = Implementation("cumsum", "promising", cumsum, gradient=Gradient(second=True, forward=True, vmap=True))
-    tasks = plan(registry.operation("cumsum"), "promising", dtypes=["float32"], function=Here(promised))
-    refuted = {verdict.check for _, verdict in run_here(tasks) if verdict.status == "refuted" and not verdict.cause}
-    assert refuted == {check}
+    assert refuted_by_itself(promised, registry.operation("cumsum")) == {check}
+
+
+def test_laws_alone_see_a_mistake_that_the_reference_makes_too(monkeypatch):
+    """Whoever writes a contract beside an implementation makes the same mistake twice."""
+
+    def restarting(x, dim):
+        if not x.ndim:
+            return x
+        return np.concatenate([np.cumsum(part, dim) for part in np.split(x, range(4, x.shape[dim], 4), dim)], dim)
+
+    def cumsum(x, dim):
+        if not isinstance(dim, int):
+            raise TypeError(f"dim {dim!r}; it should be an integer")
+        return torch.cat([part.cumsum(dim) for part in x.split(4, dim)], dim) if x.ndim else x.cumsum(dim)
+
+    contract = copy.copy(registry.operation("cumsum"))
+    vars(contract).update(name="restarting_cumsum", reference=restarting)
+    monkeypatch.setitem(registry._operations, contract.name, contract)
+    assert refuted_by_itself(cumsum, contract) == {"laws"}
+
+
+def test_who_does_not_return_is_refuted_for_that_alone(monkeypatch):
+    def cumsum(x, dim):
+        while x.numel() > 2:
+            pass
+        return x.cumsum(dim)
+
+    monkeypatch.setitem(PROFILES, "quick", dataclasses.replace(PROFILES["quick"], limit=0.2, shrink=0.5))
+    assert refuted_by_itself(cumsum, registry.operation("cumsum")) == {"terminates"}
 
 
 @pytest.mark.parametrize(

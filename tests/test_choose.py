@@ -17,12 +17,13 @@ from opjury.cli import main
 from opjury.execute import Here
 from opjury.faces.options import Bytes
 from opjury.measure.footprint import footprint
-from opjury.measure.inputs import Inputs, workload_case
+from opjury.measure.inputs import Inputs
 from opjury.measure.paired import measure
 from opjury.measure.stand import FLOOR, Competitor, Contest
 from opjury.measure.statistics import Ratio, fastest, ratio
 from opjury.uses.choose import Request, recommend, usual_dtype
 from opjury.uses.sweep import dispatcher, sweep
+from opjury.verify.corpus import workload_case
 from opjury.verify.oracle import evaluate
 
 SMALL = Contest("circulant", (Competitor("broadcasted_index"),), (("n", 24),), rounds=20)

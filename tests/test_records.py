@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+import torch
 
 from opjury import records
 from opjury.records import Verdict
@@ -39,6 +40,16 @@ def test_bad_lines_are_named(tmp_path, line, message):
     (tmp_path / "found.jsonl").write_text(f"{records.encode(ONE).decode()}\n{line}\n")
     with pytest.raises(ValueError, match=r"line 2:.*" + message):
         list(records.read(tmp_path / "found.jsonl"))
+
+
+def test_an_environment_is_the_same_at_any_time_and_may_lack_what_older_records_do_not_tell():
+    here = records.environment()
+    records.environment.cache_clear()
+    assert records.environment() == here
+    assert f"OpenMP {torch.__config__.show().partition('OpenMP ')[2].split()[0]}" in here.build
+    older = {name: value for name, value in msgspec.to_builtins(here).items() if name not in ("clock", "build")}
+    line = json.dumps({**json.loads(records.encode(ONE)), "environment": older})
+    assert records.decode(line).environment == msgspec.structs.replace(here, clock="", build="")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -86,6 +86,26 @@ def rolled_rows(c):
     return torch.stack([backward.roll(i + 1) for i in range(len(c))])
 
 
+@implementation(
+    "circulant",
+    source="Linux: transparent huge pages; skewing by a row length",
+    gradient=Gradient(second=True, forward=True, vmap=True),
+    devices=("cpu",),
+)
+def windows_into_large_pages(c):
+    """Windows of c, twice reversed, copied bottom row first into pages of 2 MiB; in backward, sums of diagonals by bands of rows.
+
+    O(n²) work, no memory beside the result; in backward O(n²) work and O(n) memory.
+    """
+    from opjury.impls.as_strided._diagonals import Matrix
+
+    check_vector(c)
+    if len(c) == 0:
+        return c.reshape(0, 0)
+    backward = c.flip(0)
+    return Matrix.apply(torch.cat([backward, backward[:-1]]), len(c))
+
+
 @implementation("circulant", source="scipy.linalg.circulant", gradient=None, devices=("cpu",))
 def scipy_circulant(c):
     """scipy.linalg.circulant: a NumPy view of c written twice, copied.

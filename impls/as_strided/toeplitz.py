@@ -112,6 +112,23 @@ def stack_of_rows(c, r=None):
 
 
 @implementation(
+    "toeplitz", source="Linux: transparent huge pages; skewing by a row length", gradient=ALL_MODES, devices=("cpu",)
+)
+def windows_into_large_pages(c, r=None):
+    """Windows of the diagonals copied bottom row first into pages of 2 MiB; in backward, sums of diagonals by bands of rows.
+
+    O(m·n) work, no memory beside the result; in backward O(m·n) work and O(m + n) memory.
+    """
+    from opjury.impls.as_strided._diagonals import Matrix
+
+    c, r = check_vectors(c, r)
+    diagonals = torch.cat([c.flip(0), r[1:]])
+    if 0 in (len(c), len(r)):
+        return diagonals[:0].reshape(len(c), len(r))
+    return Matrix.apply(diagonals, len(c))
+
+
+@implementation(
     "toeplitz",
     source="Triton: each element from its diagonal",
     gradient=Gradient(second=True),

@@ -1,5 +1,7 @@
 """moving_mean(x, window): the mean of each window of the last dimension, step 1."""
 
+import functools
+
 import numpy as np
 import torch
 
@@ -91,18 +93,9 @@ def prefix_sum_difference(x, window):
     gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def doubling_shifts(x, window):
-    """Sums over 2, 4, 8, … elements by shifted additions, put together for the bits of the window. O(n·log window)."""
+    """Sums over 2, 4, 8, … elements by shifted additions, put together for the bits of the window. O(n·log window), backwards too."""
     x, window = check_window(x, window)
-    power, length, total, done = x.to(accumulator(x.dtype)), 1, None, 0
-    count = x.shape[-1] - window + 1
-    while length <= window:
-        if window & length:
-            part = power[..., done : done + count]
-            total, done = (part if total is None else total + part), done + length
-        if 2 * length <= window:
-            power = power[..., :-length] + power[..., length:]
-        length *= 2
-    return (total / window).to(x.dtype)
+    return window_means().apply(x.to(accumulator(x.dtype)), window).to(x.dtype)
 
 
 @implementation(
@@ -181,6 +174,42 @@ def rounded_prefix_sums(x, window):
     total = x.cumsum(-1)
     sums = torch.cat([total[..., window - 1 : window], total[..., window:] - total[..., :-window]], -1)
     return sums / window
+
+
+@functools.cache
+def window_means():
+    """The autograd function of `doubling_shifts`: the gradient is the moving mean of what comes in, padded on both sides."""
+
+    class WindowMeans(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x, window):
+            power, length, total, done = x, 1, None, 0
+            count = x.shape[-1] - window + 1
+            while length <= window:
+                if window & length:
+                    part = power[..., done : done + count]
+                    total, done = (part if total is None else total + part), done + length
+                if 2 * length <= window:
+                    power = power[..., :-length] + power[..., length:]
+                length *= 2
+            return total / window
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.window = inputs[1]
+
+        @staticmethod
+        def backward(ctx, weight):
+            room = (ctx.window - 1, ctx.window - 1)
+            return WindowMeans.apply(torch.nn.functional.pad(weight, room), ctx.window), None
+
+        @staticmethod
+        def jvp(ctx, tangent, _):
+            return WindowMeans.apply(tangent, ctx.window)
+
+    return WindowMeans
 
 
 def accumulator(dtype):

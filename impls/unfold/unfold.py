@@ -38,6 +38,19 @@ def strided_view(x, kernel_size, dilation=1, padding=0, stride=1):
     return columns(strided_windows(padded(x, padding), kernel, dilation, stride, counts))
 
 
+@implementation("unfold", source="Linux: transparent huge pages", gradient=ALL, devices=("cpu",))
+def windows_into_large_pages(x, kernel_size, dilation=1, padding=0, stride=1):
+    """The strided view of all windows copied into pages of 2 MiB; in backward, one addition for each element of the kernel.
+
+    O(result) work, no memory beside the result and the padded image.
+    """
+    from opjury.impls.unfold._windows import Windows
+
+    kernel, dilation, padding, stride, counts = check_windows(x, kernel_size, dilation, padding, stride)
+    windows = Windows.apply(padded(x, padding), kernel, dilation, stride, counts)
+    return windows.flatten(4).flatten(1, 3)
+
+
 @implementation("unfold", source="advanced indexing", gradient=ALL)
 def broadcasted_index(x, kernel_size, dilation=1, padding=0, stride=1):
     """Index rows and columns by sums of kernel and window positions. O(result) work and memory, with index arithmetic."""

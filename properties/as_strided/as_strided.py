@@ -144,4 +144,5 @@ Operation(
         illegal(Tensor(np.arange(3.0), "float32", "offset"), (2,), (-1,), 0),
     ),
     baseline="broadcasted_index",
+    usual=("strided_view", "numpy_round_trip", "broadcasted_index"),
 )

@@ -61,4 +61,5 @@ Operation(
         Law("the first column is c", first_column),
     ),
     baseline="broadcasted_index",
+    usual=("scipy_circulant", "broadcasted_index"),
 )

@@ -88,4 +88,5 @@ Operation(
         Law("the first elements of the windows are every step-th of x", first_elements),
     ),
     baseline="broadcasted_index",
+    usual=("tensor_unfold", "numpy_sliding_window_view"),
 )

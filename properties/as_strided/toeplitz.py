@@ -64,4 +64,5 @@ Operation(
         Law("the first column is c", first_column),
     ),
     baseline="broadcasted_index",
+    usual=("scipy_toeplitz", "broadcasted_index"),
 )

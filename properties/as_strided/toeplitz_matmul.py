@@ -114,4 +114,5 @@ Operation(
         Law("zeros appended to x change nothing", zeros_below),
     ),
     baseline="build_and_multiply",
+    usual=("scipy_matmul_toeplitz", "build_and_multiply"),
 )

@@ -77,4 +77,5 @@ Operation(
         Law("moving the dimension to the front changes nothing", other_dims),
     ),
     baseline="torch_cumsum",
+    usual=("torch_cumsum", "numpy_cumsum"),
 )

@@ -79,4 +79,5 @@ Operation(
         Law("a constant has itself for its mean", constant),
     ),
     baseline="unfold_mean",
+    usual=("average_pool", "unfold_mean"),
 )

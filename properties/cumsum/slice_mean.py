@@ -114,4 +114,5 @@ Operation(
         Law("rows prepended outside every slice change nothing", shifted),
     ),
     baseline="python_loop",
+    usual=("python_loop",),
 )

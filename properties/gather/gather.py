@@ -111,4 +111,5 @@ Operation(
         Law("elements put in front shift the indices", shifted),
     ),
     baseline="torch_gather",
+    usual=("torch_gather", "take_along_dim", "numpy_take_along_axis"),
 )

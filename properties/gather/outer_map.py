@@ -261,4 +261,5 @@ Operation(
         ),
     ),
     baseline="meshgrid",
+    usual=("meshgrid",),
 )

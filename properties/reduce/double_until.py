@@ -171,4 +171,5 @@ Operation(
     ),
     effort=2,
     baseline="doubling_loop",
+    usual=("doubling_loop",),
 )

@@ -142,4 +142,5 @@ Operation(
         Law("a row has the same result alone as among others", alone),
     ),
     baseline="plain_division",
+    usual=("plain_division",),
 )

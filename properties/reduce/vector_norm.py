@@ -155,4 +155,5 @@ Operation(
         Law("the norms of two parts have the norm of the whole", in_two_steps),
     ),
     baseline="library",
+    usual=("library",),
 )

@@ -82,4 +82,5 @@ Operation(
     ),
     effort=4,
     baseline="dense_then_convert",
+    usual=("constant_diagonals",),
 )

@@ -134,4 +134,5 @@ Operation(
     ),
     effort=2.5,
     baseline="column_slicing",
+    usual=("column_slicing",),
 )

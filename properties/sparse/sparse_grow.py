@@ -100,4 +100,5 @@ Operation(
     ),
     effort=2.5,
     baseline="block_array",
+    usual=("copy_then_resize", "block_array"),
 )

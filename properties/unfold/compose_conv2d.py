@@ -98,4 +98,5 @@ Operation(
         Law("mirroring both kernels mirrors their composition", mirrored),
     ),
     baseline="torch_conv2d_flipped",
+    usual=("torch_conv2d_flipped",),
 )

@@ -101,4 +101,5 @@ Operation(
         Law("the unit kernel of one element gives the image back", identity),
     ),
     baseline="torch_conv2d",
+    usual=("torch_conv2d",),
 )

@@ -87,4 +87,5 @@ Operation(
         Law("mirroring both mirrors the result", mirrored),
     ),
     baseline="torch_conv2d_flipped",
+    usual=("scipy_convolve2d", "torch_conv2d_flipped"),
 )

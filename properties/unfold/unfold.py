@@ -87,4 +87,5 @@ Operation(
         Law("windows of one element are the image", single_elements),
     ),
     baseline="torch_unfold",
+    usual=("torch_unfold",),
 )

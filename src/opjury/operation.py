@@ -142,6 +142,7 @@ class _Operation:
     examples: tuple[Any, ...] = ()
     effort: float = 1.0
     baseline: str | None = None
+    usual: tuple[str, ...] = ()
 
 
 class Operation(_Operation):
@@ -192,6 +193,9 @@ class Operation(_Operation):
         How many times the usual number of cases is tried: more where few dtypes or many kinds of argument are drawn from.
     baseline : str, optional
         The implementation that speed-ups are relative to.
+    usual : tuple of str
+        The implementations that are what one writes otherwise: a function of torch, NumPy or SciPy where there is one, else the
+        loop or formula that comes to mind.
     """
 
     def __init__(self, name: str, summary: str, **kwargs: Any) -> None:

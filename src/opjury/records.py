@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,12 +16,17 @@ from typing import Any, Literal
 import msgspec
 
 FORMAT = 1
+_FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
 
 Status = Literal["holds", "refuted", "waived", "skipped", "not declared"]
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a record was made."""
+    """Where a record was made; nothing here changes from minute to minute.
+
+    `processor` has the caches and the governor, `clock` the highest frequency, `build` the libraries that torch was built with and
+    the instructions that it uses; "" for what the system, or an older record, does not tell.
+    """
 
     opjury: str
     python: str
@@ -30,6 +36,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     processor: str = ""
     device: str = ""
+    clock: str = ""
+    build: str = ""
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
@@ -259,6 +267,8 @@ def environment() -> Environment:
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         processor=_processor(),
         device=_gpu(),
+        clock=_clock(),
+        build=_build(),
     )
 
 
@@ -268,15 +278,32 @@ def _processor() -> str:
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         told += [line.partition(":")[2].strip() for line in lines if line.startswith("model name")][:1]
-    first = Path("/sys/devices/system/cpu/cpu0")
     with contextlib.suppress(OSError):
         caches = {}
-        for index in sorted((first / "cache").glob("index*")):
+        for index in sorted((_FIRST_CORE / "cache").glob("index*")):
             caches[(index / "level").read_text().strip()] = (index / "size").read_text().strip()
         told += [", ".join(f"L{level} {size}" for level, size in caches.items())]
     with contextlib.suppress(OSError):
-        told += [(first / "cpufreq" / "scaling_governor").read_text().strip()]
+        told += [(_FIRST_CORE / "cpufreq" / "scaling_governor").read_text().strip()]
     return "; ".join(filter(None, told))
+
+
+def _clock() -> str:
+    """The highest frequency of the first core: "3700 MHz"."""
+    with contextlib.suppress(OSError, ValueError):
+        return f"{int((_FIRST_CORE / 'cpufreq' / 'cpuinfo_max_freq').read_text()) / 1000:.0f} MHz"
+    return ""
+
+
+def _build() -> str:
+    """What torch computes with, where it is loaded already: "BLAS mkl, MKL-DNN v3.7.1, OpenMP 201511, AVX512"."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "__config__"):
+        return ""
+    told = torch.__config__.show()
+    patterns = {"BLAS ": r"BLAS_INFO=(\w+)", "MKL-DNN ": r"MKL-DNN (v[\d.]+)", "OpenMP ": r"OpenMP (\d+)"}
+    found = [name + match[1] for name, pattern in patterns.items() if (match := re.search(pattern, told))]
+    return ", ".join([*found, torch.backends.cpu.get_cpu_capability()])
 
 
 def _gpu() -> str:

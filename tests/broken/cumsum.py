@@ -314,3 +314,12 @@ def mean_removed_from_large(x, dim):
         mean = x.mean(dim, keepdim=True)
         sums = (x - mean).cumsum(dim) + torch.ones_like(x).cumsum(dim) * mean
     return sums
+
+
+@wrong(
+    "hard", "two blocks from 65,536 entries on: the carry from the first into the second is forgotten", ("agreement",)
+)
+def carry_of_long_sums_forgotten(x, dim):
+    axis = axis_of(x, dim)
+    parts = x.split(2**16, axis) if x.ndim else (x,)
+    return torch.cat([part.cumsum(axis) for part in parts], axis) if len(parts) > 1 else x.cumsum(axis)

@@ -170,7 +170,7 @@ def check(
     raised = alarms(mine, None if nights == "all" else int(nights), sureness)
     if raised and not no_confirm:
         with terminal.console.status("measuring again"):
-            raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine), sureness)
+            raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine))
     if any(
         alarm.confirmed is None for alarm in raised
     ):  # nothing was measured again: only what is sure by itself counts

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from opjury import registry
-from opjury.measure.inputs import workload_case
 from opjury.measure.stand import Competitor, Contest, Step, step_of, threads
+from opjury.verify.corpus import workload_case
 from opjury.verify.trial import describe
 
 

@@ -8,26 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury.case import Case, Tensor, is_floating, round_to
-from opjury.operation import Workload
+from opjury.case import Case, Tensor, is_floating
 from opjury.sparse_case import Sparse
 from opjury.verify.bounds import ulp
 
 SOURCES = 2  # different inputs that take turns
 _SAMPLE = 2**16  # elements of a result that are compared
 _ANOTHER_RESULT = 0.02
-
-
-def workload_case(workload: Workload, sizes: dict[str, int], dtype: str, seed: int) -> Case:
-    """The workload's arguments for some sizes, in a dtype."""
-    case = workload.arguments(np.random.default_rng(seed), **sizes)
-
-    def cast(leaf: Any) -> Any:
-        if isinstance(leaf, Tensor) and leaf.data:
-            return replace(leaf, dtype=dtype, values=round_to(leaf.values, dtype))
-        return replace(leaf, dtype=dtype) if isinstance(leaf, Sparse) else leaf
-
-    return replace(case.map(cast), tier="rounding", seed=seed)
 
 
 class Inputs:

@@ -70,14 +70,18 @@ class _Race:
         for name in self.stand.steps:
             if name not in self.outcome.faults:
                 self.outcome.seconds[name] = self._column(name, taken)
+                self.outcome.least[name] = min(times.longer for times in self._rounds_of(name, taken) if times)
 
     def _column(self, name: str, taken: list[dict[str, Times]]) -> np.ndarray:
         """Seconds by rounds: the processor's where one thread was asked for. Of who left before the first, the calls before."""
         which = "processor" if self.contest.threads == 1 else "clock"
+        return np.array([getattr(times, which) if times else np.nan for times in self._rounds_of(name, taken)])
+
+    def _rounds_of(self, name: str, taken: list[dict[str, Times]]) -> list[Times | None]:
         rounds = [row.get(name) for row in taken]
         if not any(rounds):
             rounds[: len(self.stand.first[name])] = self.stand.first[name]
-        return np.array([getattr(times, which) if times else np.nan for times in rounds])
+        return rounds
 
     def _waiting(self, taken: list[dict[str, Times]]) -> None:
         """Send off who lets time pass without using the processor: its time would look too short."""
@@ -86,7 +90,7 @@ class _Race:
             mine = [row[name].clock / max(row[name].processor, 1e-9) for row in taken if name in row]
             if len(mine) > _TRIAL_ROUNDS:  # who left before was slow enough
                 waits[name] = min(mine)
-        usual = min(waits.values(), default=1.0)
+        usual = max(1.0, min(waits.values(), default=1.0))
         for name, wait in waits.items():
             if name != FLOOR and wait > _WAITING * usual:
                 self.outcome.faults[name] = f"takes {wait:.3g} times as long by the clock as by the processor: it waits"

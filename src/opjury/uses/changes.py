@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from opjury import records, registry
-from opjury.measure.steps import SURE, Step, steps
+from opjury.measure.steps import SURE, SUSPECT, Step, steps
 from opjury.records import Alarm, Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.uses.audit import audit
@@ -20,7 +20,9 @@ from opjury.uses.choose import choose
 from opjury.uses.history import Chronicle, Series, in_short
 from opjury.uses.track import SEED, Plan, state_of_repository
 
-AGAIN = 3  # times that a suspect is measured again
+AGAIN = 9  # times at most that a suspect is measured again
+ENOUGH = 3  # times after which it may be dismissed
+_NEAR = 2  # nights that a step may move by when more is known
 _WITHIN_99 = 2.576  # standard errors
 
 
@@ -185,7 +187,7 @@ def _choose_again(series: Series) -> str:
 
 
 def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
-    """The last night before a change and the first after it, and what differs between them."""
+    """The last night before a change and the first after it, and what differs between them, as far as both tell it."""
     before, after = nights[last].night, nights[at].night
     names = after.environment.__struct_fields__
     both = {name: (getattr(before.environment, name), getattr(after.environment, name)) for name in names}
@@ -193,7 +195,7 @@ def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
         machine=after.machine,
         since=after.date,
         commits=(before.commit, after.commit),
-        versions={name: pair for name, pair in both.items() if pair[0] != pair[1]},
+        versions={name: pair for name, pair in both.items() if pair[0] != pair[1] and all(pair)},
     )
 
 
@@ -251,8 +253,8 @@ def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]
             )
 
 
-def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, sure: float) -> list[Alarm]:
-    """The same alarms, each with what measuring again says: whether it is nearer to what is alarming than to what was before.
+def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan) -> list[Alarm]:
+    """The same alarms, each with what measuring again says: more and more often, until it is sure or no longer suspect.
 
     What was found in another commit or with other versions than those at hand cannot be tried: `confirmed` stays None.
 
@@ -262,36 +264,53 @@ def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Pla
     nights : sequence of Chronicle
     planned : Plan
         Of the last night.
-    sure : float
-        With which they were raised.
     """
     latest = nights[-1].night
     commit, _ = state_of_repository(replace(planned, allow_dirty=True))
     if (latest.commit, latest.environment) != (commit, records.environment()):
         return list(raised)
-    again = [Chronicle(latest, tuple(_again(raised, planned)), nights[-1].path) for _ in range(AGAIN)]
-    table = tracked(again)
-    grown = {}
+    seen: list[bool | None] = [None] * len(raised)
+    again: list[Chronicle] = []
+    while None in seen and len(again) < AGAIN:
+        undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
+        again.append(Chronicle(latest, tuple(_again(undecided, planned)), nights[-1].path))
+        steps_at = {sure: _places([*nights, *again], sure) for sure in (SURE, SUSPECT)}
+        seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
+    return [msgspec.structs.replace(alarm, confirmed=bool(known)) for alarm, known in zip(raised, seen)]
+
+
+_Places = dict[tuple[str, Series], list[int]]
+
+
+def _places(nights: Sequence[Chronicle], sure: float) -> _Places:
+    """Where the steps upwards are, by kind and series."""
+    found: _Places = {}
     for quantity, series, step in growths(nights, sure):
-        own = table.get(series, [None] * AGAIN)
-        now = values(quantity, own, _of_baseline(table, series, AGAIN))
-        seen = bool(np.nanmedian(now) > (step.before + step.after) / 2) if not np.isnan(now).all() else False
-        grown[quantity.kind, series, nights[step.at].night.date] = seen
-    return [msgspec.structs.replace(alarm, confirmed=_seen(alarm, again, grown)) for alarm in raised]
+        found.setdefault((quantity.kind, series), []).append(step.at)
+    return found
 
 
-def _seen(alarm: Alarm, again: Sequence[Chronicle], grown: dict[tuple[str, Series, str], bool]) -> bool:
-    """Whether it was seen most times, or, for a verdict, ever."""
+def _seen(
+    alarm: Alarm, nights: Sequence[Chronicle], again: Sequence[Chronicle], steps_at: dict[float, _Places]
+) -> bool | None:
+    """Whether it was seen again: for a verdict ever, for a recommendation most times; None while that is open."""
+    enough = len(again) >= ENOUGH
     if alarm.kind == "verdict":
         standings = [night.standings.get((alarm.name, alarm.device)) for night in again]
-        return any(s is not None and s.verdicts.get(alarm.check) == alarm.after for s in standings)
+        seen = any(s is not None and s.verdicts.get(alarm.check) == alarm.after for s in standings)
+        return seen or (False if enough else None)
     if alarm.kind == "recommendation":
         choices = [r for night in again for s, r in night.recommendations.items() if _where(s) == _place(alarm)]
-        return sum(alarm.before not in choice.tied for choice in choices) > AGAIN / 2
+        return sum(alarm.before not in choice.tied for choice in choices) > ENOUGH / 2 if enough else None
     place = Series(
         alarm.operation, alarm.implementation, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient, 1
     )
-    return grown.get((alarm.kind, place, alarm.since), False)
+    since = next(at for at, night in enumerate(nights) if night.night.date == alarm.since)
+    sure, suspect = (
+        any(abs(at - since) <= _NEAR and at < len(nights) for at in steps_at[level].get((alarm.kind, place), ()))
+        for level in (SURE, SUSPECT)
+    )
+    return True if sure else False if enough and not suspect else None
 
 
 def _place(alarm: Alarm) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from opjury import records, registry
 from opjury.case import Case
 from opjury.execute import Fallen, Function, isolated
 from opjury.measure.footprint import LONG, Footprint, footprint
-from opjury.measure.inputs import workload_case
 from opjury.measure.paired import measure
 from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
@@ -26,6 +25,7 @@ from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.uses import standing
 from opjury.uses.audit import names_checked
+from opjury.verify.corpus import workload_case
 from opjury.verify.device import present
 from opjury.verify.task import why_not
 
@@ -45,7 +45,8 @@ BACKWARD = ("gradient", "locality")
 NEEDS = ("second_order", "forward_mode", "vmap")
 
 FIRST_CALL_LIMIT = 60.0  # seconds
-PROCESSES = 5  # of a thorough choice
+PROCESSES, MOST_PROCESSES = 5, 15  # of a thorough choice
+ALIKE, SETTLED = 3, 1.01  # so many processes' shortest times are this close: the shortest is known (the K-best rule)
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,8 @@ def choose(
         How long the rounds may take.
     seed : int, optional
     thorough : bool
-        For histories: measure the slow ones as often as the fast, and all of them in several new processes, since one
-        differs from the next by a few percent.
+        For histories: measure the slow ones as often as the fast, and all of them in new processes until the shortest times of
+        three agree to one percent. `seconds` are then those of the first five processes; there may be fifteen.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -298,7 +299,7 @@ def _choose(
     hopeless = [c for c in ranked if _hopeless(first[c.label].again_seconds, first[ranked[0].label].again_seconds)]
     notify(f"measuring {len(ranked) - len(hopeless)} against each other")
     field = tuple(competitor for competitor in ranked if competitor not in hopeless)
-    outcome = run_contest(replace(contest, competitors=field), excluded, PROCESSES if request.thorough else 1)
+    outcome = run_contest(replace(contest, competitors=field), excluded)
     for competitor in hopeless:
         outcome.add_one_call(competitor.label, first[competitor.label].again_seconds)
     _exclude_inexact(request, outcome, excluded)
@@ -348,20 +349,30 @@ def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: d
     return found
 
 
-def run_contest(contest: Contest, excluded: dict[str, str], processes: int = 1) -> Outcome:
-    """The contest, its rounds shared out to new processes; who is sent off is excluded with the reason."""
+def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
+    """The contest in a new process, or, to the end, in several; who is sent off is excluded with the reason."""
     if not contest.competitors:
         return Outcome()
     limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
+    processes = PROCESSES if contest.to_the_end else 1
     part = replace(contest, seconds=contest.seconds / processes)
-    outcomes = []
-    for _, outcome in isolated(measure, [part] * processes, 1, lambda item: limit, fresh=True, device=contest.device):
-        if isinstance(outcome, Fallen):
-            raise Impossible(f"the measurement came to nothing: {outcome.why}")
-        outcomes.append(outcome)
+    outcomes: list[Outcome] = []
+    while not outcomes or (contest.to_the_end and len(outcomes) < MOST_PROCESSES and not _settled(outcomes)):
+        items = [part] * processes
+        for _, outcome in isolated(measure, items, 1, lambda item: limit, fresh=True, device=contest.device):
+            if isinstance(outcome, Fallen):
+                raise Impossible(f"the measurement came to nothing: {outcome.why}")
+            outcomes.append(outcome)
     outcome = functools.reduce(Outcome.joined, outcomes)
     excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})
     return outcome
+
+
+def _settled(outcomes: Sequence[Outcome]) -> bool:
+    """Whether several processes agree on everyone's shortest time."""
+    names = set.intersection(*(set(outcome.least) for outcome in outcomes))
+    shortest = (sorted(outcome.least[name] for outcome in outcomes) for name in names)
+    return all(least[ALIKE - 1] <= SETTLED * least[0] for least in shortest)
 
 
 def measurements(
@@ -390,8 +401,8 @@ def measurements(
                 high=to_best.high,
                 tied=not to_best.slower and name not in outcome.left,
                 floor_seconds=float(np.nanmedian(outcome.seconds[FLOOR])),
-                least_seconds=float(np.nanmin(column)),
-                least_floor_seconds=float(np.nanmin(outcome.seconds[FLOOR])),
+                least_seconds=outcome.least[name],
+                least_floor_seconds=outcome.least[FLOOR],
                 peak_bytes=first[name].peak_bytes,
                 first_seconds=first[name].seconds,
                 error_ulps=outcome.ulps.get(name),

@@ -117,14 +117,20 @@ class History:
 
 def read(folder: Path | str = FOLDER) -> History:
     """Everything in a folder of the history; what cannot be read is named, the rest is there."""
-    found = History()
-    for path in sorted(Path(folder).rglob("*.jsonl")):
+    unreadable: list[str] = []
+    return History([chronicle(path) for _, path in files(folder, unreadable)], unreadable)
+
+
+def files(folder: Path | str, unreadable: list[str]) -> list[tuple[Night, Path]]:
+    """The nights in a folder with their files, the oldest first; those that are no history are named, with the reason."""
+    found = []
+    for path in sorted(Path(folder).rglob("[!.]*.jsonl")):
         try:
-            found.nights.append(chronicle(path))
+            with path.open("rb") as stream:
+                found.append((_night(stream.readline()), path))
         except (OSError, ValueError) as error:
-            found.unreadable.append(f"{path}: {error}")
-    found.nights.sort(key=lambda c: c.night.date)
-    return found
+            unreadable.append(f"{path}: {error}")
+    return sorted(found, key=lambda pair: pair[0].date)
 
 
 def chronicle(path: Path) -> Chronicle:
@@ -136,9 +142,7 @@ def chronicle(path: Path) -> Chronicle:
         Where it does not begin with a night.
     """
     first, *rest = path.read_bytes().splitlines() or [b""]
-    night = records.decode(first)
-    if not isinstance(night, Night):
-        raise ValueError("does not begin with a night")
+    night = _night(first)
     decode, kept, spoilt = msgspec.json.Decoder(Record, strict=False).decode, [], []
     for number, line in enumerate(rest, start=2):
         try:
@@ -146,6 +150,14 @@ def chronicle(path: Path) -> Chronicle:
         except msgspec.MsgspecError as error:
             spoilt.append(f"{path}, line {number}: {error}")
     return Chronicle(night, tuple(kept), path, tuple(spoilt))
+
+
+def _night(first: bytes) -> Night:
+    """What a file of the history begins with."""
+    night = records.decode(first)
+    if not isinstance(night, Night):
+        raise ValueError("does not begin with a night")
+    return night
 
 
 def latest(machine: str, count: int, folder: Path | str = FOLDER) -> list[Chronicle]:

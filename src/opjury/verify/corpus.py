@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -18,13 +18,18 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 
 from opjury import registry
-from opjury.case import Case, is_floating
-from opjury.operation import Operation
+from opjury.case import Case, Tensor, is_floating, round_to
+from opjury.operation import Operation, Workload
+from opjury.sparse_case import Sparse
 from opjury.verify.checks import Check
 from opjury.verify.strategies import BOUNDARIES, any_case, tiers_of
 
 CHUNK = 32
 _BYTES = 4096  # more than any case draws
+_SIZED = (
+    "medium"  # the workload at whose sizes one more case is tried, unless its arguments or its work are beyond these
+)
+_MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24
 
 
 @dataclass(frozen=True)
@@ -136,3 +141,30 @@ def _shuffled(rng: np.random.Generator, items: Sequence[Any]) -> Iterator[Any]:
     while True:
         for place in rng.permutation(len(items)):
             yield items[int(place)]
+
+
+def workload_case(workload: Workload, sizes: dict[str, int], dtype: str, seed: int) -> Case:
+    """The workload's arguments for some sizes, in a dtype."""
+    case = workload.arguments(np.random.default_rng(seed), **sizes)
+
+    def cast(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and leaf.data:
+            return replace(leaf, dtype=dtype, values=round_to(leaf.values, dtype))
+        return replace(leaf, dtype=dtype) if isinstance(leaf, Sparse) else leaf
+
+    return replace(case.map(cast), tier="rounding", seed=seed)
+
+
+@lru_cache(maxsize=8)
+def sized_case(operation: str, dtypes: tuple[str, ...], seed: int) -> Case | None:
+    """A case of a workload's sizes, far beyond those that are drawn; None where there is none that the reference can afford."""
+    dtype = next((name for name in ("float32", "float64") if name in dtypes), None)
+    try:
+        workload = registry.workload(operation)
+    except registry.UnknownName:
+        return None
+    sizes = workload.sizes.get(_SIZED)
+    if dtype is None or sizes is None or workload.least_operations(**sizes) > _MOST_WORK:
+        return None
+    case = workload_case(workload, dict(sizes), dtype, seed)
+    return case if case.elements <= _MOST_ELEMENTS else None

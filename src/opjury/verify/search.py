@@ -21,7 +21,7 @@ from opjury.case import Case
 from opjury.operation import COMPLEX, HALF, REAL
 from opjury.verify.behaviour import behaviour
 from opjury.verify.checks import CHECKS, Check
-from opjury.verify.corpus import Kind, kind_for, stream
+from opjury.verify.corpus import Kind, kind_for, sized_case, stream
 from opjury.verify.device import DeviceLost
 from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
@@ -79,6 +79,8 @@ class Search:
                 self._failed_before(kind, task)
             if self.refuted is None:
                 self._drawn(kind, task)
+            if self.refuted is None and task.check == "agreement" and task.scale >= 1:
+                self._sized(task)
         except TimeLimitExceeded:
             self.late = True
             late = f"no answer within {self.trial.patience:.2g} s"
@@ -129,6 +131,21 @@ class Search:
             if may_hold(task.database, *_names(each, task)):
                 with contextlib.suppress(HypothesisException, SkipTest):  # nothing there that is still drawn
                     self._engine(each, kept_in(task.database, *_names(each, task)))()
+
+    def _sized(self, task: Task) -> None:
+        """One case of a workload's sizes. Only what is returned counts: who needs too much time or memory for it may be right."""
+        case = sized_case(task.operation, task.dtypes, task.seed)
+        if case is None or not _in_domain(self.trial, case):
+            return
+        self.trial.in_flight = None  # its size does not add to its limit
+        try:
+            self.trial.invoke(*case.build(self.trial.device))
+        except TimeLimitExceeded:
+            return
+        except Exception as error:
+            if isinstance(error, MemoryError) or "memory" in str(error):
+                return
+        self._try(case)
 
     def _refuted_by(self, case: Case) -> bool:
         try:

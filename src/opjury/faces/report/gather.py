@@ -152,7 +152,7 @@ def _place(where: Environment | None) -> Environment | None:
     """A machine: what of an environment no installation changes."""
     if where is None:
         return None
-    blank = dict.fromkeys(("opjury", "python", "torch", "numpy", "scipy"), "")
+    blank = dict.fromkeys(set(where.__struct_fields__) - {"machine", "processor", "device"}, "")
     return msgspec.structs.replace(where, **blank)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from opjury import records, registry
+from opjury import registry
 from opjury.records import Night
 from opjury.uses import history
 from opjury.uses.history import Chronicle, Series
@@ -56,19 +56,8 @@ _decode = msgspec.json.Decoder(_Speed, strict=False).decode
 
 def nights_of(folder: Path, problems: list[str]) -> dict[str, list[tuple[Night, Path]]]:
     """Each machine's nights with their files, the oldest first; that of the latest night is the last machine."""
-    found = []
-    for path in sorted(folder.rglob("[!.]*.jsonl")):
-        try:
-            with path.open("rb") as stream:
-                night = records.decode(stream.readline())
-            if not isinstance(night, Night):
-                raise ValueError("does not begin with a night")
-            found.append((night, path))
-        except (OSError, ValueError) as error:
-            problems.append(f"{path}: {error}")
-    found.sort(key=lambda pair: pair[0].date)
     machines: dict[str, list[tuple[Night, Path]]] = {}
-    for night, path in found:
+    for night, path in history.files(folder, problems):
         machines[night.machine] = [*machines.pop(night.machine, ()), (night, path)]
     return machines
 

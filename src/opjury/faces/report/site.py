@@ -200,7 +200,18 @@ class _Site:
         where, now = self.machine.environment, self.machine.now
         facts = [
             (name, value)
-            for name in ("machine", "processor", "device", "python", "torch", "numpy", "scipy", "opjury")
+            for name in (
+                "machine",
+                "processor",
+                "clock",
+                "device",
+                "python",
+                "torch",
+                "build",
+                "numpy",
+                "scipy",
+                "opjury",
+            )
             if (value := getattr(where, name, ""))
         ]
         facts += [
