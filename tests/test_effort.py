@@ -155,7 +155,7 @@ def test_the_last_nights_of_a_machine_are_read_and_no_others(tmp_path):
     history.add(night(machine="another"), [verdict()], tmp_path)
     history.path_of(night(), tmp_path).with_name("20260109T000000Z-torn.jsonl").write_text('{"record":"nig')
     dates = [c.night.date[:10] for c in history.latest("somewhere", 3, tmp_path)]
-    assert dates == ["2026-01-04", "2026-01-05"]
+    assert dates == ["2026-01-03", "2026-01-04", "2026-01-05"]
 
 
 def test_the_source_is_that_of_the_file():

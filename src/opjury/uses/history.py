@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -161,12 +160,8 @@ def _night(first: bytes) -> Night:
 
 
 def latest(machine: str, count: int, folder: Path | str = FOLDER) -> list[Chronicle]:
-    """One machine's last nights, the oldest first, as far as they can be read; a file's name begins with its date."""
-    found = []
-    for path in sorted((Path(folder) / file_name(machine)).glob("*.jsonl"))[-count:]:
-        with contextlib.suppress(OSError, ValueError):
-            found.append(chronicle(path))
-    return found
+    """One machine's last nights, the oldest first, as far as they can be read."""
+    return [chronicle(path) for _, path in files(Path(folder) / file_name(machine), [])[-count:]]
 
 
 def machines(folder: Path | str = FOLDER) -> list[str]:
