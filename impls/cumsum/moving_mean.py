@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import scipy
 import torch
 
 from opjury import Error, Gradient, implementation
@@ -27,7 +28,7 @@ def transform_magnitude(x, window):
 
 
 def transform_terms(x, window):
-    """Three transforms of at most 2n elements, some roundings for each of their levels."""
+    """Three transforms of about n elements, some roundings for each of their levels."""
     return 12 * (np.log2(x.shape[-1]) + 3)
 
 
@@ -150,7 +151,9 @@ def fft_convolution(x, window):
     if not x.numel():
         return x[..., window - 1 :] / window
     rows, restore = real_rows(x.to(accumulator(x.dtype)))
-    length = 2 ** (2 * x.shape[-1] - 1).bit_length()
+    length = scipy.fft.next_fast_len(
+        x.shape[-1], True
+    )  # what wraps around reaches the sums before the first window alone
     ones = torch.ones(window, dtype=rows.dtype, device=rows.device)
     product = torch.fft.rfft(rows, length) * torch.fft.rfft(ones, length)
     sums = torch.fft.irfft(product, length)[..., window - 1 : x.shape[-1]]
