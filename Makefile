@@ -39,6 +39,7 @@ figures: $(VENV)/installed
 
 bench-choose: $(VENV)/installed
 	$(BIN)/python -m opjury.benchmarks.choosing
+	$(BIN)/python -m opjury.benchmarks.usual
 
 bench-track: $(VENV)/installed
 	$(BIN)/python -m opjury.benchmarks.tracking

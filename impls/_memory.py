@@ -7,10 +7,12 @@ a fault, which takes longer than the write.
 import torch
 
 
-def copied(view, flipped=None):
-    """A contiguous copy of a view in NumPy's memory, this dimension of it read backwards."""
-    plain = view.detach().resolve_conj().resolve_neg()
-    array = (plain.view(torch.int16) if view.dtype == torch.bfloat16 else plain).numpy()  # NumPy has no bfloat16
-    if flipped is not None:
-        array = array.swapaxes(0, flipped)[::-1].swapaxes(0, flipped)
-    return torch.from_numpy(array.copy()).view(view.dtype)
+def array_of(x):
+    """The elements of a tensor as an array that shares its memory where it can; bfloat16, which NumPy lacks, by its bits."""
+    plain = x.detach().resolve_conj().resolve_neg()
+    return (plain.view(torch.int16) if x.dtype == torch.bfloat16 else plain).numpy()
+
+
+def copied(array, dtype):
+    """A contiguous copy of what `array_of` a tensor of this dtype gave, or of a view of that, as a tensor in NumPy's memory."""
+    return torch.from_numpy(array.copy()).view(dtype)

@@ -51,6 +51,14 @@ def trusted(tmp_path_factory):
     return path
 
 
+def test_what_speed_is_compared_with_is_there_and_right():
+    for contract in registry.operations():
+        entries = {entry.name: entry for entry in registry.implementations(contract.name)}
+        named = {contract.baseline, *contract.usual}
+        assert contract.usual
+        assert {name for name in named if name not in entries or entries[name].refuted} == set()
+
+
 def test_ratios_of_paired_times():
     rng = np.random.default_rng(0)
     noise = np.exp(rng.standard_normal(100))  # common to both: pairs cancel it

@@ -5,7 +5,7 @@ A matrix (m, n) has m + n − 1 diagonals, numbered from the lower left corner: 
 
 import torch
 
-from opjury.impls._memory import copied
+from opjury.impls._memory import array_of, copied
 
 ROOM = 2**17  # elements of a band: they fit into the second cache
 
@@ -15,7 +15,8 @@ class Matrix(torch.autograd.Function):
 
     @staticmethod
     def forward(diagonals, rows):
-        return copied(diagonals.unfold(-1, diagonals.shape[-1] - rows + 1, 1), flipped=-2)
+        windows = array_of(diagonals.unfold(-1, diagonals.shape[-1] - rows + 1, 1))
+        return copied(windows[..., ::-1, :], diagonals.dtype)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

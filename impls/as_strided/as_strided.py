@@ -47,6 +47,25 @@ def strided_view(x, size, stride, storage_offset=0):
 
 @implementation(
     "as_strided",
+    source="numpy.lib.stride_tricks.as_strided; Linux: transparent huge pages",
+    gradient=Gradient(second=True, forward=True, vmap=True),
+    devices=("cpu",),
+)
+def strides_into_large_pages(x, size, stride, storage_offset=0):
+    """NumPy's view by strides of either sign, copied into pages of 2 MiB; in backward, all that does not overlap added at once.
+
+    O(result) work, no memory beside the result. In backward as many additions as addresses overlap, and O(x) memory.
+    """
+    from opjury.impls.as_strided._strides import Elements
+
+    size, stride, offset = check_addresses(x, size, stride, storage_offset)
+    if 0 in size:
+        return x.reshape(-1)[:0].reshape(size)
+    return Elements.apply(x.reshape(-1), size, stride, offset)
+
+
+@implementation(
+    "as_strided",
     source="NumPy: broadcasting and advanced indexing",
     gradient=Gradient(second=True, forward=True, vmap=True),
 )

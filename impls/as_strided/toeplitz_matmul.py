@@ -107,8 +107,8 @@ def fft_circulant_embedding(c, r, x):
     check_lengths(c, r, x)
     if 0 in (len(c), *x.shape):
         return c[:, None].expand(len(c), len(r)) @ x
-    length = 1 << (len(c) + len(r) - 2).bit_length()
     wide = torch.promote_types(c.dtype, torch.float32)
+    length = scipy.fft.next_fast_len(len(c) + len(r) - 1, not wide.is_complex)
     zeros = torch.zeros(length - len(c) - len(r) + 1, dtype=wide, device=c.device)
     column = torch.cat([c.to(wide), zeros, r[1:].flip(0).to(wide)])
     forward, inverse = (torch.fft.fft, torch.fft.ifft) if wide.is_complex else (torch.fft.rfft, torch.fft.irfft)

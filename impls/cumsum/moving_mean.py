@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import scipy
 import torch
 
 from opjury import Error, Gradient, implementation
@@ -27,7 +28,7 @@ def transform_magnitude(x, window):
 
 
 def transform_terms(x, window):
-    """Three transforms of at most 2n elements, some roundings for each of their levels."""
+    """Three transforms of about n elements, some roundings for each of their levels."""
     return 12 * (np.log2(x.shape[-1]) + 3)
 
 
@@ -93,7 +94,18 @@ def prefix_sum_difference(x, window):
     gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def doubling_shifts(x, window):
-    """Sums over 2, 4, 8, … elements by shifted additions, put together for the bits of the window. O(n·log window), backwards too."""
+    """Sums over 2, 4, 8, … elements by shifted additions, put together for the bits of the window. O(n·log window)."""
+    x, window = check_window(x, window)
+    return mean_by_doubling(x.to(accumulator(x.dtype)), window).to(x.dtype)
+
+
+@implementation(
+    "moving_mean",
+    source="the adjoint of a moving mean is one of the padded gradient",
+    gradient=Gradient(second=True, forward=True, vmap=True),
+)
+def doubling_both_ways(x, window):
+    """Sums by doubling, of x and, in backward, of the incoming gradient padded on both sides. O(n·log window), O(n) memory both ways."""
     x, window = check_window(x, window)
     return window_means().apply(x.to(accumulator(x.dtype)), window).to(x.dtype)
 
@@ -150,7 +162,9 @@ def fft_convolution(x, window):
     if not x.numel():
         return x[..., window - 1 :] / window
     rows, restore = real_rows(x.to(accumulator(x.dtype)))
-    length = 2 ** (2 * x.shape[-1] - 1).bit_length()
+    length = scipy.fft.next_fast_len(
+        x.shape[-1], True
+    )  # what wraps around reaches the sums before the first window alone
     ones = torch.ones(window, dtype=rows.dtype, device=rows.device)
     product = torch.fft.rfft(rows, length) * torch.fft.rfft(ones, length)
     sums = torch.fft.irfft(product, length)[..., window - 1 : x.shape[-1]]
@@ -176,25 +190,30 @@ def rounded_prefix_sums(x, window):
     return sums / window
 
 
+def mean_by_doubling(x, window):
+    """The means of all windows, from sums over 2, 4, 8, … elements."""
+    power, length, total, done = x, 1, None, 0
+    count = x.shape[-1] - window + 1
+    while length <= window:
+        if window & length:
+            part = power[..., done : done + count]
+            total, done = (part if total is None else total + part), done + length
+        if 2 * length <= window:
+            power = power[..., :-length] + power[..., length:]
+        length *= 2
+    return total / window
+
+
 @functools.cache
 def window_means():
-    """The autograd function of `doubling_shifts`: the gradient is the moving mean of what comes in, padded on both sides."""
+    """The autograd function of `doubling_both_ways`; defined when it is first needed, since it derives from torch's."""
 
     class WindowMeans(torch.autograd.Function):
         generate_vmap_rule = True
 
         @staticmethod
         def forward(x, window):
-            power, length, total, done = x, 1, None, 0
-            count = x.shape[-1] - window + 1
-            while length <= window:
-                if window & length:
-                    part = power[..., done : done + count]
-                    total, done = (part if total is None else total + part), done + length
-                if 2 * length <= window:
-                    power = power[..., :-length] + power[..., length:]
-                length *= 2
-            return total / window
+            return mean_by_doubling(x, window)
 
         @staticmethod
         def setup_context(ctx, inputs, output):

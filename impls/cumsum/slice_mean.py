@@ -41,11 +41,6 @@ def float64_magnitude(x, slices):
     return prefix_magnitude(x, slices) * prefix_terms(x, slices) * 2.0**-29
 
 
-def doubling_terms(x, slices):
-    """The table is as deep as the length has binary digits, and a slice has as many pieces; then the division."""
-    return rows_of(x, 2 * np.ceil(np.log2(slices[:, 1] - slices[:, 0] + 1)) + 2)
-
-
 def rows_of(x, values):
     """One value for each slice, to be broadcast over the features of x."""
     return values.reshape(-1, *[1] * (x.ndim - 1))
@@ -164,42 +159,6 @@ def float64_prefix_sum(x, slices):
     _, lengths, dtype = check_slices(x, slices)
     prefix = prefix_sums(x.to(torch.complex128 if x.is_complex() else torch.float64))
     return ((prefix[slices[:, 1]] - prefix[slices[:, 0]]) / lengths).to(dtype)
-
-
-@implementation(
-    "slice_mean",
-    source="sparse tables: Bender and Farach-Colton, The LCA problem revisited, 2000; the pieces of a sum are disjoint",
-    error=Error(terms=doubling_terms),
-    gradient=ALL_MODES,
-)
-def doubling_table(x, slices):
-    """Sums of 1, 2, 4, 8, … rows by doubling; a slice is made of the pieces that the binary digits of its length name.
-
-    O((n + k)·log longest) work, O(n + k) memory. Nothing is subtracted, so nothing leaks. One slice costs all rows.
-    """
-    x, lengths, dtype = check_slices(x, slices)
-    return (sums_by_doubling(x, slices[:, 0], slices[:, 1] - slices[:, 0]) / lengths).to(dtype)
-
-
-@implementation(
-    "slice_mean",
-    source="two levels of a sparse table: Fischer and Heun, Theoretical and practical improvements on the RMQ-problem, 2006",
-    gradient=ALL_MODES,
-)
-def blocks_and_edges(x, slices):
-    """Sums of whole blocks of rows, doubled as in a table, and what a slice has before its first block and after its last.
-
-    O(n + k·block + (n / block + k)·log longest) work, O(n / block + k·block) memory. Nothing is subtracted, so nothing leaks.
-    """
-    x, lengths, dtype = check_slices(x, slices)
-    starts, ends = slices.unbind(1)
-    blocks = x[: len(x) // BLOCK * BLOCK].unflatten(0, (-1, BLOCK)).sum(1)
-    first = (starts + BLOCK - 1) // BLOCK
-    after = (ends // BLOCK).maximum(first)
-    whole = sums_by_doubling(blocks, first, after - first)
-    edges = torch.cat([starts, (after * BLOCK).clamp(max=ends)]), torch.cat([(first * BLOCK).minimum(ends), ends])
-    rows, owners = ragged_rows(torch.stack(edges, 1))
-    return (whole.index_add(0, owners % max(len(slices), 1), x.index_select(0, rows)) / lengths).to(dtype)
 
 
 @implementation("slice_mean", source="padding and masking", gradient=ALL_MODES)
@@ -356,19 +315,6 @@ def published_trimmed_prefix_sum(x, slices):
 def prefix_sums(x):
     """0, x[0], x[0] + x[1], …: one row more than x."""
     return torch.cat([x.new_zeros((1, *x.shape[1:])), x.cumsum(0)])
-
-
-def sums_by_doubling(table, starts, counts):
-    """The sums of `counts` rows from `starts` on, of pieces that the binary digits of the counts name."""
-    sums = table.new_zeros((len(counts), *table.shape[1:])) + table[:0].sum(0)
-    size = 1
-    while (counts >= size).any():
-        owners = (counts & size != 0).nonzero()[:, 0]
-        sums = sums.index_add(0, owners, table[starts[owners]])
-        starts = starts + (counts & size)
-        table = table[:-size] + table[size:]
-        size *= 2
-    return sums
 
 
 def ragged_rows(slices):

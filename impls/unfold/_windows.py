@@ -2,7 +2,7 @@
 
 import torch
 
-from opjury.impls._memory import copied
+from opjury.impls._memory import array_of, copied
 from opjury.impls.unfold._geometry import shifted, strided_windows
 
 
@@ -11,7 +11,8 @@ class Windows(torch.autograd.Function):
 
     @staticmethod
     def forward(image, kernel, *geometry):
-        return copied(strided_windows(image.resolve_conj().resolve_neg(), kernel, *geometry))
+        plain = image.resolve_conj().resolve_neg()
+        return copied(array_of(strided_windows(plain, kernel, *geometry)), image.dtype)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -1,0 +1,95 @@
+"""The best implementation of each operation beside what one calls otherwise: `python -m opjury.benchmarks.usual` (`make bench-choose`).
+
+What one calls otherwise is what the contract names as `usual`: a function of torch, NumPy or SciPy where there is one; the fastest of
+them counts. Whatever holds up takes part, but for what took SLOW times as long as the best at the first workload. Nothing is asserted.
+"""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+import opjury
+from opjury import registry
+from opjury.measure.stand import FLOOR, Competitor, Contest
+from opjury.measure.statistics import fastest, ratio
+from opjury.uses.choose import run_contest, usual_dtype
+
+SLOW = 30
+console = Console(width=120)
+
+
+def contests(wanted):
+    """Operations with directions: forward, and forward with backward."""
+    operations = [registry.operation(name) for name in wanted] or registry.operations()
+    return [(op, gradient) for op in operations for gradient in ((False, True) if op.differentiable else (False,))]
+
+
+def figures_of(operation, gradient, workloads, seconds, seed, trust):
+    """The figures of each workload, one after the other."""
+    options = dict(gradient=gradient, seconds=seconds, seed=seed)
+    first, *later = workloads
+    measured = opjury.choose(operation.name, first, trust=trust, **options).measurements
+    if not measured:
+        return
+    yield row(operation, gradient, first, {m.implementation: m.ratio for m in measured}, measured[0].of_floor)
+    names = [m.implementation for m in measured if m.ratio < SLOW or m.implementation in operation.usual]
+    for workload in later:
+        sizes = tuple(registry.workload(operation.name).sizes[workload].items())
+        contest = Contest(operation.name, tuple(map(Competitor, names)), sizes, usual_dtype(operation), **options)
+        times = run_contest(contest, {}).seconds
+        floor = np.nanmedian(times.pop(FLOOR))
+        best = times[fastest(times)]
+        ratios = {name: ratio(column, best).median for name, column in times.items()}
+        yield row(operation, gradient, workload, ratios, float(np.nanmedian(best) / floor))
+
+
+def row(operation, gradient, workload, ratios, of_floor):
+    """A line of the table, from how many times as long as the best each takes."""
+    usual = min((name for name in ratios if name in operation.usual), key=ratios.get, default="")
+    return dict(
+        operation=operation.name,
+        workload=workload,
+        gradient=gradient,
+        best=min(ratios, key=ratios.get),
+        usual=usual,
+        of_usual=ratios.get(usual),
+        of_floor=of_floor,
+    )
+
+
+@click.command()
+@click.argument("operations", nargs=-1)
+@click.option("--workload", "workloads", multiple=True, default=("medium", "large"), show_default=True)
+@click.option("--seconds", default=1.0, show_default=True, help="Budget of a contest.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--trust", type=click.Path(exists=True), help="Records whose verdicts count, in place of an audit.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Append the figures as lines of JSON.")
+def main(operations, workloads, seconds, seed, trust, file):
+    """Print the table."""
+    table = Table("operation", "workload", "best", "otherwise", "× otherwise", "× floor", title="what is usual")
+    found = []
+    for operation, gradient in track(contests(operations), "operations", console=Console(stderr=True)):
+        for figures in figures_of(operation, gradient, workloads, seconds, seed, trust):
+            found.append(figures)
+            times = "" if figures["of_usual"] is None else f"{figures['of_usual']:.2f}"
+            label = figures["workload"] + (" backward" if gradient else "")
+            cells = operation.name, label, figures["best"], figures["usual"], times, f"{figures['of_floor']:.2f}"
+            table.add_row(*cells)
+            if file:
+                with file.open("a") as stream:
+                    stream.write(json.dumps(figures) + "\n")
+    console.print(table)
+    compared = np.array([figures["of_usual"] for figures in found if figures["of_usual"] is not None])
+    console.print(
+        f"{len(compared)} of {len(found)} contests have both: the best is as fast as what is usual in {(compared >= 1).sum()}, faster by "
+        f"5 % or more in {(compared >= 1.05).sum()}; {np.exp(np.log(compared).mean()):.2f} times as fast (geometric mean)."
+    )
+
+
+if __name__ == "__main__":
+    main()
