@@ -5,8 +5,9 @@ import torch
 
 import opjury
 from opjury import registry
-from opjury.execute import Here, run_here
+from opjury.execute import run_here
 from opjury.operation import CHECKS, Gradient, Implementation
+from opjury.shipping import Here
 from opjury.uses.audit import plan
 from tests import broken, right
 from tests.mutation.mutants import ORDER

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from opjury import records, registry
 from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
-from opjury.execute import Function, imported
 from opjury.faces import exports, terminal
 from opjury.operation import CHECKS
 from opjury.records import Record, Verdict
+from opjury.shipping import Function, imported
 from opjury.uses.audit import Audit, example_database, identity, in_order, names_checked, plan
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal
@@ -45,15 +45,20 @@ def run(
     json_file: str | None,
     junit_file: str | None,
     all_verdicts: bool,
+    cluster: str = "",
+    mixed: bool = False,
 ) -> int:
     """Audit the targets and show what was found; the exit status."""
     names_checked("profile", [profile], PROFILES)
     names_checked("check", checks, CHECKS)
     names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    if not present(device):
+    if not cluster and not present(device):
         click.echo("opjury: no CUDA device is present; nothing was run", err=True)
         return NOTHING
-    journal = Journal(Path(json_file + ".partial"), _of_these_versions) if json_file else None
+    if cluster and (jobs or no_isolation):
+        raise click.UsageError("--jobs and --no-isolation are about this machine; with --cluster its workers judge")
+    fits = _of_these_versions(cluster, mixed)
+    journal = Journal(Path(json_file + ".partial"), fits) if json_file else None
     resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
     seed = secrets.randbits(32) if seed is None else seed
     options: dict[str, Any] = dict(
@@ -62,32 +67,33 @@ def run(
         dtypes=dtypes or None,
         device=device,
         seed=seed,
-        database=example_database(),
+        database="" if cluster else example_database(),
     )
     tasks = [
         task
         for target in targets or [o.name for o in registry.operations()]
-        for task in tasks_of(target, operation, options)
+        for task in tasks_of(target, operation, options, far=bool(cluster))
     ]
     wanted = {identity(task) for task in tasks}
     done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
     verdicts = list(done.values())
     open_tasks = [task for task in tasks if identity(task) not in done]
     try:
-        with _progress(len(tasks), len(done)) as advance:
-            for verdict in run_tasks(open_tasks, jobs=jobs, isolate=not no_isolation):
+        with _progress(len(tasks), len(done)) as progress:
+            where: dict[str, Any] = dict(cluster=cluster, mixed=mixed, notify=progress.show_workers)
+            for verdict in run_tasks(open_tasks, jobs=jobs, isolate=not no_isolation, **where):
                 verdicts.append(verdict)
                 if journal:
                     journal.add([verdict])
-                advance(verdict)
-    except KeyboardInterrupt:
+                progress.advance(verdict)
+    except (KeyboardInterrupt, registry.Impossible) as error:
         kept = (
             f"; {len(verdicts)} of {len(tasks)} verdicts are in {journal.path}, the same command resumes"
             if journal
             else ""
         )
-        click.echo(f"opjury: interrupted{kept}", err=True)
-        return 130
+        click.echo(f"opjury: {error if isinstance(error, registry.Impossible) else 'interrupted'}{kept}", err=True)
+        return USAGE if isinstance(error, registry.Impossible) else 130
     found = Audit(in_order(tasks, verdicts))
     if json_file:
         records.write(json_file, found.verdicts)
@@ -103,8 +109,8 @@ def run(
     return GOOD if found.ok else BAD
 
 
-def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
-    """The tasks of one argument of the command line.
+def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far: bool = False) -> list[Task]:
+    """The tasks of one argument of the command line; `far`: for other machines.
 
     Raises
     ------
@@ -113,7 +119,7 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> lis
     UnknownName
     """
     if operation is not None or target.partition(":")[0].endswith(".py"):
-        return _tasks_of_functions(target, operation, options)
+        return _tasks_of_functions(target, operation, options, far)
     contract = registry.operation(target.partition(":")[0])
     names_checked("dtype", options["dtypes"] or (), contract.dtypes)
     only = target.partition(":")[2]
@@ -121,7 +127,7 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> lis
     return [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
 
 
-def _tasks_of_functions(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
+def _tasks_of_functions(target: str, operation: str | None, options: dict[str, Any], far: bool) -> list[Task]:
     """Of `path/to/file.py:function`, `package.module:function`, or of all public functions of either."""
     if operation is None:
         raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
@@ -142,11 +148,11 @@ def _tasks_of_functions(target: str, operation: str | None, options: dict[str, A
     elif name not in known:
         raise click.UsageError(registry.unknown(f"function of {place}", name, known))
     wanted = {name: known[name]} if name else known
-    return [
-        task
-        for key, function in wanted.items()
-        for task in plan(contract, key, function=Function.of(function), **options)
-    ]
+    try:
+        sent = {key: Function.to_send(function) if far else Function.of(function) for key, function in wanted.items()}
+    except TypeError as error:
+        raise click.UsageError(str(error)) from None
+    return [task for key, function in sent.items() for task in plan(contract, key, function=function, **options)]
 
 
 class _progress:
@@ -154,28 +160,41 @@ class _progress:
 
     def __init__(self, total: int, done: int) -> None:
         columns = (
-            TextColumn("judging"),
+            TextColumn("judging{task.fields[where]}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.description}"),
         )
         self._bar = Progress(*columns, console=terminal.console, transient=True, disable=not sys.stdout.isatty())
-        self._task = self._bar.add_task("", total=total, completed=done)
+        self._task = self._bar.add_task("", total=total, completed=done, where="")
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> _progress:
         self._bar.start()
-        return lambda verdict: self._bar.update(
-            self._task, advance=1, description=f"{verdict.implementation} {verdict.check}"[:40]
-        )
+        return self
+
+    def advance(self, verdict: Verdict) -> None:
+        """One verdict more."""
+        self._bar.update(self._task, advance=1, description=f"{verdict.implementation} {verdict.check}"[:40])
+
+    def show_workers(self, count: int) -> None:
+        """How many workers the cluster has."""
+        self._bar.update(self._task, where=f" on {count} worker{'s' if count != 1 else ''}")
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
 
-def _of_these_versions(before: Sequence[Record]) -> list[Record]:
-    """What an interrupted audit left, if it was by the same versions."""
-    return [r for r in before if isinstance(r, Verdict) and r.environment == records.environment()]
+def _of_these_versions(cluster: str, mixed: bool) -> Callable[[Sequence[Record]], list[Record]]:
+    """Keeps what an interrupted audit left, if it was by the same versions; here also if it was on this machine."""
+
+    def fits(verdict: Verdict) -> bool:
+        theirs, ours = verdict.environment, records.environment()
+        if theirs is None or not cluster:
+            return theirs == ours
+        return mixed or records.versions(theirs) == records.versions(ours)
+
+    return lambda before: [r for r in before if isinstance(r, Verdict) and fits(r)]
 
 
 def show(found: Audit, all_verdicts: bool) -> None:
