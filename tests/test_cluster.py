@@ -1,9 +1,7 @@
 """Audits on a dask cluster: a scheduler and workers of their own on this machine, and what can go wrong with them."""
 
-import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +15,7 @@ from click.testing import CliRunner
 
 import opjury
 from opjury import cluster, execute, records, registry
+from opjury.benchmarks.scaling import scheduler, worker
 from opjury.cli import main
 from opjury.shipping import imported
 from opjury.uses import audit
@@ -29,54 +28,7 @@ from tests.made_up import verdict
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: cluster)")
 
 ROOT = Path(__file__).parents[1]
-FEW = dict(checks=["agreement", "form"], dtypes=["float32", "int64"], seed=1, scale=0.5, database="")
-
-
-@contextlib.contextmanager
-def running(*arguments, folder, path=(), **environment):
-    """A dask process, until the end of the block."""
-    path = os.pathsep.join(map(str, (*path, ROOT / "src", ROOT)))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dask", *map(str, arguments), "--host", "127.0.0.1", "--no-dashboard"],
-        env=os.environ | {"PYTHONPATH": path} | environment,
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-            for one in tree:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    one.kill()
-        process.wait()
-
-
-@contextlib.contextmanager
-def scheduler(folder, **environment):
-    """The address of a new scheduler."""
-    port = free_port()
-    with running("scheduler", "--port", port, folder=folder, **environment) as process:
-        yield f"tcp://127.0.0.1:{port}", process
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-@contextlib.contextmanager
-def worker(address, folder, *options, path=()):
-    """One more worker, once it is there."""
-    with distributed.Client(address, timeout=30, set_as_default=False) as client:
-        before = set(client.nthreads())
-        with running("worker", address, "--nthreads", 1, *options, folder=folder, path=path) as process:
-            client.wait_for_workers(len(before) + 1, timeout=60)
-            (new,) = set(client.nthreads()) - before
-            yield new, process
+FEW = dict(checks=["agreement", "form"], dtypes=["float32", "int64"], seed=1, scale=0.2, database="")
 
 
 @pytest.fixture(scope="module")
@@ -89,17 +41,14 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def spare(tmp_path):
-    """A cluster to be broken, with its scheduler's process; it gives a task up when one worker has ended with it."""
-    with (
-        scheduler(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as (found, process),
-        worker(found, tmp_path),
-    ):
+    """A cluster to be broken, with its scheduler's process; it gives up what one worker has ended with."""
+    scheduling = dict(ALLOWED_FAILURES="0", WORKER_SATURATION="1.0")
+    options = {f"DASK_DISTRIBUTED__SCHEDULER__{name}": value for name, value in scheduling.items()}
+    with scheduler(tmp_path, **options) as (found, process), worker(found, tmp_path):
         yield found, process
 
 
 MEASURING = ("--no-nanny", "--resources", "measure=1")
-
-
 UNSHRUNK = dict(first=True, checks=["agreement"], dtypes=["float32"])  # shrinking takes as long as it may
 
 
@@ -183,7 +132,7 @@ def test_workers_with_other_versions_are_refused_unless_mixed(address, tmp_path)
 
 
 def test_a_worker_that_ends_loses_nothing(address, tmp_path):
-    tasks = audit.plan(registry.operation("slice_mean"), "python_loop", checks=["agreement", "form", "layouts"])
+    tasks = audit.plan(registry.operation("slice_mean"), "python_loop", **FEW | dict(checks=None, scale=0.1))
     with worker(address, tmp_path, "--no-nanny") as (_, process):
         found = []
         for task, verdict in cluster.run_on_cluster(tasks, address):
@@ -198,12 +147,20 @@ def test_a_worker_that_ends_loses_nothing(address, tmp_path):
 
 def test_a_task_with_which_workers_end_is_not_judged(spare):
     with cluster.connected(spare[0]) as found:
-        ((_, outcome),) = found.each(os._exit, [1])
+        outcomes = dict(found.each(end_at_zero, range(24), together=2))
+    outcome = outcomes.pop(0)
+    assert outcomes == {number: number for number in range(1, 24)}
     task = audit.plan(registry.operation("slice_mean"), "python_loop", checks=["form"])[0]
     verdict = execute.verdict_of(task, outcome)
     assert verdict.status == "skipped"
     assert "1 workers ended" in verdict.message
     assert opjury.Audit((verdict,)).surprises()
+
+
+def end_at_zero(number):
+    if number == 0:
+        os._exit(1)
+    return number
 
 
 def audited(address, *options):
@@ -240,11 +197,11 @@ def test_an_audit_that_loses_its_cluster_keeps_what_it_has(request, address, tmp
 
 
 def test_nobody_there_is_2(tmp_path):
-    done = audited(f"tcp://127.0.0.1:{free_port()}")
-    assert done.exit_code == 2
-    assert "no dask scheduler answers at tcp://127.0.0.1" in done.stderr
     with scheduler(tmp_path) as (found, _):
         assert "has no workers" in audited(found).stderr
+    done = audited(found)
+    assert done.exit_code == 2
+    assert f"no dask scheduler answers at {found}" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import functools
 import hashlib
-import itertools
 import pickle
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 CONNECT = 5.0  # seconds to reach the scheduler, and to see a worker
 PATIENCE = 60.0  # seconds without a worker that could go on
-WINDOW = 20  # items that a scheduler is given for each thread of its workers, before it has to ask for more
+TOGETHER = (
+    16  # judgements that travel together, where there are many: a scheduler needs milliseconds for whatever travels
+)
+PARTS = 12  # parcels for each thread, at least, so that all threads end at about the same time
+BATCH = 3  # parcels for each thread that are sent at a time; fewer, and dask would not queue them
+WINDOW = 3 * BATCH  # and that wait or are under way: a scheduler's work and memory grow with them
 WATCH = 2.0  # seconds between looks at who is there
 LOADING = 120.0  # seconds that a worker may take to import torch and what is declared
 JUDGING = {"cuda": {"gpu": 1.0}}  # resources that workers have to offer, by the kind of device
@@ -79,7 +84,7 @@ def run_on_cluster(
     needs = list(dict.fromkeys(replace(task, check="agreement", dtypes=(), waives=()) for task in tasks))
     with connected(address, mixed=mixed, notify=notify) as cluster:
         cluster.check(needs)
-        for task, outcome in cluster.each(_judge, tasks, JUDGING.get(device, {})):
+        for task, outcome in cluster.each(_judge, tasks, JUDGING.get(device, {}), together=TOGETHER):
             yield task, verdict_of(task, outcome)
 
 
@@ -185,9 +190,12 @@ class Cluster:
         return sum(threads[worker] for worker in able)
 
     def each(
-        self, call: Call, items: Sequence[Any], resources: Mapping[str, float] | None = None
+        self, call: Call, items: Sequence[Any], resources: Mapping[str, float] | None = None, *, together: int = 1
     ) -> Iterator[tuple[Any, Any]]:
-        """Each item with `call(item)`, or `Dropped`, from the workers that offer the resources, as they are done."""
+        """Each item with `call(item)`, or `Dropped`, from the workers that offer the resources, as they are done.
+
+        Up to so many travel `together`, if that leaves enough parcels for all workers.
+        """
         from distributed import as_completed
 
         threads = self.threads(resources)
@@ -196,22 +204,27 @@ class Cluster:
             command = f"dask worker {self.address} --resources {named}"
             raise Impossible(f"no worker of {self.address} offers the resource {named}; {command}")
         done = as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
-        rest = iter(items)
-        waiting: dict[Future, Any] = {}
+        size = max(1, min(together, len(items) // (PARTS * threads)))
+        rest = deque(items[first : first + size] for first in range(0, len(items), size))
+        waiting: dict[Future, Sequence[Any]] = {}
         asked = seen = time.monotonic()
-        while True:
-            if len(waiting) <= WINDOW * threads // 2:
-                more = list(itertools.islice(rest, WINDOW * threads - len(waiting)))
-                sent = self._sent(call, more, resources) if more else []
-                waiting |= dict(zip(sent, more))
+        while rest or waiting:
+            if rest and len(waiting) <= (WINDOW - BATCH) * threads:
+                parcels = [rest.popleft() for _ in range(min(len(rest), BATCH * threads))]
+                sent = self._sent(call, parcels, resources)
+                waiting |= dict(zip(sent, parcels))
                 done.update(sent)
                 del sent
-            if not waiting:
-                return
             ready = done.next_batch(block=False)
             while ready:
                 future, result = ready.pop()
-                yield waiting.pop(future), self._received(future, result)
+                parcel, outcomes = waiting.pop(future), self._received(future, result)
+                if isinstance(outcomes, list):
+                    yield from zip(parcel, outcomes)
+                elif len(parcel) > 1:  # one of them may be to blame
+                    rest.extendleft([item] for item in parcel)
+                else:
+                    yield parcel[0], outcomes
             if not done.has_ready():
                 time.sleep(0.01)
             if time.monotonic() - asked > WATCH:
@@ -220,23 +233,24 @@ class Cluster:
                 if asked - seen > PATIENCE:
                     raise Lost(f"the scheduler at {self.address} has had no worker for this for {PATIENCE:g} s")
 
-    def _sent(self, call: Call, items: Sequence[Any], resources: Mapping[str, float] | None) -> list[Future]:
+    def _sent(self, call: Call, parcels: Sequence[Any], resources: Mapping[str, float] | None) -> list[Future]:
         name = uuid.uuid4().hex
-        calls = [(self.expected, pickle.dumps((call, item))) for item in items]
+        calls = [(self.expected, pickle.dumps((call, parcel))) for parcel in parcels]
         keys = [f"opjury-{name}-{number}" for number in range(len(calls))]
         return self.client.map(_serve, calls, key=keys, pure=False, resources=dict(resources or {}) or None)
 
     def _received(self, future: Future, result: Any) -> Any:
-        """What came of a future; `Lost` for one that the scheduler has forgotten."""
+        """The outcomes of a parcel, or `Dropped`; `Lost` for a future that the scheduler has forgotten."""
         from distributed import KilledWorker
 
         from opjury.execute import Dropped
 
         if future.status == "finished":
-            worker, outcome = pickle.loads(result)
-            if isinstance(outcome, Unfit):
-                raise Impossible(outcome.said(worker))
-            return outcome
+            worker, outcomes = pickle.loads(result)
+            for outcome in outcomes:
+                if isinstance(outcome, Unfit):
+                    raise Impossible(outcome.said(worker))
+            return outcomes
         if future.status == "error":
             _, error, _ = result
             if isinstance(error, KilledWorker):
@@ -246,15 +260,15 @@ class Cluster:
 
 
 def _serve(given: tuple[str, bytes]) -> bytes:
-    """On a worker: the call, if the versions are as expected, and from where its outcome comes."""
+    """On a worker: one call after another, if the versions are as expected, and from where their outcomes come."""
     from distributed import get_worker
 
     expected, pickled = given
     worker = get_worker().address
     if expected not in ("", mark()):
-        return pickle.dumps((worker, Unfit(versions=versions())))
-    call, item = pickle.loads(pickled)
-    return pickle.dumps((worker, call(item)))
+        return pickle.dumps((worker, [Unfit(versions=versions())]))
+    call, parcel = pickle.loads(pickled)
+    return pickle.dumps((worker, [call(item) for item in parcel]))
 
 
 def _apply(given: tuple[Callable[..., Any], Mapping[str, Any], Sequence[Function]]) -> Any:
