@@ -202,6 +202,8 @@ def test_nobody_there_is_2(tmp_path):
     done = audited(found)
     assert done.exit_code == 2
     assert f"no dask scheduler answers at {found}" in done.stderr
+    assert audited("nowhere://here").exit_code == 2
+    assert audited("127.0.0.1").exit_code == 2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import pickle
+import socket
 import time
 import uuid
 from collections import deque
@@ -125,12 +126,14 @@ def connected(
     """The cluster of a scheduler, until the end of the block."""
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError:
         raise Impossible("a cluster needs dask.distributed: pip install 'opjury[cluster]'") from None
     try:
+        socket.create_connection(get_address_host_port(address, strict=True), timeout=CONNECT).close()
         client = Client(address, timeout=CONNECT, set_as_default=False, name="opjury")
     except (OSError, ValueError) as error:
-        raise Impossible(f"no dask scheduler answers at {address} within {CONNECT:g} s: {error}") from None
+        raise Impossible(f"no dask scheduler answers at {address}: {error}") from None
     try:
         yield Cluster(client, address, "" if mixed else mark(), notify)
     finally:
@@ -162,6 +165,8 @@ class Cluster:
             self.client.run_on_scheduler(mark)
         except ImportError as error:
             raise Impossible(f"the scheduler at {self.address} cannot import opjury: {error}") from None
+        except OSError as error:
+            raise Lost(f"the scheduler at {self.address} does not answer any more: {error}") from None
         deadline = time.monotonic() + CONNECT
         while not self.threads():
             if time.monotonic() > deadline:
