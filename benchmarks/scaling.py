@@ -62,6 +62,10 @@ def scheduler(folder, **environment):
         port = found.getsockname()[1]
     options = ("--host", "127.0.0.1", "--port", port, "--no-dashboard")
     with running("-m", "dask", "scheduler", *options, folder=folder, **environment) as process:
+        while process.poll() is None:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
         yield f"tcp://127.0.0.1:{port}", process
 
 
@@ -92,6 +96,7 @@ def simulate(address, count):
                 await stack.enter_async_context(Worker(address, **options))
             await asyncio.Event().wait()
 
+    sys.setswitchinterval(1.0)  # else hundreds of threads that wait for the interpreter ask for it every 5 ms
     asyncio.run(live())
 
 
@@ -213,8 +218,9 @@ def _busy(begun, seconds, took):
 
 @click.command()
 @click.option("--operation", "operations", multiple=True, help="To audit (repeatable); by default everything.")
-@click.option("--tasks", default=1000, show_default=True, help="Without work, for the overhead.")
-@click.option("--workers", default=1000, show_default=True, help="Simulated.")
+@click.option("--no-audit", is_flag=True, help="Leave the audit out; then --seconds is needed.")
+@click.option("--tasks", default=1000, show_default=True, help="Without work, for the overhead; 0 for none.")
+@click.option("--workers", default=1000, show_default=True, help="Simulated; 0 for none.")
 @click.option("--rounds", default=4, show_default=True, help="Parcels for each of them.")
 @click.option(
     "--seconds",
@@ -223,7 +229,7 @@ def _busy(begun, seconds, took):
     type=float,
     help="Of a simulated parcel (repeatable); by default of one usual task, and of as many as travel together.",
 )
-def main(operations, tasks, workers, rounds, lengths):
+def main(operations, no_audit, tasks, workers, rounds, lengths):
     """Print the figures."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -233,9 +239,13 @@ def main(operations, tasks, workers, rounds, lengths):
         print(f"$ python -m opjury.benchmarks.scaling {' '.join(sys.argv[1:])}")
         load = os.getloadavg()[0]
         print(f"{where.machine}, {where.processor}, Python {where.python}; {load:.1f} processes wanted a core before")
-        usual = two_against_one(folder, operations or [operation.name for operation in registry.operations()])
-        overhead(folder, tasks)
-        many(folder, workers, rounds, lengths or [round(count * usual, 2) for count in (1, cluster.TOGETHER)])
+        if not no_audit:
+            usual = two_against_one(folder, operations or [operation.name for operation in registry.operations()])
+            lengths = lengths or [round(count * usual, 2) for count in (1, cluster.TOGETHER)]
+        if tasks:
+            overhead(folder, tasks)
+        if workers:
+            many(folder, workers, rounds, lengths)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
