@@ -1,5 +1,5 @@
 # make gpu FOLDER=… | gpu-wheels: the record of a machine with a GPU, without a network and without installing anything.
-# make demo | test | check | lint | format | figures | bench-choose | bench-report | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
+# make demo | test | check | lint | format | figures | bench-choose | bench-report | bench-scale | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
@@ -7,12 +7,12 @@ GPU_PYTHONS ?= 3.11 3.12 3.13
 CARRIED = click cloudpickle markdown-it-py mdurl msgspec Pebble platformdirs psutil Pygments rich threadpoolctl
 export PYTHONWARNINGS ?=
 
-.PHONY: demo test check lint types format figures bench-choose bench-report bench-track mutation false-alarms compare clean gpu gpu-wheels
+.PHONY: demo test check lint types format figures bench-choose bench-report bench-scale bench-track mutation false-alarms compare clean gpu gpu-wheels
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,browser,cuda,team]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,browser,cuda,cluster,team]"
 	touch $@
 
 demo: $(VENV)/installed
@@ -46,6 +46,9 @@ bench-track: $(VENV)/installed
 
 bench-report: $(VENV)/installed
 	$(BIN)/python -m opjury.benchmarks.reporting
+
+bench-scale: $(VENV)/installed
+	$(BIN)/python -m opjury.benchmarks.scaling
 
 mutation: $(VENV)/installed
 	$(BIN)/python -m tests.mutation --json .opjury/mutation.jsonl

@@ -8,7 +8,7 @@ import torch
 
 import opjury
 from opjury import registry
-from opjury.execute import Function
+from opjury.shipping import Function
 from tests.hostile import aborting, endless
 from tests.hostile import right as mean_of_slices
 

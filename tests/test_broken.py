@@ -9,8 +9,9 @@ import torch
 
 import opjury
 from opjury import registry
-from opjury.execute import Here, run_here
+from opjury.execute import run_here
 from opjury.operation import CHECKS, Gradient, Implementation
+from opjury.shipping import Here
 from opjury.uses.audit import plan
 from opjury.verify.task import PROFILES
 from tests import broken, right

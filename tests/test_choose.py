@@ -14,13 +14,13 @@ from click.testing import CliRunner
 import opjury
 from opjury import records, registry
 from opjury.cli import main
-from opjury.execute import Here
 from opjury.faces.options import Bytes
 from opjury.measure.footprint import footprint
 from opjury.measure.inputs import Inputs
 from opjury.measure.paired import measure
 from opjury.measure.stand import FLOOR, Competitor, Contest
 from opjury.measure.statistics import Ratio, fastest, ratio
+from opjury.shipping import Here
 from opjury.uses.choose import Request, recommend, usual_dtype
 from opjury.uses.sweep import dispatcher, sweep
 from opjury.verify.corpus import workload_case

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import opjury
-from opjury import execute, registry
+from opjury import execute, registry, shipping
 from opjury.case import Case
 from opjury.operation import Implementation
 from opjury.uses.audit import plan, run
@@ -57,7 +57,7 @@ def test_kernels_agree_on_cuda(name):
 @needs_cuda
 def test_promised_waiting_is_noticed():
     entry = registry.implementation("slice_mean", "ragged_kernel")
-    waiting = execute.Here(replace(entry, asynchronous=True))
+    waiting = shipping.Here(replace(entry, asynchronous=True))
     tasks = plan(registry.operation("slice_mean"), entry.name, function=waiting, checks=["devices"], device="cuda")
     assert {"refuted"} == {v.status for v in run(tasks[:1], isolate=False)}
 
@@ -127,7 +127,7 @@ def test_waiting_is_refuted_where_it_was_promised_not_to(streams, promised):
             raise RuntimeError("called a synchronizing CUDA operation")
         return hostile.right(x, slices)
 
-    entry = execute.Here(Implementation("slice_mean", "waiting", waiting, asynchronous=promised))
+    entry = shipping.Here(Implementation("slice_mean", "waiting", waiting, asynchronous=promised))
     options = dict(function=entry, checks=["devices"], device="cuda", dtypes=["float32"], scale=0.1)
     (verdict,) = run(plan(registry.operation("slice_mean"), "waiting", **options), isolate=False)
     assert verdict.status == ("refuted" if promised else "holds"), verdict.message

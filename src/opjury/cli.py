@@ -40,6 +40,19 @@ _example_db = click.option(
     help="Where failing cases are kept to be tried first; a server shares them between machines (extra `team`).",
 )
 
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _options(*declared: _Decorator) -> _Decorator:
+    """Several options as one decorator."""
+    return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(declared), command)
+
+
+_cluster = _options(
+    click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="The workers of this dask scheduler do it."),
+    click.option("--mixed", is_flag=True, help="Workers may have other versions than there are here."),
+)
+
 
 @main.command()
 @click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py[:FUNCTION] | MODULE[:FUNCTION]]...")
@@ -54,6 +67,7 @@ _example_db = click.option(
 @click.option("--seed", type=int, help="By default a new one, printed at the end.")
 @_example_db
 @click.option("--no-isolation", is_flag=True, help="Judge in this process.")
+@_cluster
 @click.option(
     "--shard", type=ShardOf(), metavar="I/N", help="Only this part, for a CI matrix; `opjury merge` joins them."
 )
@@ -130,6 +144,7 @@ def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) ->
 )
 @click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="For the rounds.")
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core.")
+@_cluster
 @click.option("--seed", type=int)
 @click.option(
     "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Over a range of one size: where does the choice change?"
@@ -162,14 +177,6 @@ def choose(
 @main.group()
 def track() -> None:
     """Watch implementations night after night, and the libraries beneath them."""
-
-
-_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-def _options(*declared: _Decorator) -> _Decorator:
-    """Several options as one decorator."""
-    return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(declared), command)
 
 
 _folder = click.option(

@@ -3,121 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
-import importlib.util
+import functools
 import multiprocessing
 import multiprocessing.context
 import multiprocessing.popen_forkserver
 import multiprocessing.spawn
+import multiprocessing.util
 import os
-import pickle
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from opjury.records import Verdict
+from opjury.records import Verdict, environment
 from opjury.verify.device import lost, on_cuda
-from opjury.verify.judge import judge
+from opjury.verify.judge import NOT_JUDGED, judge
 from opjury.verify.task import PROFILES, Task, call_limit
 from opjury.verify.trial import PATIENCE
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from pebble import ProcessPool
+
 MEMORY_LIMIT = 8 * 2**30  # bytes of private memory that a worker may have; beyond, allocating raises
 LOST = 71  # exit status of a worker that an earlier item has lost the GPU
-
-
-@dataclass(frozen=True)
-class Function:
-    """A plain function in a form that travels: by module and name where it can be imported, else by value."""
-
-    name: str
-    module: str = ""
-    path: str = ""
-    pickled: bytes = b""
-
-    @staticmethod
-    def of(function: Callable[..., Any]) -> Function:
-        """Raises `TypeError` for what can be neither imported nor pickled."""
-        name = getattr(function, "__qualname__", "")
-        module = sys.modules.get(getattr(function, "__module__", "") or "")
-        path = getattr(module, "__file__", None) or ""
-        if module is not None and module.__name__ != "__main__" and path and _attribute(module, name) is function:
-            return Function(name, module.__name__, os.path.abspath(path))
-        try:
-            import cloudpickle
-
-            pickled = cloudpickle.dumps(function)
-            pickle.loads(pickled)
-        except Exception as error:
-            raise TypeError(
-                f"{name or function!r} cannot be sent to another process ({error}); define it in a module"
-            ) from error
-        return Function(name, pickled=pickled)
-
-    def load(self) -> Callable[..., Any]:
-        """The function itself, in whatever process this is."""
-        if self.pickled:
-            return pickle.loads(self.pickled)
-        return _attribute(import_file(self.path, self.module), self.name)
-
-
-@dataclass(frozen=True)
-class Here:
-    """A function that stays in this process."""
-
-    function: Callable[..., Any]
-
-    def load(self) -> Callable[..., Any]:
-        """The function itself."""
-        return self.function
-
-
-def _attribute(module: Any, qualified: str) -> Any:
-    for part in qualified.split("."):
-        module = getattr(module, part, None)
-    return module
-
-
-def import_file(path: str, name: str = "") -> ModuleType:
-    """The module at a path: the one imported already, by its name where that leads to the path, else from the file."""
-    path = os.path.abspath(path)
-    for module in list(sys.modules.values()):
-        if (
-            getattr(module, "__file__", None)
-            and os.path.abspath(module.__file__ or "") == path
-            and module.__name__ != "__main__"
-        ):
-            return module
-    if name:
-        try:
-            module = importlib.import_module(name)
-            if os.path.abspath(module.__file__ or "") == path:
-                return module
-        except ImportError:
-            pass
-    name = name or os.path.splitext(os.path.basename(path))[0]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, os.path.dirname(path))
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    finally:
-        sys.path.remove(os.path.dirname(path))
-    return module
-
-
-def imported(place: str) -> ModuleType:
-    """The module at `path/to/file.py`, or of the name `package.module`."""
-    return import_file(place) if place.endswith(".py") else importlib.import_module(place)
 
 
 class _Process(multiprocessing.context.ForkServerProcess):
@@ -159,6 +70,7 @@ def _start_worker(threads: int, limited: bool) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
     _keep_memory()
+    _end_with_parent()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):  # what implementations print is no part of the report
         os.dup2(nowhere, stream)
@@ -180,6 +92,17 @@ def _keep_memory() -> None:
         library.mallopt(trim_threshold, 2**27)
 
 
+def _end_with_parent() -> None:
+    """Have Linux end this process when the one that gives it work is gone, however it went: a call may never return."""
+    parent = multiprocessing.parent_process()
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # another system
+        import fcntl
+
+        if parent is not None:  # its sentinel is a pipe: when the other end is closed comes SIGIO, which ends a process
+            fcntl.fcntl(parent.sentinel, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(parent.sentinel, fcntl.F_SETFL, os.O_ASYNC)
+
+
 def run_here(tasks: Sequence[Task]) -> Iterator[tuple[Task, Verdict]]:
     """Judge in this process, one after another."""
     import torch
@@ -197,12 +120,20 @@ def run_isolated(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Verdi
     """Judge in `jobs` worker processes; results come as they are done. A hang or a crash becomes a verdict."""
     device = next((task.device for task in tasks), "cpu")
     for task, outcome in isolated(judge, tasks, jobs, time_limit_of, device=device):
-        yield task, _fallen(task, outcome.why) if isinstance(outcome, Fallen) else outcome
+        yield task, verdict_of(task, outcome)
 
 
 @dataclass(frozen=True)
 class Fallen:
-    """In place of the result of a call that took its process down, or had to be ended."""
+    """In place of the result of a call that took its process down (`crashed`), or had to be ended."""
+
+    why: str
+    crashed: bool = False
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """In place of a result: those who were to make it ended, for no fault of the item's that is known."""
 
     why: str
 
@@ -233,32 +164,81 @@ def isolated(
     """
     from concurrent.futures import as_completed
 
-    from pebble import ProcessExpired, ProcessPool
-
-    context = _Context()
-    context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
-    options: dict[str, Any] = dict(
-        max_workers=jobs, initializer=_start_worker, initargs=(1, not on_cuda(device)), context=context
-    )
     crashed: list[Any] = []
     for batch, once_more in ((items, fresh), (crashed, True)):
-        with ProcessPool(**options, max_tasks=1 if once_more else 0) as pool:
+        with _pool(jobs, device, once=once_more) as pool:
             try:
                 waiting = {pool.schedule(_unless_lost, args=[call, item], timeout=limit(item)): item for item in batch}
                 for future in as_completed(waiting):
                     item = waiting[future]
-                    try:
-                        yield item, future.result()
-                    except FutureTimeout:
-                        yield item, Fallen(f"no answer within {limit(item):g} s; the process was ended")
-                    except ProcessExpired as error:
-                        if once_more:
-                            how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
-                            yield item, Fallen(f"the process was ended by the call ({how})")
-                        else:
-                            crashed.append(item)
+                    outcome = _outcome(future, limit(item))
+                    if isinstance(outcome, Fallen) and outcome.crashed and not once_more:
+                        crashed.append(item)
+                    else:
+                        yield item, outcome
             finally:
                 pool.stop()
+
+
+def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
+    """Worker processes; with `once` each does one item."""
+    from pebble import ProcessPool
+
+    context = _Context()
+    context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
+    return ProcessPool(
+        max_workers=jobs,
+        max_tasks=1 if once else 0,
+        initializer=_start_worker,
+        initargs=(1, not on_cuda(device)),
+        context=context,
+    )
+
+
+def _outcome(future: Future[Any], limit: float) -> Any:
+    """What a call came to."""
+    from pebble import ProcessExpired
+
+    try:
+        return future.result()
+    except FutureTimeout:
+        return Fallen(f"no answer within {limit:g} s; the process was ended")
+    except ProcessExpired as error:
+        how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
+        return Fallen(f"the process was ended by the call ({how})", crashed=True)
+
+
+def kept(
+    call: Callable[[Any], Any], item: Any, limit: float, *, jobs: int, device: str = "cpu", owner: str = ""
+) -> Any:
+    """`call(item)` as `isolated` does it, in `jobs` processes that stay for the owner's next items; from any thread."""
+    with _keeping:
+        pool = _kept_pool(jobs, device, owner)
+        if not pool.active:
+            _kept_pool.cache_clear()
+            pool = _kept_pool(jobs, device, owner)
+    outcome = _outcome(pool.schedule(_unless_lost, args=[call, item], timeout=limit), limit)
+    if isinstance(outcome, Fallen) and outcome.crashed:
+        with _pool(1, device, once=True) as another:
+            outcome = _outcome(another.schedule(_unless_lost, args=[call, item], timeout=limit), limit)
+    return outcome
+
+
+_keeping = threading.Lock()
+
+
+@functools.cache
+def _kept_pool(jobs: int, device: str, owner: str) -> ProcessPool:
+    if multiprocessing.parent_process() is not None:  # a nanny's: may it have children
+        multiprocessing.current_process().daemon = False
+    pool = _pool(jobs, device)
+
+    def end() -> None:
+        pool.stop()
+        pool.join()
+
+    multiprocessing.util.Finalize(None, end, exitpriority=100)  # else a process that ends would wait for its children
+    return pool
 
 
 def time_limit_of(task: Task) -> float:
@@ -267,8 +247,12 @@ def time_limit_of(task: Task) -> float:
     return 60 + 3 * PATIENCE * call_limit(task) + 4 * profile.shrink + profile.examples
 
 
-def _fallen(task: Task, message: str) -> Verdict:
+def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
+    """The verdict itself, or what it means that there is none."""
+    if isinstance(outcome, Verdict):
+        return outcome
     waiver = dict(task.waives).get(task.check)
+    known = isinstance(outcome, Fallen)
     return Verdict(
         operation=task.operation,
         implementation=task.implementation,
@@ -277,7 +261,8 @@ def _fallen(task: Task, message: str) -> Verdict:
         device=task.device,
         seed=task.seed,
         profile=task.profile,
-        status="waived" if waiver else "refuted",
-        examples=1,
-        message=message,
+        status="skipped" if not known else "waived" if waiver else "refuted",
+        examples=int(known),
+        message=outcome.why if known else f"{NOT_JUDGED}: {outcome.why}",
+        environment=environment(),
     )

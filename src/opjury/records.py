@@ -40,6 +40,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     build: str = ""
 
 
+def versions(environment: Environment) -> dict[str, str]:
+    """What results depend on of an environment, whatever the machine."""
+    return {name: getattr(environment, name) for name in ("opjury", "python", "torch", "numpy", "scipy")}
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
     """Whether one check holds for one implementation.
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from opjury import registry
-from opjury.execute import Function
 from opjury.faces.parametrize import report
 from opjury.operation import CHECKS
+from opjury.shipping import Function
 from opjury.uses.audit import plan, run
 from opjury.verify.judge import NOT_JUDGED
 

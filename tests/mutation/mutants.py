@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 
 from opjury import registry
-from opjury.execute import Here, run_here
+from opjury.execute import run_here
 from opjury.operation import Implementation
+from opjury.shipping import Here
 from opjury.uses.audit import plan
 from opjury.verify import corpus
 from tests.mutation.operators import RULES

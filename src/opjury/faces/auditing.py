@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from opjury import records, registry
 from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
-from opjury.execute import Function, imported
 from opjury.faces import exports, team, terminal
 from opjury.operation import CHECKS
 from opjury.records import Part, Record, Verdict
+from opjury.shipping import Function, imported
 from opjury.uses import shards
 from opjury.uses.audit import Audit, identity, in_order, names_checked, plan
 from opjury.uses.audit import run as run_tasks
@@ -50,18 +50,22 @@ def run(
     shard: Shard | None,
     costs: Path | None,
     example_db: str | None,
+    cluster: str = "",
+    mixed: bool = False,
 ) -> int:
     """Audit the targets and show what was found; the exit status."""
     names_checked("profile", [profile], PROFILES)
     names_checked("check", checks, CHECKS)
     names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    if not present(device):
+    if not cluster and not present(device):
         click.echo("opjury: no CUDA device is present; nothing was run", err=True)
         return NOTHING
     if shard and seed is None:
         raise click.UsageError("--shard needs --seed, the same for all shards: together they are one audit")
     if costs and not shard:
         raise click.UsageError("--costs tells how to divide an audit; it needs --shard")
+    if cluster and (jobs or no_isolation):
+        raise click.UsageError("--jobs and --no-isolation are about this machine; with --cluster its workers judge")
     seed = secrets.randbits(32) if seed is None else seed
     options: dict[str, Any] = dict(
         profile=profile,
@@ -69,38 +73,43 @@ def run(
         dtypes=dtypes or None,
         device=device,
         seed=seed,
-        database=team.database_of(example_db),
+        database=team.database_of(example_db) if example_db or not cluster else "",
     )
     tasks = [
         task
         for target in targets or [o.name for o in registry.operations()]
-        for task in tasks_of(target, operation, options)
+        for task in tasks_of(target, operation, options, far=bool(cluster))
     ]
     whole, head = tasks, list[Record]()
     if shard:
         tasks, part = shards.part(whole, shard, _recorded(costs))
         head = [part]
-    journal = Journal(Path(json_file + ".partial"), lambda before: _resumed(head, before)) if json_file else None
+    journal = (
+        Journal(Path(json_file + ".partial"), lambda before: _resumed(head, before, cluster, mixed))
+        if json_file
+        else None
+    )
     resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
     wanted = {identity(task) for task in tasks}
     done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
     verdicts = list(done.values())
     open_tasks = [task for task in tasks if identity(task) not in done]
     try:
-        with _progress(len(tasks), len(done)) as advance:
-            for verdict in run_tasks(open_tasks, jobs=jobs, isolate=not no_isolation):
+        with _progress(len(tasks), len(done)) as progress:
+            where: dict[str, Any] = dict(cluster=cluster, mixed=mixed, notify=progress.show_workers)
+            for verdict in run_tasks(open_tasks, jobs=jobs, isolate=not no_isolation, **where):
                 verdicts.append(verdict)
                 if journal:
                     journal.add([verdict])
-                advance(verdict)
-    except KeyboardInterrupt:
+                progress.advance(verdict)
+    except (KeyboardInterrupt, registry.Impossible) as error:
         kept = (
             f"; {len(verdicts)} of {len(tasks)} verdicts are in {journal.path}, the same command resumes"
             if journal
             else ""
         )
-        click.echo(f"opjury: interrupted{kept}", err=True)
-        return 130
+        click.echo(f"opjury: {error if isinstance(error, registry.Impossible) else 'interrupted'}{kept}", err=True)
+        return USAGE if isinstance(error, registry.Impossible) else 130
     team.warn_if_gone(options["database"])
     found = Audit(in_order(tasks, verdicts))
     if json_file:
@@ -118,8 +127,8 @@ def run(
     return GOOD if found.ok else BAD
 
 
-def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
-    """The tasks of one argument of the command line.
+def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far: bool = False) -> list[Task]:
+    """The tasks of one argument of the command line; `far`: for other machines.
 
     Raises
     ------
@@ -128,7 +137,7 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> lis
     UnknownName
     """
     if operation is not None or target.partition(":")[0].endswith(".py"):
-        return _tasks_of_functions(target, operation, options)
+        return _tasks_of_functions(target, operation, options, far)
     contract = registry.operation(target.partition(":")[0])
     names_checked("dtype", options["dtypes"] or (), contract.dtypes)
     only = target.partition(":")[2]
@@ -136,7 +145,7 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any]) -> lis
     return [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
 
 
-def _tasks_of_functions(target: str, operation: str | None, options: dict[str, Any]) -> list[Task]:
+def _tasks_of_functions(target: str, operation: str | None, options: dict[str, Any], far: bool) -> list[Task]:
     """Of `path/to/file.py:function`, `package.module:function`, or of all public functions of either."""
     if operation is None:
         raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
@@ -157,11 +166,11 @@ def _tasks_of_functions(target: str, operation: str | None, options: dict[str, A
     elif name not in known:
         raise click.UsageError(registry.unknown(f"function of {place}", name, known))
     wanted = {name: known[name]} if name else known
-    return [
-        task
-        for key, function in wanted.items()
-        for task in plan(contract, key, function=Function.of(function), **options)
-    ]
+    try:
+        sent = {key: Function.to_send(function) if far else Function.of(function) for key, function in wanted.items()}
+    except TypeError as error:
+        raise click.UsageError(str(error)) from None
+    return [task for key, function in sent.items() for task in plan(contract, key, function=function, **options)]
 
 
 class _progress:
@@ -169,20 +178,26 @@ class _progress:
 
     def __init__(self, total: int, done: int) -> None:
         columns = (
-            TextColumn("judging"),
+            TextColumn("judging{task.fields[where]}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.description}"),
         )
         self._bar = Progress(*columns, console=terminal.console, transient=True, disable=not sys.stdout.isatty())
-        self._task = self._bar.add_task("", total=total, completed=done)
+        self._task = self._bar.add_task("", total=total, completed=done, where="")
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> _progress:
         self._bar.start()
-        return lambda verdict: self._bar.update(
-            self._task, advance=1, description=f"{verdict.implementation} {verdict.check}"[:40]
-        )
+        return self
+
+    def advance(self, verdict: Verdict) -> None:
+        """One verdict more."""
+        self._bar.update(self._task, advance=1, description=f"{verdict.implementation} {verdict.check}"[:40])
+
+    def show_workers(self, count: int) -> None:
+        """How many workers the cluster has."""
+        self._bar.update(self._task, where=f" on {count} worker{'s' if count != 1 else ''}")
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
@@ -196,11 +211,17 @@ def _recorded(costs: Path | None) -> list[Verdict]:
         raise click.UsageError(f"--costs: {error}") from None
 
 
-def _resumed(head: list[Record], before: Sequence[Record]) -> list[Record]:
-    """What an interrupted audit left, if it was by the same versions and of the same part."""
+def _resumed(head: list[Record], before: Sequence[Record], cluster: str, mixed: bool) -> list[Record]:
+    """What an interrupted audit left, if it was of the same part, by the same versions, and, without a cluster, on this machine."""
+
+    def fits(verdict: Verdict) -> bool:
+        theirs, ours = verdict.environment, records.environment()
+        if theirs is None or not cluster:
+            return theirs == ours
+        return mixed or records.versions(theirs) == records.versions(ours)
+
     same = head == [r for r in before if isinstance(r, Part)]
-    kept = [r for r in before if isinstance(r, Verdict) and r.environment == records.environment()]
-    return [*head, *(kept if same else ())]
+    return [*head, *(r for r in before if same and isinstance(r, Verdict) and fits(r))]
 
 
 def show(found: Audit, all_verdicts: bool) -> None:

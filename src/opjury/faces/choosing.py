@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -11,10 +11,10 @@ from rich.table import Table
 
 from opjury import records
 from opjury.cli import GOOD, NOTHING
-from opjury.execute import imported
 from opjury.faces import terminal
 from opjury.measure.selftest import SLOWED, SURE, self_test
 from opjury.records import Measurement, Recommendation
+from opjury.shipping import imported
 from opjury.uses.choose import Choice, choose, sizes_of
 from opjury.uses.sweep import Sweep, dispatcher, sweep
 
@@ -27,47 +27,58 @@ def run(
     rivals: Sequence[str],
     over: str | None,
     emit: str | None,
+    cluster: str = "",
+    mixed: bool = False,
     **options: Any,
 ) -> int:
     """Choose, and show what was found; the exit status."""
     if emit and not over:
         raise click.UsageError("--emit writes what --sweep found; give --sweep SIZE=LOW..HIGH as well")
+    if cluster and (options["jobs"] or options["trust"]):
+        raise click.UsageError(
+            "--jobs and --trust are about this machine; with --cluster a worker of it does everything"
+        )
     options["functions"] = [_function(target) for target in rivals]
     if over:
-        return _run_sweep(operation, sizes, over, json_file, emit, options)
-    with terminal.console.status("") as status:
-        choice = choose(
-            operation,
-            parsed(operation, sizes),
-            notify=lambda stage: status.update(stage),
-            **options,
-        )
+        return _run_sweep(operation, sizes, over, json_file, emit, options, cluster, mixed)
+    choice = _done(choose, dict(options, operation=operation, workload=parsed(operation, sizes)), cluster, mixed)
     if json_file:
         records.write(json_file, choice.records)
     show(choice)
     return GOOD if choice.implementation else NOTHING
 
 
+def _done(call: Callable[..., Any], arguments: dict[str, Any], cluster: str, mixed: bool) -> Any:
+    """What `choose` or `sweep` finds, here or on a worker of a cluster."""
+    with terminal.console.status("") as status:
+        if not cluster:
+            return call(**arguments, notify=status.update)
+        from opjury.cluster import run_there
+
+        status.update(f"on a worker of {cluster}")
+        functions = arguments.pop("functions")
+        return run_there(call, arguments, functions, cluster, device=arguments["device"], mixed=mixed)
+
+
 def _run_sweep(
-    operation: str, sizes: Sequence[str], over: str, json_file: str | None, emit: str | None, options: dict[str, Any]
+    operation: str,
+    sizes: Sequence[str],
+    over: str,
+    json_file: str | None,
+    emit: str | None,
+    options: dict[str, Any],
+    cluster: str,
+    mixed: bool,
 ) -> int:
-    name, _, span = over.partition("=")
-    low, dots, high = span.partition("..")
+    name, _, values = over.partition("=")
+    low, dots, high = values.partition("..")
     if not dots:
         raise click.UsageError(f"--sweep {over}; it should be SIZE=LOW..HIGH, like rows=1e3..1e7")
     if emit and options["functions"]:
         raise click.UsageError("--emit writes registered implementations only; leave --with out")
     options["strict"] |= bool(emit)  # a function by itself is held to the whole contract
-    with terminal.console.status("") as status:
-        found = sweep(
-            operation,
-            name,
-            number(name, low),
-            number(name, high),
-            parsed(operation, sizes),
-            notify=lambda stage: status.update(stage),
-            **options,
-        )
+    span = dict(size=name, low=number(name, low), high=number(name, high))
+    found = _done(sweep, dict(options, operation=operation, workload=parsed(operation, sizes), **span), cluster, mixed)
     if json_file:
         records.write(json_file, [record for choice in found.choices for record in choice.records])
     show_sweep(found)

@@ -38,7 +38,7 @@ class Competitor:
     ----------
     name : str
         A registered implementation's, or what a plain function is called.
-    function : opjury.execute.Function, optional
+    function : opjury.shipping.Function, optional
         For plain functions.
     compiled : bool
         Through `torch.compile`.

@@ -126,11 +126,24 @@ def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None
             raise registry.UnknownName(registry.unknown(what, name, known))
 
 
-def run(tasks: Sequence[Task], *, jobs: int | None = None, isolate: bool = True) -> Generator[Verdict, None, None]:
-    """Judge the tasks; verdicts come as they are done."""
+def run(
+    tasks: Sequence[Task],
+    *,
+    jobs: int | None = None,
+    isolate: bool = True,
+    cluster: str = "",
+    mixed: bool = False,
+    notify: Callable[[int], None] = lambda workers: None,
+) -> Generator[Verdict, None, None]:
+    """Judge the tasks, on a cluster where one is named; verdicts come as they are done."""
     from opjury import execute
 
-    results = execute.run_isolated(tasks, jobs or os.cpu_count() or 1) if isolate else execute.run_here(tasks)
+    if cluster:
+        from opjury.cluster import run_on_cluster
+
+        results = run_on_cluster(tasks, cluster, mixed=mixed, notify=notify)
+    else:
+        results = execute.run_isolated(tasks, jobs or os.cpu_count() or 1) if isolate else execute.run_here(tasks)
     for _, verdict in results:
         yield verdict
 
@@ -163,6 +176,8 @@ def audit(
     isolate: bool = True,
     database: str | None = None,
     first: bool = False,
+    cluster: str = "",
+    mixed: bool = False,
 ) -> Audit:
     """Put an implementation on trial.
 
@@ -194,6 +209,10 @@ def audit(
         (extra `team`); "" for none.
     first : bool
         Stop at the first refutation, and leave its counterexample as it was found.
+    cluster : str, optional
+        The address of a dask scheduler, "tcp://host:8786", whose workers judge.
+    mixed : bool
+        Let workers of a cluster have other versions of opjury, Python, torch, NumPy and SciPy than this process.
 
     Returns
     -------
@@ -201,12 +220,15 @@ def audit(
 
     Raises
     ------
+    Impossible
+        For a cluster that cannot be reached, lacks something, or is lost in the middle.
     UnknownName
         For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
     ValueError
         For a database that is neither a folder nor the address of a redis server.
     TypeError
-        For something that is neither a name nor callable, or a function without an operation.
+        For something that is neither a name nor callable, a function without an operation, or one that cannot be sent to a
+        cluster.
 
     Examples
     --------
@@ -215,13 +237,15 @@ def audit(
     (False, ['specials', 'locality'])
     """
     seed = secrets.randbits(32) if seed is None else seed
-    database, problem = usable(local_folder() if database is None else database)
+    if database is None:
+        database = "" if cluster else local_folder()
+    database, problem = usable(database)
     if problem:
         warnings.warn(f"{problem}; failing cases are kept in {database} alone", stacklevel=2)
     options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, waives=waives)
     options |= dict(seed=seed, scale=scale, database=database, first=first)
-    tasks, isolate = planned(implementation, operation, isolate=isolate, **options)
-    verdicts = run(tasks, jobs=jobs, isolate=isolate)
+    tasks, isolate = planned(implementation, operation, isolate=isolate, far=bool(cluster), **options)
+    verdicts = run(tasks, jobs=jobs, isolate=isolate, cluster=cluster, mixed=mixed)
     return Audit(in_order(tasks, _up_to_first_refutation(verdicts) if first else verdicts))
 
 
@@ -235,11 +259,12 @@ def planned(
     dtypes: Sequence[str] | None,
     device: str,
     isolate: bool,
+    far: bool = False,
     **options: Any,
 ) -> tuple[list[Task], bool]:
     """The tasks of a function, of a registered implementation, or of all of an operation's; and whether they can travel.
 
-    Raises what `audit` raises. `options` are those of `plan`.
+    Raises what `audit` raises. `options` are those of `plan`; `far`: to other machines.
     """
     names_checked("profile", [profile], PROFILES)
     names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
@@ -261,7 +286,7 @@ def planned(
         raise TypeError("a plain function needs operation=...: the contract that it is held to")
     contract = registry.operation(operation)
     names_checked("dtype", dtypes or (), contract.dtypes)
-    shipped, isolate = ship(implementation, isolate)
+    shipped, isolate = ship(implementation, isolate, far)
     name = getattr(implementation, "__name__", type(implementation).__name__)
     return plan(contract, name, function=shipped, waives=waives, **options), isolate
 
@@ -273,10 +298,12 @@ def _up_to_first_refutation(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:
             return
 
 
-def ship(function: Callable[..., Any], isolate: bool) -> tuple[Any, bool]:
-    """The function in a form that reaches workers, or, with a warning, to be judged in this process."""
-    from opjury.execute import Function, Here
+def ship(function: Callable[..., Any], isolate: bool, far: bool = False) -> tuple[Any, bool]:
+    """The function in a form that reaches workers (`far` ones too), or, with a warning, to be judged in this process."""
+    from opjury.shipping import Function, Here
 
+    if far:
+        return Function.to_send(function), True
     if not isolate:
         return Here(function), False
     try:

@@ -15,7 +15,7 @@ import psutil
 
 from opjury import records, registry
 from opjury.case import Case
-from opjury.execute import Fallen, Function, isolated
+from opjury.execute import Fallen, isolated
 from opjury.measure.footprint import LONG, Footprint, footprint
 from opjury.measure.paired import measure
 from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
@@ -23,6 +23,7 @@ from opjury.measure.statistics import RELEVANT, fastest, ratio
 from opjury.operation import Implementation, Operation
 from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
+from opjury.shipping import Function
 from opjury.uses import standing
 from opjury.uses.audit import names_checked
 from opjury.verify.corpus import workload_case

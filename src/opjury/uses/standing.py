@@ -12,9 +12,9 @@ from pathlib import Path
 import platformdirs
 
 from opjury import records
-from opjury.execute import Function
 from opjury.operation import Implementation, Operation
 from opjury.records import Verdict
+from opjury.shipping import Function
 from opjury.uses.audit import plan, run
 from opjury.verify.examples import local_folder
 

@@ -1,0 +1,254 @@
+"""What a cluster costs and brings, printed as figures: `python -m opjury.benchmarks.scaling` (`make bench-scale`).
+
+Everything runs on this machine and shares its cores: scheduler, workers, and the process that asks. Workers that are simulated are
+dask's own, many in one process, and talk to the scheduler as any others; but their tasks sleep instead of judging, and what dask
+does only to watch a worker (profiles, event loop, system) is left out. Nothing is asserted.
+"""
+
+import contextlib
+import os
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import psutil
+
+from opjury import cluster, execute, records, registry
+from opjury.records import Verdict
+from opjury.uses.audit import plan
+from opjury.verify.task import Task
+
+SIMULATE = "import sys; from opjury.benchmarks.scaling import simulate; simulate(sys.argv[1], int(sys.argv[2]))"
+UNWATCHED = {
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "60s",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "60s",
+}
+
+
+@contextlib.contextmanager
+def running(*command, folder, path=(), **environment):
+    """A Python process with this one's modules, until the end of the block; it takes its children with it."""
+    path = os.pathsep.join(map(os.path.abspath, (*path, *sys.path)))
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        env=os.environ | {"PYTHONPATH": path} | environment,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        tree = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        for one in (process, *tree):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def scheduler(folder, **environment):
+    """The address of a new scheduler on this machine, and its process."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    options = ("--host", "127.0.0.1", "--port", port, "--no-dashboard")
+    with running("-m", "dask", "scheduler", *options, folder=folder, **environment) as process:
+        while process.poll() is None:
+            with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.05)
+        yield f"tcp://127.0.0.1:{port}", process
+
+
+@contextlib.contextmanager
+def worker(address, folder, *options, path=()):
+    """One more worker with one thread, once it is there: its address and process."""
+    from distributed import Client
+
+    with Client(address, timeout=30, set_as_default=False) as client:
+        before = set(client.nthreads())
+        command = ("-m", "dask", "worker", address, "--nthreads", 1, "--host", "127.0.0.1", "--no-dashboard", *options)
+        with running(*command, folder=folder, path=path) as process:
+            client.wait_for_workers(len(before) + 1, timeout=60)
+            (new,) = set(client.nthreads()) - before
+            yield new, process
+
+
+def simulate(address, count):
+    """So many workers in this process, until it is ended."""
+    import asyncio
+
+    from distributed import Worker
+
+    async def live():
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(count):
+                options = dict(nthreads=1, memory_limit=0, dashboard=False, host="127.0.0.1", validate=False)
+                await stack.enter_async_context(Worker(address, **options))
+            await asyncio.Event().wait()
+
+    sys.setswitchinterval(1.0)  # else hundreds of threads that wait for the interpreter ask for it every 5 ms
+    asyncio.run(live())
+
+
+def pretend(item):
+    """Sleep as long as a task takes, and return a verdict as large as usual."""
+    task, seconds = item
+    started = time.time()
+    time.sleep(seconds)
+    return Verdict(
+        operation=task.operation,
+        implementation=task.implementation,
+        check=task.check,
+        status="holds",
+        dtypes=task.dtypes,
+        seconds=started,
+        environment=records.environment(),
+    )
+
+
+def sent_bytes():
+    """Bytes that this machine has sent to itself."""
+    return psutil.net_io_counters(pernic=True)["lo"].bytes_sent
+
+
+def computed(process):
+    """Seconds of processor time that a process has had."""
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
+
+
+def two_against_one(folder, operations):
+    """An audit by one worker and by two; seconds of a usual task."""
+    entries = [entry for name in operations for entry in registry.implementations(name)]
+    tasks = [task for e in entries for task in plan(registry.operation(e.operation), e.name, waives=e.waives, seed=1)]
+    took, usual = {}, 0.0
+    with contextlib.ExitStack() as stack:
+        address, _ = stack.enter_context(scheduler(folder))
+        for count in (1, 2):
+            stack.enter_context(worker(address, folder))
+            list(cluster.run_on_cluster(tasks[:1], address))  # whatever a worker imports
+            started, before = time.perf_counter(), sent_bytes()
+            found = [verdict for _, verdict in cluster.run_on_cluster(tasks, address)]
+            took[count] = time.perf_counter() - started
+            sent = (sent_bytes() - before) / len(tasks)
+        usual = float(np.mean([v.seconds for v in found if v.examples]))
+        stored = np.mean([len(records.encode(v)) + 1 for v in found])
+    print(f"Quick audit of {', '.join(operations)}: {len(tasks)} tasks, {usual:.2f} s each where a check applies")
+    print(f"  one worker {took[1]:.1f} s, two {took[2]:.1f} s: {took[1] / took[2]:.2f} times as fast")
+    print(f"  a task and its verdict: {sent:,.0f} bytes over the network, all hops together; {stored:,.0f} stored")
+    return usual
+
+
+def overhead(folder, count):
+    """Time of a task beyond its work: of tasks whose check does not apply, so that nothing is judged."""
+    tasks = [Task("slice_mean", "python_loop", "devices", ("float32",), seed=i) for i in range(count)]
+
+    def each(results):
+        """Milliseconds of a task, from the first that is done."""
+        next(results)
+        started = time.perf_counter()
+        return 1000 * (sum(1 for _ in results) and time.perf_counter() - started) / (count - 1)
+
+    with scheduler(folder) as (address, process), worker(address, folder):
+        list(cluster.run_on_cluster(tasks, address))
+        before = computed(process)
+        there = each(cluster.run_on_cluster(tasks, address))
+        of_scheduler = (computed(process) - before) / count * 1000
+    here = each(execute.run_isolated(tasks, 1))
+    print(f"A task beyond its work: {there:.1f} ms on a worker, {here:.1f} ms in a local isolated process")
+    print(f"  {of_scheduler:.2f} ms of them of the scheduler's processor")
+
+
+def many(folder, workers, rounds, lengths):
+    """How busy so many simulated workers are, at several lengths of a task."""
+    from opjury.benchmarks.scaling import pretend  # not __main__'s: workers import it
+
+    with (
+        scheduler(folder, **UNWATCHED) as (address, process),
+        running("-c", SIMULATE, address, workers, folder=folder, **UNWATCHED) as simulated,
+        cluster.connected(address) as found,
+    ):
+        started = time.perf_counter()
+        while found.threads() < workers:
+            if simulated.poll() is not None:
+                raise SystemExit("the simulated workers have ended")
+            time.sleep(0.5)
+        joined = time.perf_counter() - started
+        started = time.perf_counter()
+        found.check()
+        print(
+            f"{workers} simulated workers: joined in {joined:.0f} s, checked in {time.perf_counter() - started:.1f} s"
+        )
+        for seconds in lengths:
+            items = [
+                (Task("slice_mean", "python_loop", "agreement", ("float32",), seed=i), seconds)
+                for i in range(workers * rounds)
+            ]
+            processors = (process, simulated, psutil.Process())
+            before, sent = [computed(p) for p in processors], sent_bytes()
+            started, clock = time.perf_counter(), time.time()
+            begun = np.array([verdict.seconds for _, verdict in found.each(pretend, items)]) - clock
+            took = time.perf_counter() - started
+            cost = [(computed(p) - b) / len(items) * 1000 for p, b in zip(processors, before)]
+            busy, middle = len(items) * seconds / workers / took, _busy(begun, seconds, took) / workers
+            print(
+                f"  {len(items)} parcels of {seconds:g} s in {took:.1f} s: busy {busy:.0%} of the time, {middle:.0%} midway"
+            )
+            print(
+                f"    {len(items) / took:.0f} parcels a second; processor time a parcel: scheduler {cost[0]:.2f} ms, "
+                f"who asks {cost[2]:.2f} ms, simulated workers {cost[1]:.2f} ms; {(sent_bytes() - sent) / len(items):,.0f} bytes"
+            )
+
+
+def _busy(begun, seconds, took):
+    """How many tasks are under way on the average of the middle half of the time."""
+    low, high = took / 4, 3 * took / 4
+    return float(np.sum(np.clip(begun + seconds, low, high) - np.clip(begun, low, high))) / (high - low)
+
+
+@click.command()
+@click.option("--operation", "operations", multiple=True, help="To audit (repeatable); by default everything.")
+@click.option("--no-audit", is_flag=True, help="Leave the audit out; then --seconds is needed.")
+@click.option("--tasks", default=1000, show_default=True, help="Without work, for the overhead; 0 for none.")
+@click.option("--workers", default=1000, show_default=True, help="Simulated; 0 for none.")
+@click.option("--rounds", default=4, show_default=True, help="Parcels for each of them.")
+@click.option(
+    "--seconds",
+    "lengths",
+    multiple=True,
+    type=float,
+    help="Of a simulated parcel (repeatable); by default of one usual task, and of as many as travel together.",
+)
+def main(operations, no_audit, tasks, workers, rounds, lengths):
+    """Print the figures."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    folder = Path(tempfile.mkdtemp())
+    try:
+        where = records.environment()
+        print(f"$ python -m opjury.benchmarks.scaling {' '.join(sys.argv[1:])}")
+        load = os.getloadavg()[0]
+        print(f"{where.machine}, {where.processor}, Python {where.python}; {load:.1f} processes wanted a core before")
+        if not no_audit:
+            usual = two_against_one(folder, operations or [operation.name for operation in registry.operations()])
+            lengths = lengths or [round(count * usual, 2) for count in (1, cluster.TOGETHER)]
+        if tasks:
+            overhead(folder, tasks)
+        if workers:
+            many(folder, workers, rounds, lengths)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
