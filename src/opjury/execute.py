@@ -197,6 +197,8 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
 
 def _outcome(future: Future[Any], limit: float) -> Any:
     """What a call came to."""
+    from concurrent.futures.process import BrokenProcessPool
+
     from pebble import ProcessExpired
 
     try:
@@ -206,6 +208,8 @@ def _outcome(future: Future[Any], limit: float) -> Any:
     except ProcessExpired as error:
         how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
         return Fallen(f"the process was ended by the call ({how})", crashed=True)
+    except BrokenProcessPool as error:
+        raise RuntimeError("worker processes do not start; what they wrote to the standard error says why") from error
 
 
 def kept(
