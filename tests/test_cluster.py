@@ -33,9 +33,9 @@ FEW = dict(checks=["agreement", "form"], dtypes=["float32", "int64"], seed=1, sc
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """A scheduler with a worker under a nanny, and one that measures."""
+    """A scheduler with a worker that measures, under a nanny, and one without either."""
     folder = tmp_path_factory.mktemp("cluster")
-    with scheduler(folder) as (found, _), worker(found, folder), worker(found, folder, *MEASURING):
+    with scheduler(folder) as (found, _), worker(found, folder, "--no-nanny"), worker(found, folder, *MEASURING):
         yield found
 
 
@@ -48,7 +48,7 @@ def spare(tmp_path):
         yield found, process
 
 
-MEASURING = ("--no-nanny", "--resources", "measure=1")
+MEASURING = ("--resources", "measure=1")
 UNSHRUNK = dict(first=True, checks=["agreement"], dtypes=["float32"])  # shrinking takes as long as it may
 
 

@@ -184,6 +184,8 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
     """Worker processes; with `once` each does one item."""
     from pebble import ProcessPool
 
+    if multiprocessing.parent_process() is not None:  # a dask worker under a nanny, which denies it children
+        multiprocessing.current_process().daemon = False
     context = _Context()
     context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
     return ProcessPool(
@@ -233,8 +235,6 @@ _keeping = threading.Lock()
 
 @functools.cache
 def _kept_pool(jobs: int, device: str, owner: str) -> ProcessPool:
-    if multiprocessing.parent_process() is not None:  # a nanny's: may it have children
-        multiprocessing.current_process().daemon = False
     pool = _pool(jobs, device)
 
     def end() -> None:
