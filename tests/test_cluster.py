@@ -33,9 +33,9 @@ FEW = dict(checks=["agreement", "form"], dtypes=["float32", "int64"], seed=1, sc
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """A scheduler with a worker under a nanny, and one that measures."""
+    """A scheduler with a worker that measures, under a nanny, and one without either."""
     folder = tmp_path_factory.mktemp("cluster")
-    with scheduler(folder) as (found, _), worker(found, folder), worker(found, folder, *MEASURING):
+    with scheduler(folder) as (found, _), worker(found, folder, "--no-nanny"), worker(found, folder, *MEASURING):
         yield found
 
 
@@ -48,7 +48,7 @@ def spare(tmp_path):
         yield found, process
 
 
-MEASURING = ("--no-nanny", "--resources", "measure=1")
+MEASURING = ("--resources", "measure=1")
 UNSHRUNK = dict(first=True, checks=["agreement"], dtypes=["float32"])  # shrinking takes as long as it may
 
 
@@ -109,15 +109,17 @@ def test_an_implementation_that_workers_lack_is_refused(address, monkeypatch):
 
 def test_workers_with_other_versions_are_refused_unless_mixed(address, tmp_path):
     """The worker imports a copy of opjury with a line more, and finds the metadata of another torch before this one's."""
-    for name in ("opjury", "impls", "properties", "benchmarks"):
-        source = ROOT / "src" / name if name == "opjury" else ROOT / name
-        shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "opjury" / "claims.py").open("a") as file:
+    for name in ("src", "impls", "properties", "benchmarks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    with (tmp_path / "src" / "opjury" / "claims.py").open("a") as file:
         file.write("# another version\n")
     (tmp_path / "torch-0.0.1.dist-info").mkdir()
     (tmp_path / "torch-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.0.1\n")
     task = audit.plan(registry.operation("slice_mean"), "python_loop", checks=["rejects"], dtypes=["float32"])
-    with worker(address, tmp_path, "--no-nanny", "--resources", "other=1", path=[tmp_path]) as (new, _):
+    with worker(address, tmp_path, "--no-nanny", "--resources", "other=1", path=[tmp_path / "src", tmp_path]) as (
+        new,
+        _,
+    ):
         with pytest.raises(opjury.Impossible) as refused:
             opjury.audit("slice_mean:python_loop", cluster=address, **FEW)
         assert f"{new} has torch 0.0.1, here" in str(refused.value)

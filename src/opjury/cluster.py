@@ -260,7 +260,9 @@ class Cluster:
             _, error, _ = result
             if isinstance(error, KilledWorker):
                 return Dropped(f"{error.allowed_failures + 1} workers ended, one after another, while they had it")
-            raise error
+            if isinstance(error, ValueError):  # unknown or impossible, as the call says
+                raise error
+            raise Impossible(f"a worker of {self.address} failed: {type(error).__name__}: {error}") from error
         raise Lost(f"the scheduler at {self.address} has ended or was restarted")
 
 

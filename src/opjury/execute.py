@@ -184,6 +184,8 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
     """Worker processes; with `once` each does one item."""
     from pebble import ProcessPool
 
+    if multiprocessing.parent_process() is not None:  # a dask worker under a nanny, which denies it children
+        multiprocessing.current_process().daemon = False
     context = _Context()
     context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
     return ProcessPool(
@@ -197,6 +199,8 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
 
 def _outcome(future: Future[Any], limit: float) -> Any:
     """What a call came to."""
+    from concurrent.futures.process import BrokenProcessPool
+
     from pebble import ProcessExpired
 
     try:
@@ -206,6 +210,8 @@ def _outcome(future: Future[Any], limit: float) -> Any:
     except ProcessExpired as error:
         how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
         return Fallen(f"the process was ended by the call ({how})", crashed=True)
+    except BrokenProcessPool as error:
+        raise RuntimeError("worker processes do not start; what they wrote to the standard error says why") from error
 
 
 def kept(
@@ -229,8 +235,6 @@ _keeping = threading.Lock()
 
 @functools.cache
 def _kept_pool(jobs: int, device: str, owner: str) -> ProcessPool:
-    if multiprocessing.parent_process() is not None:  # a nanny's: may it have children
-        multiprocessing.current_process().daemon = False
     pool = _pool(jobs, device)
 
     def end() -> None:
