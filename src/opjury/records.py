@@ -7,7 +7,6 @@ import functools
 import math
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -301,10 +300,9 @@ def _clock() -> str:
 
 
 def _build() -> str:
-    """What torch computes with, where it is loaded already: "BLAS mkl, MKL-DNN v3.7.1, OpenMP 201511, AVX512"."""
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "__config__"):
-        return ""
+    """What torch computes with: "BLAS mkl, MKL-DNN v3.7.1, OpenMP 201511, AVX512"."""
+    import torch
+
     told = torch.__config__.show()
     patterns = {"BLAS ": r"BLAS_INFO=(\w+)", "MKL-DNN ": r"MKL-DNN (v[\d.]+)", "OpenMP ": r"OpenMP (\d+)"}
     found = [name + match[1] for name, pattern in patterns.items() if (match := re.search(pattern, told))]
@@ -312,11 +310,10 @@ def _build() -> str:
 
 
 def _gpu() -> str:
-    """The name of the GPU that torch uses, where torch is loaded already and has one."""
-    torch = sys.modules.get("torch")
-    if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_available():
-        return ""
-    return torch.cuda.get_device_name()
+    """The name of the GPU that torch uses, where it has one."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def encode(record: Record) -> bytes:

@@ -167,9 +167,9 @@ def implementation(operation: str, name: str) -> Implementation:
 
 
 def operations() -> list[Operation]:
-    """All contracts."""
+    """All contracts, by the names of their modules: whichever was imported first, the order is the same."""
     _load("opjury.properties")
-    return list(_operations.values())
+    return sorted(_operations.values(), key=lambda entry: entry.cases.__module__.removeprefix("opjury."))
 
 
 def operation(name: str) -> Operation:
