@@ -10,6 +10,8 @@ from opjury.case import Case, Tensor
 from opjury.operation import Error
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare, error_bound, gamma, ulp
+from opjury.verify.checks import CHECKS
+from opjury.verify.trial import Trial, Unsuitable
 
 CUMSUM, TOEPLITZ, MEAN, DIFFERENCES = map(registry.operation, ("cumsum", "toeplitz", "slice_mean", "difference_matrix"))
 RNG = np.random.default_rng(0)
@@ -104,3 +106,13 @@ def test_half_types_must_not_accumulate_in_half():
     in_half = np.minimum(np.arange(1, 4001.0), 2048)
     assert compare(in_half, found).wrong_at is not None
     assert compare(np.arange(1, 4001.0).astype(np.float16).astype(float), found).wrong_at is None
+
+
+def test_a_bound_without_limit_refutes_nobody():
+    """The first column nearly cancels: the bound of its gradient is infinite in float16."""
+    values = np.array([-18.515625, *[0.0] * 11, 18.234375, *[1.0] * 11]).reshape(2, 2, 6)
+    case = Case((Tensor(values, "float16"), 0), tier="rounding", seed=0)
+    right = registry.implementation("normalize_sum", "closed_form_backward")
+    trial = Trial(registry.operation("normalize_sum"), right)
+    with pytest.raises(Unsuitable):
+        CHECKS["forward_mode"].run(trial, case)
