@@ -108,6 +108,7 @@ def test_half_types_must_not_accumulate_in_half():
     assert compare(np.arange(1, 4001.0).astype(np.float16).astype(float), found).wrong_at is None
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, at its first forward-mode derivative
 def test_a_bound_without_limit_refutes_nobody():
     """The first column nearly cancels: the bound of its gradient is infinite in float16."""
     values = np.array([-18.515625, *[0.0] * 11, 18.234375, *[1.0] * 11]).reshape(2, 2, 6)
