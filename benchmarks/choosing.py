@@ -20,9 +20,9 @@ from rich.table import Table
 import opjury
 from opjury import registry
 from opjury.faces.choosing import run_self_test
+from opjury.measure.contests import run_contest
 from opjury.measure.stand import FLOOR, Competitor, Contest
 from opjury.measure.statistics import fastest, ratio
-from opjury.uses.choose import run_contest
 
 console = Console(width=100)
 

@@ -207,11 +207,11 @@ def contest(operation, names, sizes, gradient, options, seconds):
     """The measurements of one contest, relative to the copy; and why competitors were sent off."""
     import numpy as np
 
+    from opjury.measure.contests import run_contest
     from opjury.measure.stand import FLOOR, Competitor, Contest
     from opjury.measure.statistics import ratio
     from opjury.records import Measurement, environment
     from opjury.registry import Impossible
-    from opjury.uses.choose import run_contest
 
     shared = dict(operation=operation, device=options.device, gradient=gradient)
     faults, entries = {}, tuple(map(Competitor, (*names[1:], names[0])))  # the first is the witness of the others

@@ -24,10 +24,10 @@ import opjury
 from opjury import records, registry
 from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
+from opjury.measure.contests import run_contest
 from opjury.measure.stand import Competitor, Contest
 from opjury.measure.steps import SURE, SUSPECT, steps
 from opjury.uses.changes import AGAIN, ENOUGH
-from opjury.uses.choose import run_contest
 from opjury.uses.track import SEED
 
 console = Console(width=100)

@@ -15,9 +15,10 @@ from rich.table import Table
 
 import opjury
 from opjury import registry
+from opjury.measure.contests import run_contest
 from opjury.measure.stand import FLOOR, Competitor, Contest
 from opjury.measure.statistics import fastest, ratio
-from opjury.uses.choose import run_contest, usual_dtype
+from opjury.uses.choose import usual_dtype
 
 SLOW = 30
 console = Console(width=120)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,9 +14,8 @@ import psutil
 
 from opjury import records, registry
 from opjury.case import Case
-from opjury.execute import Fallen, isolated
-from opjury.measure.footprint import LONG, Footprint, footprint
-from opjury.measure.paired import measure
+from opjury.measure.contests import first_calls, run_contest
+from opjury.measure.footprint import LONG, Footprint
 from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
 from opjury.operation import Implementation, Operation
@@ -44,10 +42,6 @@ FORWARD = (
 )
 BACKWARD = ("gradient", "locality")
 NEEDS = ("second_order", "forward_mode", "vmap")
-
-FIRST_CALL_LIMIT = 60.0  # seconds
-PROCESSES, MOST_PROCESSES = 5, 15  # of a thorough choice
-ALIKE, SETTLED = 3, 1.01  # so many processes' shortest times are this close: the shortest is known (the K-best rule)
 
 
 @dataclass(frozen=True)
@@ -333,47 +327,6 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
         if not entry.domain(*args, **kwargs):
             return "does not claim to be right for such arguments"
     return None
-
-
-def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: dict[str, str]) -> dict[str, Footprint]:
-    """Each competitor's first call in a process of its own; those that fail are excluded with the reason."""
-    found = {}
-    items = [(contest, competitor) for competitor in competitors]
-    for (_, competitor), result in isolated(
-        footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True, device=contest.device
-    ):
-        fault = result.why if isinstance(result, Fallen) else result.fault
-        if fault:
-            excluded[competitor.label] = f"at these sizes: {fault}"
-        else:
-            found[competitor.label] = result
-    return found
-
-
-def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
-    """The contest in a new process, or, to the end, in several; who is sent off is excluded with the reason."""
-    if not contest.competitors:
-        return Outcome()
-    limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
-    processes = PROCESSES if contest.to_the_end else 1
-    part = replace(contest, seconds=contest.seconds / processes)
-    outcomes: list[Outcome] = []
-    while not outcomes or (contest.to_the_end and len(outcomes) < MOST_PROCESSES and not _settled(outcomes)):
-        items = [part] * processes
-        for _, outcome in isolated(measure, items, 1, lambda item: limit, fresh=True, device=contest.device):
-            if isinstance(outcome, Fallen):
-                raise Impossible(f"the measurement came to nothing: {outcome.why}")
-            outcomes.append(outcome)
-    outcome = functools.reduce(Outcome.joined, outcomes)
-    excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})
-    return outcome
-
-
-def _settled(outcomes: Sequence[Outcome]) -> bool:
-    """Whether several processes agree on everyone's shortest time."""
-    names = set.intersection(*(set(outcome.least) for outcome in outcomes))
-    shortest = (sorted(outcome.least[name] for outcome in outcomes) for name in names)
-    return all(least[ALIKE - 1] <= SETTLED * least[0] for least in shortest)
 
 
 def measurements(

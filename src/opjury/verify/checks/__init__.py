@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opjury.case import Case
+from opjury.verify.checks.determinism import check_determinism
 from opjury.verify.checks.devices import check_devices
 from opjury.verify.checks.gradients import (
     check_forward_mode,
@@ -18,7 +19,7 @@ from opjury.verify.checks.gradients import (
     check_second_order,
     check_vmap,
 )
-from opjury.verify.checks.state import check_determinism, check_purity, preserved_modules, preserved_state
+from opjury.verify.checks.state import check_purity, preserved_modules, preserved_state
 from opjury.verify.checks.values import (
     check_agreement,
     check_form,

@@ -1,4 +1,4 @@
-"""What else a call does: to its inputs, to the global state, to other calls."""
+"""What else a call does: to its inputs, and to the state of the process."""
 
 from __future__ import annotations
 
@@ -8,26 +8,22 @@ import os
 import random
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from opjury.case import Case, Tensor
+from opjury.case import Case
 from opjury.sparse_case import shares_memory, snapshot
 from opjury.verify import oracle
-from opjury.verify.bounds import Expected
 from opjury.verify.device import in_use
 from opjury.verify.trial import (
-    GRAD,
     Refuted,
     Trial,
     Unsuitable,
-    random_like,
-    zero_bound,
 )
 
 
@@ -183,6 +179,17 @@ def preserved_state() -> Iterator[None]:
         os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
 
 
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Another default dtype of torch for a while."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def check_purity(trial: Trial, case: Case) -> None:
     """Inputs unchanged in every respect, memory shared only as declared, global state untouched."""
     rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
@@ -230,264 +237,9 @@ def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
         )
 
 
-def _bits(trial: Trial, result: Any) -> Any:
-    """A result in a form that compares equal only if every bit is the same."""
-    if isinstance(result, torch.Tensor):
-        values = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
-        flat = torch.empty(values.numel(), dtype=values.dtype).copy_(values.reshape(-1))
-        return (
-            str(values.dtype),
-            tuple(values.shape),
-            flat.view(torch.uint8).numpy().tobytes(),
-        )
-    if hasattr(result, "tocoo"):
-        entries = result.tocoo()
-        return (type(result), result.shape, entries.data.tobytes(), entries.row.tobytes(), entries.col.tobytes())
-    raise Unsuitable
-
-
-def check_determinism(trial: Trial, case: Case) -> None:
-    """The same call gives the same bits: however often, after other calls, in another global state, in reused memory."""
-    rng = np.random.default_rng(case.seed)
-    first = trial.call(case)
-    bits = _bits(trial, first)
-    other = _other_values(case, rng)
-    try:
-        oracle.evaluate(trial.operation, other.plain)
-    except Exception:  # no legal call any more
-        other = case
-    other_first = _bits(trial, trial.call(other))
-    if _bits(trial, first) != bits:
-        raise Refuted("an earlier result changes when the function is called again", steps=_KEPT)
-    if other_first == bits and _differ(trial, case, other):
-        raise Refuted(
-            "a second call with other values returns the first call's result",
-            steps=f"first = f(*args, **kwargs)\nsecond = f({other.code()})\nprint(first, second)",
-        )
-    _reused_memory(trial, case, other, other_first)
-    for repetition in range(_repetitions(case)):
-        if _bits(trial, trial.call(case)) != bits:
-            raise Refuted(
-                f"call {repetition + 2} with the same arguments gives other bits than the first", steps=_REPEATED
-            )
-    for description, context in _other_states(trial, case):
-        with context():
-            again = _bits(trial, trial.call(case))
-            if again != bits:
-                raise Refuted(f"the same call gives another result {description}", steps=_STATES[description])
-    _threads(trial, case, first)
-    _same_gradient_twice(trial, case, rng)
-    if _overwritten(first) and _bits(trial, trial.call(case)) != bits:
-        what = "after a result was overwritten by its owner, the same call gives another one"
-        raise Refuted(what, steps=_OVERWRITTEN_RESULT)
-
-
-def _overwritten(result: Any) -> bool:
-    """Overwrite a result, which is its owner's to change; whether that was possible."""
-    try:
-        if isinstance(result, torch.Tensor):
-            with torch.no_grad():
-                result.fill_(3)
-            return bool(result.numel())
-        result.data[...] = 3
-        return True
-    except (RuntimeError, ValueError, TypeError, AttributeError):
-        return False
-
-
-def _repetitions(case: Case) -> int:
-    """Three, and more than a hundred for some small cases."""
-    return 110 if case.elements <= 64 and case.seed % 10 == 0 else 3
-
-
-def _other_values(case: Case, rng: np.random.Generator) -> Case:
-    """The same shapes with one element changed, or with all of them in another order."""
-    places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.data and leaf.values.size]
-    if not places:
-        counts = [place for place, leaf in case.leaves() if type(leaf) is int and leaf > 0]
-        place = counts[int(rng.integers(len(counts)))] if counts else None
-        return case if place is None else case.with_leaf(place, dict(case.leaves())[place] - 1)
-    place = places[int(rng.integers(len(places)))]
-    leaf = dict(case.leaves())[place]
-    values = leaf.values.copy().reshape(-1)
-    index = rng.integers(values.size)
-    if values.dtype.kind == "b":
-        values[index] = not values[index]
-    else:
-        values[index] = 2 if values[index] != 2 else 1
-    if leaf.layout == "expanded":
-        leaf = replace(leaf, layout="contiguous")
-    return case.with_leaf(place, replace(leaf, values=values.reshape(leaf.values.shape)))
-
-
-def _differ(trial: Trial, one: Case, other: Case) -> bool:
-    a, b = (oracle.expected(trial.operation, c.plain) for c in (one, other))
-    if a.value.shape != b.value.shape or a.value.dtype.kind in "iub":
-        return not np.array_equal(a.value, b.value)
-    with np.errstate(invalid="ignore"):
-        return bool(np.any(np.abs(a.value - b.value) > 4 * np.asarray(_loose(trial, one).bound)))
-
-
-def _loose(trial: Trial, case: Case) -> Expected:
-    return oracle.expected(trial.operation, replace(case.plain, tier="rounding"), trial.error)
-
-
-def _reused_memory(trial: Trial, case: Case, other: Case, other_bits: Any) -> None:
-    """Overwrite the very tensors of one call with other values, and call again."""
-    args, kwargs = case.build(trial.device)
-
-    def overwritten(old: Any, new: Any) -> Any:
-        if not isinstance(old, torch.Tensor):
-            return new
-        return old if _equal(old, new) else old.copy_(new)
-
-    try:
-        trial.invoke(args, kwargs)
-        new_args, new_kwargs = other.build(trial.device)
-        args = tuple(map(overwritten, args, new_args))
-        kwargs = {name: overwritten(old, new_kwargs[name]) for name, old in kwargs.items()}
-        again = _bits(trial, trial.invoke(args, kwargs))
-    except Exception:
-        raise Unsuitable from None
-    if again != other_bits and all(getattr(leaf, "layout", "contiguous") == "contiguous" for _, leaf in case.leaves()):
-        raise Refuted(
-            "after its inputs were overwritten in place, a call still sees the old values", steps=_OVERWRITTEN
-        )
-
-
-def _equal(old: torch.Tensor, new: torch.Tensor) -> bool:
-    return (
-        bool(torch.equal(torch.nan_to_num(old), torch.nan_to_num(new)))
-        if old.is_floating_point()
-        else bool(torch.equal(old, new))
-    )
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Another default dtype of torch for a while."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    with preserved_state():
-        torch.manual_seed(20240229)
-        np.random.seed(99)
-        random.seed(99)
-        yield
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    with preserved_state():
-        torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms imports the compiler
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _other_states(trial: Trial, case: Case) -> Iterator[tuple[str, Callable[[], Any]]]:
-    if trial.operation.result_dtype(case) != "default":
-        yield "under default dtype float64", lambda: default_dtype(torch.float64)
-        yield "under default dtype float16", lambda: default_dtype(torch.float16)
-    yield "under torch.no_grad()", torch.no_grad
-    yield "under torch.inference_mode()", torch.inference_mode
-    yield "after other seeds", _seeded
-    yield "under torch.use_deterministic_algorithms(True)", _deterministic
-
-
-def _threads(trial: Trial, case: Case, first: Any) -> None:
-    before = torch.get_num_threads()
-    if before != 1 or case.seed % 8 or (os.cpu_count() or 1) < 2:
-        return
-    try:
-        torch.set_num_threads(2)
-        again = trial.call(case)
-    finally:
-        torch.set_num_threads(before)
-    expected = oracle.expected(trial.operation, case.plain, trial.error)
-    values = trial.values(first, expected)
-    if values.shape == expected.value.shape:
-        trial.require(again, zero_bound(values, expected, 2.0), "result with two threads")
-
-
-def _same_gradient_twice(trial: Trial, case: Case, rng: np.random.Generator) -> None:
-    if trial.implementation.gradient is None or not trial.operation.differentiable or not case.differentiable:
-        return
-    found = []
-    for _ in range(3):
-        args, kwargs = case.build(trial.device, requires_grad=True)
-        try:
-            out = trial.invoke(args, kwargs)
-            if not out.requires_grad:
-                return
-            inputs = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor) and a.requires_grad]
-            weights = random_like(
-                np.random.default_rng(case.seed), tuple(out.shape), str(out.dtype).removeprefix("torch."), "exact"
-            )
-            grads = torch.autograd.grad(
-                out, inputs, torch.from_numpy(weights).to(out.dtype).to(out.device), allow_unused=True
-            )
-        except Exception:
-            raise Unsuitable from None
-        found.append([None if g is None else _bits(trial, g) for g in grads])
-    if found[1] != found[0] or found[2] != found[0]:
-        raise Refuted(
-            "the gradient of the same call differs from one time to the next",
-            steps=GRAD + _SAME_GRADIENT,
-        )
-
-
 _BEFORE_AFTER = """\
 import copy
 before = copy.deepcopy(args)
 f(*args, **kwargs)
 print("before:", before)
 print("after: ", args)"""
-_KEPT = """\
-first = f(*args, **kwargs)
-kept = first.clone()
-f(*(a * 2 if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args), **kwargs)
-print(kept, first)"""
-_REPEATED = """\
-first = f(*args, **kwargs)
-for call in range(120):
-    again = f(*args, **kwargs)
-    if not torch.equal(torch.nan_to_num(again), torch.nan_to_num(first)):
-        print(call + 2, again, first)
-        break"""
-_OVERWRITTEN = """\
-first = f(*args, **kwargs).clone()
-x = next(a for a in args if isinstance(a, torch.Tensor))
-x.copy_(x.flip(-1) if x.ndim else x + 1)
-print(first, f(*args, **kwargs), f(*(a.clone() if isinstance(a, torch.Tensor) else a for a in args), **kwargs))"""
-_OVERWRITTEN_RESULT = """\
-first = f(*args, **kwargs)
-print(first)
-first.data[...] = 3
-print(f(*args, **kwargs))"""
-_SAME_GRADIENT = """\
-inputs = [a for a in args if getattr(a, "requires_grad", False)]
-for _ in range(3):
-    print(torch.autograd.grad(f(*args, **kwargs).sum(), inputs))"""
-
-
-def _twice(between: str) -> str:
-    return f"print(f(*args, **kwargs))\n{between}\nprint(f(*args, **kwargs))"
-
-
-_STATES = {
-    "under default dtype float64": _twice("torch.set_default_dtype(torch.float64)"),
-    "under default dtype float16": _twice("torch.set_default_dtype(torch.float16)"),
-    "under torch.no_grad()": _twice("torch.set_grad_enabled(False)"),
-    "under torch.inference_mode()": _twice("torch.inference_mode().__enter__()"),
-    "after other seeds": _twice("torch.manual_seed(1)"),
-    "under torch.use_deterministic_algorithms(True)": _twice(
-        "torch.use_deterministic_algorithms(True, warn_only=True)"
-    ),
-}

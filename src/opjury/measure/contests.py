@@ -1,0 +1,58 @@
+"""Contests and first calls in new processes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from opjury.execute import Fallen, isolated
+from opjury.measure.footprint import Footprint, footprint
+from opjury.measure.paired import measure
+from opjury.measure.stand import Competitor, Contest, Outcome
+from opjury.registry import Impossible
+
+FIRST_CALL_LIMIT = 60.0  # seconds
+PROCESSES, MOST_PROCESSES = 5, 15  # of a contest to the end
+ALIKE, SETTLED = 3, 1.01  # so many processes' shortest times are this close: the shortest is known (the K-best rule)
+
+
+def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: dict[str, str]) -> dict[str, Footprint]:
+    """Each competitor's first call in a process of its own; those that fail are excluded with the reason."""
+    found = {}
+    items = [(contest, competitor) for competitor in competitors]
+    for (_, competitor), result in isolated(
+        footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True, device=contest.device
+    ):
+        fault = result.why if isinstance(result, Fallen) else result.fault
+        if fault:
+            excluded[competitor.label] = f"at these sizes: {fault}"
+        else:
+            found[competitor.label] = result
+    return found
+
+
+def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
+    """The contest in a new process, or, to the end, in several; who is sent off is excluded with the reason."""
+    if not contest.competitors:
+        return Outcome()
+    limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
+    processes = PROCESSES if contest.to_the_end else 1
+    part = replace(contest, seconds=contest.seconds / processes)
+    outcomes: list[Outcome] = []
+    while not outcomes or (contest.to_the_end and len(outcomes) < MOST_PROCESSES and not _settled(outcomes)):
+        items = [part] * processes
+        for _, outcome in isolated(measure, items, 1, lambda item: limit, fresh=True, device=contest.device):
+            if isinstance(outcome, Fallen):
+                raise Impossible(f"the measurement came to nothing: {outcome.why}")
+            outcomes.append(outcome)
+    outcome = functools.reduce(Outcome.joined, outcomes)
+    excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})
+    return outcome
+
+
+def _settled(outcomes: Sequence[Outcome]) -> bool:
+    """Whether several processes agree on everyone's shortest time."""
+    names = set.intersection(*(set(outcome.least) for outcome in outcomes))
+    shortest = (sorted(outcome.least[name] for outcome in outcomes) for name in names)
+    return all(least[ALIKE - 1] <= SETTLED * least[0] for least in shortest)
