@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import quantile_test
 
 CONFIDENCE = 0.99
 RELEVANT = 1.02  # a smaller ratio is no difference, however sure
@@ -62,6 +61,8 @@ def ratio(first: np.ndarray, second: np.ndarray, comparisons: int = 1) -> Ratio:
     ValueError
         When no round has both.
     """
+    from scipy.stats import quantile_test  # takes a second, and reports of stored records need none
+
     logs = np.log(first) - np.log(second)
     logs = logs[~np.isnan(logs)]
     if not logs.size:
