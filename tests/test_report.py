@@ -18,6 +18,7 @@ from opjury.faces.report import charts, questions
 from opjury.faces.report.compare import changes
 from opjury.faces.report.gather import State, default_workload, gather, workload_name
 from opjury.faces.report.nights import Curve
+from opjury.uses import history
 from opjury.uses.history import Series
 from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, recommendation, verdict
 
@@ -412,3 +413,15 @@ def test_the_command_line_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "done"
+
+
+def test_a_standing_sums_up_the_verdicts_before_it_and_not_those_after_it():
+    wrong = verdict(check="form", status="refuted", control=True, counterexample={"args": []})
+    kept = list(history.in_short([verdict(check="agreement"), wrong]))
+    assert kept[0] == wrong
+    assert State.of("", kept).standings["cumsum:torch_cumsum", "cpu"].verdicts == {
+        "agreement": "holds",
+        "form": "refuted",
+    }
+    later = State.of("", [*kept, verdict(check="form")])
+    assert later.standings["cumsum:torch_cumsum", "cpu"].verdicts == {"form": "holds"}

@@ -205,11 +205,19 @@ def test_a_night_is_kept_in_short_and_never_overwritten(tmp_path):
     wrong = Verdict(
         operation="cumsum", implementation="f", check="agreement", status="refuted", examples=4, message="m"
     )
-    path = history.add(night(0), [holds, wrong, *pair(0)], tmp_path)
+    other = dict(
+        operation="cumsum", implementation="control", status="refuted", control=True, counterexample={"args": []}
+    )
+    control = [
+        Verdict(check="agreement", message="long " * 9, **other),
+        Verdict(check="form", message="short", **other),
+    ]
+    path = history.add(night(0), [holds, wrong, *control, *pair(0)], tmp_path)
     (kept,) = history.read(tmp_path).nights
     assert kept.standings["cumsum:f", "cpu"].verdicts == {"form": "holds", "agreement": "refuted"}
     assert kept.standings["cumsum:f", "cpu"].examples == 7
     assert [v.message for v in kept.refutations] == ["m"]
+    assert [r.message for r in kept.records if isinstance(r, Verdict)] == ["m", "short"]
     assert len(kept.measurements) == 2
     assert path.parent.name == "here"
     with pytest.raises(FileExistsError):

@@ -87,7 +87,7 @@ class Chronicle:
     @functools.cached_property
     def refutations(self) -> list[Verdict]:
         """Of those that should hold up, in full."""
-        return [r for r in self.records if isinstance(r, Verdict)]
+        return [r for r in self.records if isinstance(r, Verdict) and not r.control]
 
 
 @dataclass
@@ -174,7 +174,7 @@ def machines(folder: Path | str = FOLDER) -> list[str]:
 
 
 def add(night: Night, found: Iterable[Record], folder: Path | str = FOLDER) -> Path:
-    """Write one night; its path. Verdicts are kept in short, those that refute what should hold up in full, too."""
+    """Write one night; its path. Verdicts are kept in short, those that tell what is wrong in full, too."""
     path = path_of(night, folder)
     if path.exists():
         raise FileExistsError(f"{path} is there already; a history is never changed")
@@ -194,7 +194,10 @@ def file_name(machine: str) -> str:
 
 
 def in_short(found: Iterable[Record]) -> Iterator[Record]:
-    """The same with a standing in place of each implementation's verdicts."""
+    """The same with a standing in place of each implementation's verdicts.
+
+    What refutes an implementation that should hold up stays; of what refutes a control the shortest, which shows what is wrong with it.
+    """
     verdicts: dict[tuple[str, str], list[Verdict]] = {}
     for record in found:
         if isinstance(record, Verdict):
@@ -204,6 +207,9 @@ def in_short(found: Iterable[Record]) -> Iterator[Record]:
         else:
             yield record
     for mine in verdicts.values():
+        telling = [v for v in mine if v.control and v.status == "refuted" and not v.cause and v.counterexample]
+        if telling:
+            yield min(telling, key=lambda v: len(records.encode(v)))
         yield standing(mine)
 
 

@@ -47,11 +47,12 @@ class State:
 
     @staticmethod
     def of(label: str, found: Iterable[Record]) -> State:
-        """From records; a later one of the same thing replaces an earlier one."""
+        """From records; a later one of the same thing replaces an earlier one, and a standing the verdicts that it sums up."""
         state, kept, short = State(label), dict[Any, Verdict](), dict[tuple[str, str], Standing]()
         for record in found:
             if isinstance(record, Verdict):
                 kept[record.name, record.check, record.dtypes, record.device] = record
+                short.pop((record.name, record.device), None)
             elif isinstance(record, Standing):
                 short[record.name, record.device] = record
             elif isinstance(record, Measurement):
@@ -60,7 +61,7 @@ class State:
                 state.recommendations[Series.of(record)] = record
         state.verdicts = list(kept.values())
         judged = (r for r in history.in_short(state.verdicts) if isinstance(r, Standing))
-        state.standings = {**short, **{(r.name, r.device): r for r in judged}}
+        state.standings = {(r.name, r.device): r for r in judged} | short
         return state
 
     @functools.cached_property
