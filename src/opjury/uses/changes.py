@@ -61,7 +61,7 @@ def relative_time(own: Measurement, baseline: Measurement | None) -> float:
 
 QUANTITIES = (
     Quantity("time", 1.03, relative_time, lambda m: m.least_seconds),
-    Quantity("memory", 1.10, lambda m, _: (m.peak_bytes or math.nan) + 2.0**18, lambda m: float(m.peak_bytes or 0)),
+    Quantity("memory", 1.10, lambda m, _: (m.peak_bytes or math.nan) + 2.0**20, lambda m: float(m.peak_bytes or 0)),
     Quantity(
         "error",
         1.5,
