@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SURE = 4.5  # standard errors of a step that needs no second look
-SUSPECT = 3.5  # of one that is worth measuring again
+SURE = 5.5  # standard errors of a step that needs no second look
+SUSPECT = 3.0  # of one that is worth measuring again
 WINDOW = 90  # nights that are looked at
 _LEAST_NOISE = 0.001  # of a log-ratio: no series of measurements is quieter
 _LEAST_NIGHTS = 5
