@@ -162,9 +162,7 @@ def fft_convolution(x, window):
     if not x.numel():
         return x[..., window - 1 :] / window
     rows, restore = real_rows(x.to(accumulator(x.dtype)))
-    length = scipy.fft.next_fast_len(
-        x.shape[-1], True
-    )  # what wraps around reaches the sums before the first window alone
+    length = scipy.fft.next_fast_len(x.shape[-1], True)  # what wraps around stays before the first window's sum
     ones = torch.ones(window, dtype=rows.dtype, device=rows.device)
     product = torch.fft.rfft(rows, length) * torch.fft.rfft(ones, length)
     sums = torch.fft.irfft(product, length)[..., window - 1 : x.shape[-1]]

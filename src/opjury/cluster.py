@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
 CONNECT = 5.0  # seconds to reach the scheduler, and to see a worker
 PATIENCE = 60.0  # seconds without a worker that could go on
-TOGETHER = (
-    16  # judgements that travel together, where there are many: a scheduler needs milliseconds for whatever travels
-)
+TOGETHER = 16  # judgements that travel together: a scheduler needs milliseconds for whatever travels
 PARTS = 12  # parcels for each thread, at least, so that all threads end at about the same time
 BATCH = 3  # parcels for each thread that are sent at a time; fewer, and dask would not queue them
 WINDOW = 3 * BATCH  # and that wait or are under way: a scheduler's work and memory grow with them

@@ -171,9 +171,7 @@ def check(
     if raised and not no_confirm:
         with terminal.console.status("measuring again"):
             raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine))
-    if any(
-        alarm.confirmed is None for alarm in raised
-    ):  # nothing was measured again: only what is sure by itself counts
+    if any(alarm.confirmed is None for alarm in raised):  # not measured again: only what is sure by itself counts
         certain = {alarm_key(alarm) for alarm in alarms(mine, None, SURE)}
         raised = [alarm for alarm in raised if alarm.confirmed is not None or alarm_key(alarm) in certain]
     sure = [alarm for alarm in raised if alarm.confirmed is not False]

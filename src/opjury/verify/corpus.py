@@ -26,10 +26,8 @@ from opjury.verify.strategies import BOUNDARIES, any_case, tiers_of
 
 CHUNK = 32
 _BYTES = 4096  # more than any case draws
-_SIZED = (
-    "medium"  # the workload at whose sizes one more case is tried, unless its arguments or its work are beyond these
-)
-_MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24
+_SIZED = "medium"  # the workload at whose sizes one more case is tried
+_MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24  # of its arguments, and least operations: what the reference can afford
 
 
 @dataclass(frozen=True)
