@@ -1,8 +1,8 @@
 """How good `track` is, printed as figures: `python -m opjury.benchmarks.tracking` (`make bench-track`).
 
-Samples: contests as a night runs them, again and again in new processes. From them months are simulated, stretch by stretch so that
-neighbouring nights stay as alike as they were, with a step and without. Then a real repository is followed from commit to commit.
-Nothing is asserted.
+Samples: contests as a night runs them, again and again in new processes, and comparisons in turns of the same files, as an alarm is
+confirmed. From them months are simulated, stretch by stretch so that neighbouring nights stay as alike as they were, with a step and
+without, with a commit every night. Then a real repository is followed from commit to commit. Nothing is asserted.
 """
 
 import json
@@ -26,8 +26,9 @@ from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.contests import run_contest
 from opjury.measure.stand import Competitor, Contest
-from opjury.measure.steps import SURE, SUSPECT, steps
-from opjury.uses.changes import AGAIN, ENOUGH
+from opjury.measure.steps import SUSPECT, steps
+from opjury.uses.compare import Side, compare
+from opjury.uses.confirm import SLOWER
 from opjury.uses.track import SEED
 
 console = Console(width=100)
@@ -62,32 +63,41 @@ def contests(seconds):
             yield baseline, Contest(operation, competitors, sizes, dtype, **how)
 
 
-def sample(nights, seconds, file):
-    """Append the log-ratios to the baseline of so many nights, a line for each contest; the machine does something else in between."""
+def sample(nights, comparisons, seconds, file):
+    """Append the log-ratios to the baseline of so many nights, a line for each contest, and comparisons of the same with the same."""
     wanted = list(contests(seconds))
-    for _ in track(range(nights), "nights", console=Console(stderr=True)):
-        for baseline, contest in wanted:
+    rng = np.random.default_rng()
+    together = math.ceil(comparisons / nights) if nights else comparisons
+    for night in track(range(max(nights, 1)), "nights", console=Console(stderr=True)):
+        for baseline, contest in wanted if nights else ():
             seen = run_contest(contest, {}).least
-            ratios = {
-                name: math.log(seen[name] / seen[baseline])
-                for name in (c.name for c in contest.competitors)
-                if name != baseline and name in seen
-            }
-            line = dict(
-                operation=contest.operation, sizes=dict(contest.sizes), gradient=contest.gradient, ratios=ratios
-            )
-            with file.open("a") as stream:
-                stream.write(json.dumps(line) + "\n")
+            names = [c.name for c in contest.competitors if c.name != baseline and c.name in seen]
+            ratios = {name: math.log(seen[name] / seen[baseline]) for name in names}
+            keep(file, contest, ratios=ratios)
+        for _ in range(min(together, comparisons - night * together)):
+            _, contest = wanted[rng.integers(len(wanted))]
+            name = contest.competitors[rng.integers(len(contest.competitors))].name
+            here = Side("here")
+            (found,), _ = compare(here, here, contest.operation, [name], dict(contest.sizes), gradient=contest.gradient)
+            keep(file, contest, implementation=name, low=math.log(found.ratio.low))
 
 
-def series_of(file):
-    """Log-ratios of all nights, by series."""
-    found = {}
+def keep(file, contest, **found):
+    """Append a line."""
+    line = dict(operation=contest.operation, sizes=dict(contest.sizes), gradient=contest.gradient, **found)
+    with file.open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def samples_of(file):
+    """Log-ratios of all nights, by series; the lower bounds of comparisons of the same with the same, as log-ratios."""
+    found, bounds = {}, []
     for line in map(json.loads, file.read_text().splitlines()):
-        for name, value in line["ratios"].items():
+        for name, value in line.get("ratios", {}).items():
             key = (line["operation"], *line["sizes"].values(), line["gradient"], name)
             found.setdefault(key, []).append(value)
-    return {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}
+        bounds += [line["low"]] if "low" in line else []
+    return {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}, np.array(bounds)
 
 
 def nights_like(values, count, rng):
@@ -96,52 +106,43 @@ def nights_like(values, count, rng):
     return np.concatenate([values[start : start + STRETCH] for start in starts])[:count]
 
 
-def noticed(values, since, again):
-    """What `track check` decides of a step at `since` or later: it is suspected, then measured again until that is decided."""
-    if not risen(values, since, len(values), SUSPECT):
-        return False
-    for times in range(1, AGAIN + 1):
-        known = np.concatenate([values, again[:times]])
-        if risen(known, since, len(values), SURE):
-            return True
-        if times >= ENOUGH and not risen(known, since, len(values), SUSPECT):
-            return False
-    return False
+def suspected(values, since):
+    """Whether there is a step upwards at `since` or later: then `track check` measures in turns with the commit before."""
+    return any(step.height > 0 and step.at >= since for step in steps(values, LEAST, SUSPECT))
 
 
-def risen(values, since, until, sure):
-    """Whether there is a step upwards, from `since` on and before `until`."""
-    return any(step.height > 0 and since <= step.at < until for step in steps(values, LEAST, sure))
-
-
-def simulate(series, trials, seed):
+def simulate(series, bounds, trials, seed):
     """Print how many steps are found within three nights, and how many false alarms a year has in a hundred series."""
     rng = np.random.default_rng(seed)
-    table = Table("step", "found in 1 night", "2", "3", title="a month of nights, a step after the 20th")
+    table = Table(
+        "step", "suspected in 3 nights", "found in 1", "2", "3", title="a month of nights, a step after the 20th"
+    )
     for height in (0.03, 0.05, 0.1):
-        hits = np.zeros(3)
+        hits, suspects = np.zeros(3), 0
+        confirmed = bounds + math.log1p(height) > math.log(SLOWER)
         for _ in range(trials):
             values = list(series.values())[rng.integers(len(series))]
             month = nights_like(values, MONTH, rng)
             at = 20
             month[at:] += math.log1p(height)
-            after = [noticed(month[: at + n], at - 1, month[at + n : at + n + AGAIN]) for n in (1, 2, 3)]
-            hits += np.logical_or.accumulate(after)
-        table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in hits / trials))
+            raised = np.array([suspected(month[: at + n], at - 1) for n in (1, 2, 3)])
+            suspects += raised.any()
+            hits += np.logical_or.accumulate(raised & rng.choice(confirmed, 3))
+        table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in (suspects / trials, *hits / trials)))
     console.print(table)
-    years, false = 0, 0
+    false = bounds > math.log(SLOWER)
+    years, suspects, alarms = 0, 0, 0
     for values in series.values():
         for _ in range(max(1, trials // 100)):
-            year = nights_like(values, YEAR + AGAIN, rng)
+            year = nights_like(values, YEAR, rng)
             years += 1
-            night = 15
-            while night < YEAR:
-                if noticed(year[:night], night - 3, year[night : night + AGAIN]):
-                    false += 1
-                    night += 30  # the same alarm stays for three nights; whoever looked into it starts afresh
-                night += 1
+            for night in range(15, YEAR):
+                if suspected(year[:night], night - 3):
+                    suspects += 1
+                    alarms += rng.choice(false)
     console.print(
-        f"no step: {false} alarms in {years} years of one series: {100 * false / years:.2f} a year in a hundred series"
+        f"no step, {years} years of one series: {100 * suspects / years:.0f} comparisons in turns a year in a hundred series, "
+        f"{100 * alarms / years:.2f} false alarms; {false.sum()} of {len(false)} comparisons of the same files were false"
     )
 
 
@@ -294,22 +295,23 @@ def path_with(folder):
 
 @click.command()
 @click.option("--nights", default=60, show_default=True, help="Of samples; 0 takes those that are there.")
+@click.option("--comparisons", default=60, show_default=True, help="Of the same files, in turns.")
 @click.option("--seconds", default=2.0, show_default=True, help="For the rounds of a contest.")
 @click.option("--samples", type=click.Path(path_type=Path), default=Path(".opjury/samples.jsonl"), show_default=True)
 @click.option("--trials", default=1000, show_default=True, help="Simulated months.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--repository/--no-repository", default=True, help="Follow a real one, too.")
-def main(nights, seconds, samples, trials, seed, repository):
+def main(nights, comparisons, seconds, samples, trials, seed, repository):
     """Print the figures."""
     samples.parent.mkdir(parents=True, exist_ok=True)
-    sample(nights, seconds, samples)
-    series = series_of(samples)
+    sample(nights, comparisons, seconds, samples)
+    series, bounds = samples_of(samples)
     scatter = [np.std(values) for values in series.values()]
     console.print(
         f"{len(series)} series of {min(map(len, series.values()))} nights; scatter of the ratios from night to night: "
         f"median {np.median(scatter):.2%}, largest {max(scatter):.2%}"
     )
-    simulate(series, trials, seed)
+    simulate(series, bounds, trials, seed)
     if repository:
         with tempfile.TemporaryDirectory() as folder:
             follow_repository(Path(folder))

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -20,9 +21,10 @@ from opjury.measure.statistics import ratio
 from opjury.measure.steps import steps
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
 from opjury.uses import history
-from opjury.uses.changes import ENOUGH, alarms
+from opjury.uses.changes import alarms
 from opjury.uses.choose import Choice
-from opjury.uses.compare import Side, compare
+from opjury.uses.compare import Comparison, Side, compare
+from opjury.uses.confirm import ENOUGH
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
 NOISE = np.random.default_rng(0).normal(0, 0.005, 400)
@@ -368,23 +370,60 @@ def test_alarms_decide_the_exit_status_and_are_written(repository):
     assert track("check", "--nights", "some").exit_code == 2
 
 
+def nights_until(now, slower_since=15, **before):
+    """Sixteen nights, slower from one on; what differs before it, and the commit and the versions that are there now."""
+    here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
+    for i in range(now + 1):
+        slower = 1.1 if i >= slower_since else 1.0
+        told = {**here, **before} if i < slower_since else here
+        history.add(night(i, **told), pair(i, slower=slower), history.FOLDER)
+
+
 @pytest.mark.parametrize(("again", "status", "times"), [(1.1, 1, 1), (1.0, 0, ENOUGH)])
 def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status, times):
-    """Measured again in the same commit with the same versions, as slow as it was found or as fast as before."""
-    here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
-    for i in range(16):
-        history.add(night(i, **here), pair(i, slower=1.1 if i == 15 else 1.0), history.FOLDER)
+    """Slower since there is another torch; measured again, as slow as it was found or as fast as before."""
+    nights_until(15, environment=msgspec.structs.replace(records.environment(), torch="2.6"))
     asked = []
 
     def choose(operation, sizes, **options):
         asked.append((operation, sizes))
         return Choice(recommended("torch_cumsum"), tuple(pair(16, slower=again)))
 
-    monkeypatch.setattr("opjury.uses.changes.choose", choose)
+    monkeypatch.setattr("opjury.uses.confirm.choose", choose)
     done = track("check", "--machine", "here")
     assert asked == [("cumsum", {"n": 100})] * times
     assert done.exit_code == status, done.output
     assert ("not seen when measured again" in done.output) == (status == 0)
+
+
+@pytest.mark.parametrize(
+    ("in_turns", "status"), [(ratio(1.05 * np.ones(30), np.ones(30)), 1), (ratio(np.ones(30), np.ones(30)), 0)]
+)
+def test_what_became_slower_with_a_commit_is_measured_in_turns_with_the_one_before(
+    repository, monkeypatch, in_turns, status
+):
+    old = git("rev-parse", "HEAD")
+    Path("notes").write_text("two\n")
+    commit("second")
+    nights_until(15, commit=old)
+    asked = []
+
+    def compare(first, second, operation, implementations, sizes, **options):
+        asked.append((first.label, second.label, operation, implementations, sizes, options))
+        return [Comparison(operation, implementations[0], sizes, "float32", False, ratio=in_turns)], {}
+
+    monkeypatch.setattr("opjury.uses.confirm.compare", compare)
+    done = track("check", "--machine", "here")
+    assert asked == [(old, "the working tree", "cumsum", ["triangular_matmul"], {"n": 100}, {"gradient": False})]
+    assert done.exit_code == status, done.output
+    assert ("not seen when measured again" in done.output) == (status == 0)
+
+
+def test_what_nothing_has_changed_for_is_the_machines_doing(repository):
+    nights_until(15)
+    done = track("check", "--machine", "here")
+    assert done.exit_code == 0
+    assert "not seen when measured again" in done.output
 
 
 def test_what_cannot_be_tried_again_stays_an_alarm(repository):

@@ -58,10 +58,7 @@ def strides_into_large_pages(x, size, stride, storage_offset=0):
     """
     from opjury.impls.as_strided._strides import Elements
 
-    size, stride, offset = check_addresses(x, size, stride, storage_offset)
-    if 0 in size:
-        return x.reshape(-1)[:0].reshape(size)
-    return Elements.apply(x.reshape(-1), size, stride, offset)
+    return Elements.apply(x.reshape(-1), *check_addresses(x, size, stride, storage_offset))
 
 
 @implementation(

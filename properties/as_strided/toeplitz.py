@@ -31,7 +31,7 @@ def cases(draw, space: Space) -> Case:
 def rejects(draw, space: Space) -> Case:
     good = draw(space.tensor((draw(st.integers(1, 4)),)))
     bad = draw(space.tensor(draw(st.sampled_from([(), (2, 2), (1, 3), (3, 1), (0, 2)]))))
-    return illegal(*draw(st.sampled_from([(bad,), (bad, good), (good, bad)])))
+    return illegal(*draw(st.sampled_from([(bad,), (bad, good), (good, bad), (bad, bad)])))
 
 
 def transposed(f, rng, c, r=None):

@@ -24,9 +24,10 @@ from opjury.measure.steps import SURE, SUSPECT
 from opjury.records import Alarm, Measurement, Verdict
 from opjury.uses import history
 from opjury.uses.audit import names_checked
-from opjury.uses.changes import alarms, confirmed
+from opjury.uses.changes import alarms
 from opjury.uses.compare import Comparison, Side, side
 from opjury.uses.compare import compare as compare_sides
+from opjury.uses.confirm import confirmed
 from opjury.uses.track import Done, Plan, Unready, run_night
 from opjury.verify.device import present
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from opjury import records, registry
-from opjury.measure.steps import SURE, SUSPECT, Step, steps
-from opjury.records import Alarm, Measurement, Recommendation, Record
-from opjury.registry import Impossible
-from opjury.uses.audit import audit
-from opjury.uses.choose import choose
-from opjury.uses.history import Chronicle, Series, in_short
-from opjury.uses.track import SEED, Plan, state_of_repository
+from opjury import registry
+from opjury.measure.steps import SURE, Step, steps
+from opjury.records import Alarm, Measurement, Recommendation
+from opjury.uses.history import Chronicle, Series
 
-AGAIN = 9  # times at most that a suspect is measured again
-ENOUGH = 3  # times after which it may be dismissed
-_NEAR = 2  # nights that a step may move by when more is known
 _WITHIN_99 = 2.576  # standard errors
 
 
@@ -104,10 +95,14 @@ def values(quantity: Quantity, own: Sequence[Measurement | None], baseline: Sequ
     return np.log(np.array(seen, dtype=float))
 
 
-def growths(nights: Sequence[Chronicle], sure: float) -> Iterator[tuple[Quantity, Series, Step]]:
-    """The steps upwards, of all quantities of all series, that last."""
+def growths(
+    nights: Sequence[Chronicle], sure: float, only: Container[Series] | None = None
+) -> Iterator[tuple[Quantity, Series, Step]]:
+    """The steps upwards that last, of all quantities of all series, or of some."""
     table = tracked(nights)
     for series, own in table.items():
+        if only is not None and series not in only:
+            continue
         baseline = _of_baseline(table, series, len(own))
         for quantity in QUANTITIES:
             least = math.log(quantity.least)
@@ -251,88 +246,3 @@ def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]
                     **_when(nights, last, at),
                 ),
             )
-
-
-def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan) -> list[Alarm]:
-    """The same alarms, each with what measuring again says: more and more often, until it is sure or no longer suspect.
-
-    What was found in another commit or with other versions than those at hand cannot be tried: `confirmed` stays None.
-
-    Parameters
-    ----------
-    raised : sequence of Alarm
-    nights : sequence of Chronicle
-    planned : Plan
-        Of the last night.
-    """
-    latest = nights[-1].night
-    commit, _ = state_of_repository(replace(planned, allow_dirty=True))
-    if (latest.commit, latest.environment) != (commit, records.environment()):
-        return list(raised)
-    seen: list[bool | None] = [None] * len(raised)
-    again: list[Chronicle] = []
-    while None in seen and len(again) < AGAIN:
-        undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
-        again.append(Chronicle(latest, tuple(_again(undecided, planned)), nights[-1].path))
-        steps_at = {sure: _places([*nights, *again], sure) for sure in (SURE, SUSPECT)}
-        seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
-    return [msgspec.structs.replace(alarm, confirmed=bool(known)) for alarm, known in zip(raised, seen)]
-
-
-_Places = dict[tuple[str, Series], list[int]]
-
-
-def _places(nights: Sequence[Chronicle], sure: float) -> _Places:
-    """Where the steps upwards are, by kind and series."""
-    found: _Places = {}
-    for quantity, series, step in growths(nights, sure):
-        found.setdefault((quantity.kind, series), []).append(step.at)
-    return found
-
-
-def _seen(
-    alarm: Alarm, nights: Sequence[Chronicle], again: Sequence[Chronicle], steps_at: dict[float, _Places]
-) -> bool | None:
-    """Whether it was seen again: for a verdict ever, for a recommendation most times; None while that is open."""
-    enough = len(again) >= ENOUGH
-    if alarm.kind == "verdict":
-        standings = [night.standings.get((alarm.name, alarm.device)) for night in again]
-        seen = any(s is not None and s.verdicts.get(alarm.check) == alarm.after for s in standings)
-        return seen or (False if enough else None)
-    if alarm.kind == "recommendation":
-        choices = [r for night in again for s, r in night.recommendations.items() if _where(s) == _place(alarm)]
-        return sum(alarm.before not in choice.tied for choice in choices) > ENOUGH / 2 if enough else None
-    place = Series(
-        alarm.operation, alarm.implementation, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient, 1
-    )
-    since = next(at for at, night in enumerate(nights) if night.night.date == alarm.since)
-    sure, suspect = (
-        any(abs(at - since) <= _NEAR and at < len(nights) for at in steps_at[level].get((alarm.kind, place), ()))
-        for level in (SURE, SUSPECT)
-    )
-    return True if sure else False if enough and not suspect else None
-
-
-def _place(alarm: Alarm) -> dict[str, Any]:
-    return {name: getattr(alarm, name) for name in ("operation", "dtype", "device", "gradient", "sizes")}
-
-
-def _again(raised: Sequence[Alarm], planned: Plan) -> Iterator[Record]:
-    """The workloads and the checks of the alarms, once more."""
-    workloads = {(a.operation, tuple(a.sizes.items()), a.device, a.gradient) for a in raised if a.kind != "verdict"}
-    for operation, sizes, device, gradient in sorted(workloads):
-        with contextlib.suppress(Impossible):
-            yield from choose(
-                operation,
-                dict(sizes),
-                device=device,
-                gradient=gradient,
-                seconds=planned.seconds,
-                seed=SEED,
-                thorough=True,
-            ).records
-    found: list[Record] = []
-    for alarm in raised:
-        if alarm.kind == "verdict":
-            found += audit(alarm.name, checks=[alarm.check], device=alarm.device).verdicts
-    yield from in_short(found)
