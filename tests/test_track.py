@@ -28,7 +28,7 @@ from opjury.uses.confirm import ENOUGH
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
 NOISE = np.random.default_rng(0).normal(0, 0.005, 400)
-TINY = ["--workload", "small", "--scale", "0.02", "--budget", "20s", "--seconds", "0.2", "--no-asv", "--jobs", "2"]
+TINY = ["--workload", "small", "--scale", "0.02", "--budget", "5s", "--seconds", "0.2", "--no-asv", "--jobs", "2"]
 
 
 def night(number, **changes):
@@ -269,7 +269,9 @@ def track(*arguments):
     return CliRunner().invoke(main, ["track", *arguments], catch_exceptions=False)
 
 
-def test_a_night_is_run_and_kept(repository):
+def test_a_night_is_run_and_kept(repository, monkeypatch):
+    monkeypatch.setattr("opjury.measure.contests.MOST_PROCESSES", 1)
+    monkeypatch.setattr("opjury.measure.contests.PROCESSES", 1)
     done = track("nightly", "circulant", *TINY, "--machine", "here", "--json", "alarms.jsonl")
     assert done.exit_code == 0, done.output
     (kept,) = history.read(history.FOLDER).nights
@@ -320,7 +322,7 @@ def journal_grows_to(lines):
 
 
 def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
-    running = start("circulant", "cumsum")
+    running = start("circulant", "double_until")
     journal_grows_to(20)
     second = start("circulant")
     assert "another run" in second.communicate(timeout=120)[0]
@@ -330,7 +332,7 @@ def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
     journal = history.FOLDER / "here" / ".tonight.partial"
     journal.write_bytes(journal.read_bytes() + b'{"record":"verd')
     assert history.read(history.FOLDER).nights == []
-    done = start("circulant", "cumsum")
+    done = start("circulant", "double_until")
     told = done.communicate(timeout=300)[0]
     assert done.returncode == 0, told
     assert "went on where an earlier run was ended" in told
