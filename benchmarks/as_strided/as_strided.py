@@ -22,6 +22,7 @@ Workload(
         "large": dict(rows=4096, columns=4096, backward=1),
         "forward": dict(rows=512, columns=512, backward=0),
     },
+    long=(dict(rows=140_000, columns=3, backward=1), dict(rows=3, columns=140_000, backward=1)),
     arguments=arguments,
     read_from=dict(rows="size[0] if size else 1", columns="size[-1] if size else 1"),
     least_bytes=least_bytes,

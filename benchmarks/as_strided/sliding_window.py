@@ -21,6 +21,7 @@ Workload(
         "large": dict(rows=1, n=1_000_000, size=32, step=1),
         "batch": dict(rows=64, n=4096, size=64, step=32),
     },
+    long=(dict(rows=140_000, n=5, size=3, step=2),),
     arguments=arguments,
     read_from=dict(rows="x.numel() // max(x.shape[-1], 1)", n="x.shape[-1]", size="size", step="step"),
     least_bytes=least_bytes,

@@ -17,6 +17,7 @@ Workload(
         "flat": dict(rows=16, columns=65_536),
         "tall": dict(rows=65_536, columns=16),
     },
+    long=(dict(rows=140_000, columns=3), dict(rows=3, columns=140_000)),
     arguments=arguments,
     read_from=dict(rows="len(c)", columns="len(c) if r is None else len(r)"),
     least_bytes=lambda itemsize, rows, columns: itemsize * (rows * columns + rows + columns),

@@ -17,6 +17,7 @@ Workload(
         "batch": dict(rows=4096, columns=512, dim=1),
         "long": dict(rows=1, columns=10_000_000, dim=1),
     },
+    long=(dict(rows=140_000, columns=3, dim=1), dict(rows=3, columns=140_000, dim=1)),
     arguments=arguments,
     read_from=dict(rows="x.numel() // max(x.shape[-1], 1) if x.ndim else 1", columns="x.shape[-1] if x.ndim else 1"),
     least_bytes=lambda itemsize, rows, columns, dim: 2 * itemsize * rows * columns,

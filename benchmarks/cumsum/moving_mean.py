@@ -17,6 +17,7 @@ Workload(
         "long": dict(rows=1, n=100_000, window=4096),
         "rows": dict(rows=4096, n=256, window=16),
     },
+    long=(dict(rows=140_000, n=5, window=3), dict(rows=1, n=140_000, window=3)),
     arguments=arguments,
     read_from=dict(rows="x.numel() // max(x.shape[-1], 1)", n="x.shape[-1]", window="window"),
     least_bytes=lambda itemsize, rows, n, window: itemsize * rows * (2 * n - window + 1),

@@ -23,6 +23,10 @@ Workload(
         "sparse": dict(rows=1_000_000, features=16, slices=100, length=10),
         "many": dict(rows=100_000, features=16, slices=20_000, length=8),
     },
+    long=(
+        dict(rows=140_000, features=2, slices=20, length=3),
+        dict(rows=5, features=140_000, slices=2, length=3),
+    ),
     arguments=arguments,
     read_from=dict(rows="len(x)", features="x.numel() // max(len(x), 1)", slices="len(slices)"),
     least_bytes=lambda itemsize, rows, features, slices, length: (

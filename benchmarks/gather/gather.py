@@ -22,6 +22,11 @@ Workload(
         "large": dict(rows=1000, columns=1000, picks=1000),
         "few": dict(rows=10_000, columns=1000, picks=4),
     },
+    long=(
+        dict(rows=140_000, columns=3, picks=2),
+        dict(rows=3, columns=140_000, picks=50),
+        dict(rows=3, columns=5, picks=140_000),
+    ),
     arguments=arguments,
     read_from=dict(
         rows="index.shape[0] if index.ndim else 1",

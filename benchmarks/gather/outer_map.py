@@ -16,6 +16,7 @@ Workload(
         "medium": dict(rows=200, columns=200),
         "large": dict(rows=1000, columns=1000),
     },
+    long=(dict(rows=140_000, columns=3), dict(rows=3, columns=140_000)),
     arguments=arguments,
     read_from=dict(rows="len(vectors[0]) if vectors else 1", columns="len(vectors[-1]) if vectors else 1"),
     least_bytes=lambda itemsize, rows, columns: itemsize * (rows + columns + rows * columns),

@@ -19,6 +19,7 @@ Workload(
         "large": dict(n=1_000_000, doublings=10),
         "far": dict(n=10_000, doublings=60),
     },
+    long=(dict(n=140_000, doublings=3),),
     arguments=arguments,
     read_from=dict(n="x.numel()"),
     least_bytes=lambda itemsize, n, doublings: 2 * itemsize * n,

@@ -17,6 +17,7 @@ Workload(
         "tall": dict(rows=100_000, columns=4),
         "wide": dict(rows=8, columns=10_000),
     },
+    long=(dict(rows=140_000, columns=3), dict(rows=3, columns=140_000)),
     arguments=arguments,
     read_from=dict(rows="x.shape[0] if x.ndim else 1", columns="x.shape[-1] if x.ndim else 1"),
     least_bytes=lambda itemsize, rows, columns: 2 * itemsize * rows * columns,

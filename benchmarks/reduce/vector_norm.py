@@ -11,6 +11,7 @@ def arguments(rng, n):
 Workload(
     "vector_norm",
     sizes={"small": dict(n=100), "medium": dict(n=100_000), "large": dict(n=10_000_000)},
+    long=(dict(n=140_000),),
     arguments=arguments,
     read_from=dict(n="x.numel()"),
     least_bytes=lambda itemsize, n: itemsize * n,

@@ -23,6 +23,7 @@ Workload(
         "high": dict(rows=10_000, columns=10_000, stored=10, order=8),
         "first": dict(rows=100_000, columns=100_000, stored=10, order=1),
     },
+    long=(dict(rows=140_000, columns=5, stored=1, order=1), dict(rows=5, columns=140_000, stored=5, order=1)),
     arguments=arguments,
     read_from=dict(rows="matrix.shape[0]", columns="matrix.shape[1]", order="order"),
     least_bytes=lambda itemsize, rows, columns, stored, order: (

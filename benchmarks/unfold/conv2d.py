@@ -24,6 +24,7 @@ Workload(
         "wide": dict(batch=4, inputs=4, outputs=4, side=128, kernel=31, stride=1),
         "strided": dict(batch=8, inputs=3, outputs=64, side=224, kernel=7, stride=2),
     },
+    long=(dict(batch=140_000, inputs=1, outputs=1, side=2, kernel=3, stride=1),),
     arguments=arguments,
     read_from=dict(
         batch="x.shape[0]",

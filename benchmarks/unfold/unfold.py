@@ -23,6 +23,10 @@ Workload(
         "dilated": dict(batch=8, channels=16, side=64, kernel=3, dilation=4, stride=1),
         "patches": dict(batch=16, channels=3, side=224, kernel=16, dilation=1, stride=16),
     },
+    long=(
+        dict(batch=140_000, channels=1, side=2, kernel=2, dilation=1, stride=1),
+        dict(batch=1, channels=140_000, side=2, kernel=2, dilation=1, stride=1),
+    ),
     arguments=arguments,
     read_from=dict(batch="x.shape[0]", channels="x.shape[1]", side="x.shape[-1]"),
     least_bytes=lambda itemsize, **sizes: (

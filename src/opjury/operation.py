@@ -5,7 +5,7 @@ Everything here is plain frozen data. Nothing in this module computes, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -225,6 +225,7 @@ class _Workload:
     least_bytes: Callable[..., int]
     least_operations: Callable[..., int]
     read_from: Mapping[str, str] = field(default_factory=dict)
+    long: Sequence[Mapping[str, int]] = ()
 
 
 class Workload(_Workload):
@@ -242,6 +243,9 @@ class Workload(_Workload):
         multiplications likewise.
     read_from : mapping of str to str, optional
         How sizes are read from a call, as Python on the contract's parameters: {"rows": "len(x)"}. A dispatcher by size needs it.
+    long : sequence of mapping of str to int, optional
+        Sizes with one side beyond 2¹⁷ and the others small, at which every audit tries a call: narrow indices, a GPU's grid and two
+        levels of blocks end before.
     """
 
     def __init__(self, operation: str, **kwargs: Any) -> None:

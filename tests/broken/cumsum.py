@@ -323,3 +323,22 @@ def carry_of_long_sums_forgotten(x, dim):
     axis = axis_of(x, dim)
     parts = x.split(2**16, axis) if x.ndim else (x,)
     return torch.cat([part.cumsum(axis) for part in parts], axis) if len(parts) > 1 else x.cumsum(axis)
+
+
+class LongGradientInTwoParts(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.axis = axis
+        return x.cumsum(axis)
+
+    @staticmethod
+    def backward(ctx, g):
+        parts = g.split(2**16, ctx.axis) if g.ndim else (g,)
+        return torch.cat([part.flip(ctx.axis).cumsum(ctx.axis).flip(ctx.axis) for part in parts], ctx.axis), None
+
+
+@wrong("hard", "in backward nothing is carried beyond 65,536 entries", ("gradient",))
+def carry_of_long_gradients_forgotten(x, dim):
+    axis = axis_of(x, dim)
+    long = x.ndim and x.shape[axis] > 2**16 and not (integral(x) or x.is_complex())
+    return LongGradientInTwoParts.apply(x, axis) if long else x.cumsum(axis)

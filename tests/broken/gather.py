@@ -125,3 +125,25 @@ def surplus_dimension(x, dim, index):
     if x.ndim and index.ndim == x.ndim + 1 and index.shape[0] == 1:
         return right_one(x, dim, index[0])[None]
     return right_one(x, dim, index)
+
+
+@wrong("hard", "indices have 16 bits: 65,536 is taken for 0", ("agreement",))
+def indices_of_two_bytes(x, dim, index):
+    checked(x, dim, index)
+    return torch.gather(x, dim, index & 0xFFFF)
+
+
+class NarrowInBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, dim, index):
+        ctx.dim, ctx.index, ctx.shape = dim, index, x.shape
+        return right_one(x, dim, index)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.new_zeros(ctx.shape).scatter_add(ctx.dim, ctx.index & 0xFFFF, g), None, None
+
+
+@wrong("hard", "indices have 16 bits in backward: what 65,536 receives goes to 0", ("gradient",))
+def indices_of_two_bytes_in_backward(x, dim, index):
+    return NarrowInBackward.apply(x, dim, index) if x.numel() > 2**16 else right_one(x, dim, index)

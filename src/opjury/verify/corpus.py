@@ -154,15 +154,17 @@ def workload_case(workload: Workload, sizes: dict[str, int], dtype: str, seed: i
 
 
 @lru_cache(maxsize=8)
-def sized_case(operation: str, dtypes: tuple[str, ...], seed: int) -> Case | None:
-    """A case of a workload's sizes, far beyond those that are drawn; None where there is none that the reference can afford."""
-    dtype = next((name for name in ("float32", "float64") if name in dtypes), None)
+def sized_cases(operation: str, check: str, dtypes: tuple[str, ...], seed: int) -> tuple[Case, ...]:
+    """Cases of a workload's sizes, far beyond those that are drawn, as far as the reference can afford them."""
+    known = registry.operation(operation).dtypes
+    dtype = next((name for name in ("float32", "float64") if name in known), None)
+    if dtype not in dtypes or check not in ("agreement", "gradient"):
+        return ()
     try:
         workload = registry.workload(operation)
     except registry.UnknownName:
-        return None
-    sizes = workload.sizes.get(_SIZED)
-    if dtype is None or sizes is None or workload.least_operations(**sizes) > _MOST_WORK:
-        return None
-    case = workload_case(workload, dict(sizes), dtype, seed)
-    return case if case.elements <= _MOST_ELEMENTS else None
+        return ()
+    wanted = [workload.sizes[_SIZED]] if _SIZED in workload.sizes and check == "agreement" else []
+    affordable = (sizes for sizes in (*wanted, *workload.long) if workload.least_operations(**sizes) <= _MOST_WORK)
+    cases = (workload_case(workload, dict(sizes), dtype, seed) for sizes in affordable)
+    return tuple(case for case in cases if case.elements <= _MOST_ELEMENTS)

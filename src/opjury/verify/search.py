@@ -12,6 +12,7 @@ from unittest import SkipTest
 
 import hypothesis
 import numpy as np
+import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.database import InMemoryExampleDatabase, MultiplexedDatabase
 from hypothesis.errors import HypothesisException
@@ -21,16 +22,17 @@ from opjury.case import Case
 from opjury.operation import COMPLEX, HALF, REAL
 from opjury.verify.behaviour import behaviour
 from opjury.verify.checks import CHECKS, Check
-from opjury.verify.corpus import Kind, kind_for, sized_case, stream
+from opjury.verify.corpus import Kind, kind_for, sized_cases, stream
 from opjury.verify.device import DeviceLost
 from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
 from opjury.verify.task import PROFILES, Profile, Task, why_not
-from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary
+from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary, time_limit
 
 _SMALL = (
     64  # cases without a boundary that are tried before a refutation is shrunk; the simplest failing one is its start
 )
+_HASTE = 1.0  # seconds that a call at such sizes may take
 _BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
 _SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
 _MORE_ELEMENTARY = {
@@ -79,7 +81,7 @@ class Search:
                 self._failed_before(kind, task)
             if self.refuted is None:
                 self._drawn(kind, task)
-            if self.refuted is None and task.check == "agreement" and task.scale >= 1:
+            if self.refuted is None and task.scale >= 1:
                 self._sized(task)
         except TimeLimitExceeded:
             self.late = True
@@ -133,19 +135,25 @@ class Search:
                     self._engine(each, kept_in(task.database, *_names(each, task)))()
 
     def _sized(self, task: Task) -> None:
-        """One case of a workload's sizes. Only what is returned counts: who needs too much time or memory for it may be right."""
-        case = sized_case(task.operation, task.dtypes, task.seed)
-        if case is None or not _in_domain(self.trial, case):
-            return
-        self.trial.in_flight = None  # its size does not add to its limit
+        """Cases of a workload's sizes. Only what is returned counts: who needs too much time or memory for them may be right."""
+        for case in sized_cases(task.operation, task.check, task.dtypes, task.seed):
+            if _in_domain(self.trial, case) and self._affords(case, task.check == "gradient"):
+                self._try(case)
+
+    def _affords(self, case: Case, backward: bool) -> bool:
+        """Whether a call has the time and the memory that it needs."""
+        hasty = replace(self.trial, limit=_HASTE, in_flight=None)
+        args, kwargs = case.build(hasty.device, requires_grad=backward)
         try:
-            self.trial.invoke(*case.build(self.trial.device))
+            result = hasty.invoke(args, kwargs)
+            if backward and isinstance(result, torch.Tensor) and result.requires_grad:
+                with time_limit(_HASTE):
+                    torch.autograd.backward(result, torch.ones_like(result))
         except TimeLimitExceeded:
-            return
+            return False
         except Exception as error:
-            if isinstance(error, MemoryError) or "memory" in str(error):
-                return
-        self._try(case)
+            return not _out_of_memory(error)
+        return True
 
     def _refuted_by(self, case: Case) -> bool:
         try:
@@ -187,6 +195,8 @@ class Search:
             self._unsuitable += 1
             return False
         except Exception as raised:
+            if _out_of_memory(raised):  # the reference's, not the implementation's
+                return False
             error = (
                 raised if isinstance(raised, Refuted) else Refuted(f"the result cannot be examined: {describe(raised)}")
             )
@@ -294,6 +304,10 @@ class Search:
                 if case.dtype in (entry.dtypes or operation.dtypes) and _holds(trial, self.check, case):
                     return trial
         return None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or (not isinstance(error, Refuted) and "memory" in str(error))
 
 
 def _refutes(trial: Trial, check: str, case: Case) -> bool:
