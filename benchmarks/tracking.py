@@ -245,7 +245,7 @@ COMMITS = 17
 
 
 def follow_repository(folder):
-    """Print what `track check` says of a repository in which four commits changed something for the worse."""
+    """Print what `track check` says, commit by commit, of a repository in which four changed something for the worse."""
     tree = folder / "tree"
     metadata = tree / "tracked-0.1.dist-info"
     metadata.mkdir(parents=True)
@@ -254,7 +254,7 @@ def follow_repository(folder):
     (metadata / "entry_points.txt").write_text("".join(f"[opjury.{group}]\ntracked = tracked\n" for group in groups))
     call(["git", "init", "-q"], tree)
     state = dict(SOUND)
-    commits = {}
+    commits, told = {}, {}
     for number in track(range(1, COMMITS + 1), "commits", console=Console(stderr=True)):
         title, change = CHANGES.get(number, (f"docs: note {number}", {}))
         state |= change
@@ -263,13 +263,19 @@ def follow_repository(folder):
         call(["git", "add", "-A"], tree)
         call(["git", "-c", "user.name=opjury", "-c", "user.email=opjury@localhost", "commit", "-qm", title], tree)
         commits[call(["git", "rev-parse", "HEAD"], tree).strip()] = title
-        night = ["run", "suffix_sum", "--workload", "medium", "--scale", "0.1", "--budget", "30s", "--no-asv"]
-        call([sys.executable, "-m", "opjury", "track", *night, "--history", "history", "--machine", "here"], tree)
-    check = ["check", "--history", "history", "--nights", "all", "--no-confirm", "--json", "alarms.jsonl"]
-    call([sys.executable, "-m", "opjury", "track", *check], tree, good=(0, 1))
-    for alarm in records.read(tree / "alarms.jsonl"):
+        where = ["--history", "history", "--machine", "here"]
+        night = ["run", "suffix_sum", "--workload", "medium", "--scale", "0.1", "--budget", "30s", "--no-asv", *where]
+        call([sys.executable, "-m", "opjury", "track", *night], tree)
+        check = [sys.executable, "-m", "opjury", "track", "check", "--json", "alarms.jsonl", *where]
+        call(check, tree, good=(0, 1))
+        for alarm in records.read(tree / "alarms.jsonl"):
+            told[alarm.kind, subject(alarm), alarm.since, alarm.confirmed] = (number, alarm)
+    for number, alarm in told.values():
+        verdict = {True: "alarm", None: "alarm, not tried again", False: "suspected, no alarm"}[alarm.confirmed]
         console.print(
-            f"{subject(alarm)}: {change_of(alarm)}\n    at commit “{commits[alarm.commits[1]]}”", markup=False
+            f"{verdict}: {subject(alarm)}: {change_of(alarm)}\n    at commit “{commits[alarm.commits[1]]}”, "
+            f"last told at commit {number}",
+            markup=False,
         )
 
 
