@@ -3,6 +3,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
+# one more than cores: many tests wait for processes that they started
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 GPU_PYTHONS ?= 3.11 3.12 3.13
 CARRIED = click cloudpickle markdown-it-py mdurl msgspec Pebble platformdirs psutil Pygments rich threadpoolctl
 export PYTHONWARNINGS ?=
@@ -19,7 +21,7 @@ demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import opjury
-from opjury import registry
+from opjury import Implementation, registry
 from opjury.shipping import Function
 from tests.hostile import aborting, endless
 from tests.hostile import right as mean_of_slices
@@ -91,6 +91,26 @@ def test_waived_checks_still_run():
     assert statuses(found) == {"rejects": "waived"}
     assert found.ok
     assert "left to the caller" in found.verdicts[0].message
+
+
+def test_a_waiver_may_be_for_one_kind_of_device():
+    declared = dict(checks=["rejects"], waives={"rejects": {"cpu": "left to the caller"}}, isolate=False, **QUICK)
+    found = opjury.audit(lambda x, slices: x, **declared)
+    assert statuses(found) == {"rejects": "waived"}
+    assert "left to the caller" in found.verdicts[0].message
+    declared["waives"] = {"rejects": {"cuda": "left to the caller"}}
+    assert statuses(opjury.audit(lambda x, slices: x, **declared)) == {"rejects": "refuted"}
+
+
+def test_waivers_are_told_with_their_devices():
+    waives = {"specials": {"cpu": "NaN spreads", "cuda": "inf is lost"}, "vmap": "no batches"}
+    entry = Implementation("cumsum", "mine", torch.cumsum, waives=waives)
+    assert entry.waived_on("cuda:1") == {"specials": "inf is lost", "vmap": "no batches"}
+    assert entry.waived == [
+        ("specials on cpu", "NaN spreads"),
+        ("specials on cuda", "inf is lost"),
+        ("vmap", "no batches"),
+    ]
 
 
 def test_a_waiver_that_is_not_needed_is_reported():

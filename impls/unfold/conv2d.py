@@ -34,7 +34,7 @@ def transform_terms(x, weight, stride=1, padding=0, dilation=1):
     source="torch.nn.functional.conv2d",
     gradient=ALL,
     waives={
-        "specials": "oneDNN's bfloat16 kernels for one channel multiply the neighbours of a window by zeros",
+        "specials": {"cpu": "oneDNN's bfloat16 kernels for one channel multiply the neighbours of a window by zeros"},
     },
 )
 def torch_conv2d(x, weight, stride=1, padding=0, dilation=1):

@@ -75,6 +75,17 @@ class Error:
     accumulates: Literal["float32", "input"] = "float32"
 
 
+Waives = Mapping[str, str | Mapping[str, str]]
+"""By check, the reason; or the reasons by kind of device, `cpu` or `cuda`."""
+
+
+def waived_on(waives: Waives, device: str) -> dict[str, str]:
+    """The checks that are waived on a device such as `cuda:0`, with the reasons."""
+    kind = device.partition(":")[0]
+    found = {check: why if isinstance(why, str) else why.get(kind, "") for check, why in waives.items()}
+    return {check: reason for check, reason in found.items() if reason}
+
+
 @dataclass(frozen=True)
 class Implementation:
     """One competitor. Made by the decorator `implementation`, which documents the fields."""
@@ -84,7 +95,7 @@ class Implementation:
     function: Callable[..., Any] = field(compare=False)
     source: str = ""
     error: Error | None = None
-    waives: Mapping[str, str] = field(default_factory=dict)
+    waives: Waives = field(default_factory=dict)
     refuted: Mapping[str, str] = field(default_factory=dict)
     gradient: Gradient | None = Gradient()
     devices: tuple[str, ...] = ("cpu", "cuda")
@@ -98,6 +109,19 @@ class Implementation:
     def summary(self) -> str:
         """The first line of the function's docstring."""
         return next(iter((self.function.__doc__ or "").strip().splitlines()), "")
+
+    def waived_on(self, device: str) -> dict[str, str]:
+        """What it waives on a device, with the reasons."""
+        return waived_on(self.waives, device)
+
+    @property
+    def waived(self) -> list[tuple[str, str]]:
+        """All that it waives, in words: the check, and on which kind of device if not on all; the reason."""
+        words = []
+        for check, why in self.waives.items():
+            each = {check: why} if isinstance(why, str) else {f"{check} on {kind}": why[kind] for kind in why}
+            words += [(what.replace("_", " "), reason) for what, reason in each.items()]
+        return words
 
 
 @dataclass(frozen=True)
@@ -261,7 +285,7 @@ def implementation(
     name: str | None = None,
     source: str = "",
     error: Callable[..., Any] | Error | None = None,
-    waives: Mapping[str, str] | None = None,
+    waives: Waives | None = None,
     refuted: Mapping[str, str] | None = None,
     gradient: Gradient | None = Gradient(),
     devices: tuple[str, ...] = ("cpu", "cuda"),
@@ -283,8 +307,8 @@ def implementation(
         Where the idea comes from: a paper and section, a documentation page, a question.
     error : Error or callable, optional
         The implementation's own error model; a callable is its magnitude.
-    waives : mapping of check to reason
-        Checks that it is known not to pass. They still run; a waiver that is not needed is reported.
+    waives : mapping of check to reason, or to a mapping of "cpu" or "cuda" to reason
+        Checks that it is known not to pass, everywhere or on one kind of device. They still run; a waiver that is not needed is reported.
     refuted : mapping of check to reason
         Marks a published wrong implementation, kept as a negative control: an audit must refute exactly these checks.
     gradient : Gradient or None

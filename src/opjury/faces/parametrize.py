@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
 from opjury.case import Case
-from opjury.operation import Implementation
+from opjury.operation import Implementation, Waives
 from opjury.records import Verdict
 from opjury.uses.audit import planned, run
 from opjury.verify.judge import NOT_JUDGED
@@ -22,7 +22,7 @@ def parametrize_with_checks(
     *,
     profile: str = "quick",
     checks: Sequence[str] | None = None,
-    waives: Mapping[str, str] | None = None,
+    waives: Waives | None = None,
     dtypes: Sequence[str] | None = None,
     device: str = "cpu",
     seed: int = 0,
@@ -90,7 +90,7 @@ def grouped(tasks: Iterable[Task]) -> list[list[Task]]:
     groups: dict[Any, list[Task]] = {}
     for task in tasks:
         entry = implementation_of(task)
-        together = bool(entry.refuted) or task.check in entry.waives
+        together = bool(entry.refuted) or task.check in entry.waived_on(task.device)
         groups.setdefault((task.implementation, task.check, () if together else task.dtypes), []).append(task)
     return list(groups.values())
 
@@ -107,10 +107,11 @@ def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
         pytest.skip(f"{verdicts[0].status}: {verdicts[0].message}")
     if check in entry.refuted and not any(v.status == "refuted" for v in verdicts):
         pytest.fail(f"{tasks[0].operation}:{entry.name} is a negative control for {check}, which holds", pytrace=False)
-    if check in entry.waives:
+    reason = entry.waived_on(tasks[0].device).get(check)
+    if reason:
         waived = next((v for v in verdicts if v.status == "waived"), None)
         if waived is None:
-            pytest.skip(f"{check} is waived ({entry.waives[check]}), but held with these cases")
+            pytest.skip(f"{check} is waived ({reason}), but held with these cases")
         pytest.xfail(waived.message)
 
 

@@ -51,7 +51,7 @@ def show_list(operation: str | None) -> None:
     table.add_column("idea, and what is declared")
     for entry in entries:
         notes = [escape(entry.summary)]
-        notes += [f"waives {check}: {escape(reason)}" for check, reason in entry.waives.items()]
+        notes += [f"waives {what}: {escape(reason)}" for what, reason in entry.waived]
         notes += [f"[red]wrong[/red] in {check}: {escape(reason)}" for check, reason in entry.refuted.items()]
         table.add_row(entry.name, "\n".join(notes))
     console.print(table)

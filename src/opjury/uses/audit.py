@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from opjury import registry
 from opjury.case import is_floating
-from opjury.operation import CHECKS, Operation, group_dtypes
+from opjury.operation import CHECKS, Operation, Waives, group_dtypes, waived_on
 from opjury.records import Verdict
 from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import on_cuda
@@ -80,12 +80,12 @@ def plan(
     device: str = "cpu",
     seed: int = 0,
     scale: float = 1.0,
-    waives: Mapping[str, str] | None = None,
+    waives: Waives | None = None,
     database: str = "",
     first: bool = False,
 ) -> list[Task]:
     """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype."""
-    waived = tuple((waives or {}).items())
+    waived = tuple(waived_on(waives or {}, device).items())
     base = Task(
         operation.name,
         name,
@@ -167,7 +167,7 @@ def audit(
     *,
     profile: str = "quick",
     checks: Sequence[str] | None = None,
-    waives: Mapping[str, str] | None = None,
+    waives: Waives | None = None,
     dtypes: Sequence[str] | None = None,
     device: str = "cpu",
     seed: int | None = None,
@@ -255,7 +255,7 @@ def planned(
     *,
     profile: str,
     checks: Sequence[str] | None,
-    waives: Mapping[str, str] | None,
+    waives: Waives | None,
     dtypes: Sequence[str] | None,
     device: str,
     isolate: bool,

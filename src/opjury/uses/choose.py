@@ -278,7 +278,8 @@ def _choose(
         reason = standing.doubt(mine)
         if reason:
             excluded[entry.name] = reason
-        waived[entry.name] = {v.check: entry.waives.get(v.check, "") for v in mine if v.status == "waived"}
+        reasons = entry.waived_on(request.device)
+        waived[entry.name] = {v.check: reasons.get(v.check, "") for v in mine if v.status == "waived"}
     holding = [entry for entry in able if entry.name not in excluded]
     competitors = [
         Competitor(entry.name, shipped.get(entry.name), compiled)
@@ -318,8 +319,8 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
         why = why_not(contract, entry, check, request.device)
         if why:
             return why[1]
-    if request.strict and entry.waives:
-        return f"waives {', '.join(entry.waives)}"
+    if request.strict and (waived := entry.waived_on(request.device)):
+        return f"waives {', '.join(waived)}"
     if request.strict and entry.error is not None:
         return "has an error model of its own"
     if entry.domain is not None:

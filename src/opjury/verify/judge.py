@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 from opjury import registry
-from opjury.operation import Implementation
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, preserved_modules, preserved_state
 from opjury.verify.device import lost
@@ -67,10 +66,10 @@ def judge(task: Task) -> Verdict:
         seconds=time.perf_counter() - started,
         once=search.once,
     )
+    waiver = implementation.waived_on(task.device).get(task.check)
     if search.refuted is None:
-        return _without_refutation(base, search, implementation, task.check)
+        return _without_refutation(base, search, waiver)
     case, refuted = search.refuted
-    waiver = implementation.waives.get(task.check)
     message = refuted.message + search.note
     return Verdict(
         **base,
@@ -89,13 +88,12 @@ def judge(task: Task) -> Verdict:
     )
 
 
-def _without_refutation(base: dict[str, Any], search: Search, implementation: Implementation, check: str) -> Verdict:
-    waived = check in implementation.waives
+def _without_refutation(base: dict[str, Any], search: Search, waiver: str | None) -> Verdict:
     if not search.executed:
         why = search.problem or "no drawn case was suitable for this check"
         return Verdict(**base, status="skipped", message=why)
     return Verdict(
         **base,
         status="holds",
-        message=f"waived ({implementation.waives[check]}), but the check holds" if waived else "",
+        message=f"waived ({waiver}), but the check holds" if waiver else "",
     )

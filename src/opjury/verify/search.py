@@ -298,7 +298,12 @@ class Search:
         operation, mine = self.trial.operation, self.trial.implementation
         others = sorted(registry.implementations(operation.name), key=lambda entry: entry.name != operation.baseline)
         for entry in others:
-            right = not (entry.refuted or entry.domain or task.check in entry.waives or entry.function is mine.function)
+            right = not (
+                entry.refuted
+                or entry.domain
+                or task.check in entry.waived_on(task.device)
+                or entry.function is mine.function
+            )
             if right and why_not(operation, entry, task.check, task.device) is None:
                 trial = Trial(operation, entry, task.device, self.profile.limit)
                 if case.dtype in (entry.dtypes or operation.dtypes) and _holds(trial, self.check, case):

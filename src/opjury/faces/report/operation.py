@@ -234,7 +234,7 @@ def _competitor(
 
 def _facts(entry: Implementation) -> list[tuple[str, str]]:
     found = [("from", entry.source)]
-    found += [(f"waives {check.replace('_', ' ')}", reason) for check, reason in entry.waives.items()]
+    found += [(f"waives {what}", reason) for what, reason in entry.waived]
     found += [(f"wrong in {check.replace('_', ' ')}", reason) for check, reason in entry.refuted.items()]
     found += [("dtypes", ", ".join(entry.dtypes or ()))]
     found += [("devices", ", ".join(entry.devices) if entry.devices != ("cpu", "cuda") else "")]
