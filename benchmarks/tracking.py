@@ -26,9 +26,10 @@ from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.contests import run_contest
 from opjury.measure.stand import Competitor, Contest
+from opjury.measure.statistics import RELEVANT
 from opjury.measure.steps import SUSPECT, steps
 from opjury.uses.compare import Side, compare
-from opjury.uses.confirm import SLOWER
+from opjury.uses.confirm import SECONDS
 from opjury.uses.track import SEED
 
 console = Console(width=100)
@@ -77,9 +78,9 @@ def sample(nights, comparisons, seconds, file):
         for _ in range(min(together, comparisons - night * together)):
             _, contest = wanted[rng.integers(len(wanted))]
             name = contest.competitors[rng.integers(len(contest.competitors))].name
-            here = Side("here")
-            (found,), _ = compare(here, here, contest.operation, [name], dict(contest.sizes), gradient=contest.gradient)
-            keep(file, contest, implementation=name, low=math.log(found.ratio.low))
+            here, how = Side("here"), dict(gradient=contest.gradient, seconds=SECONDS)
+            (found,), _ = compare(here, here, contest.operation, [name], dict(contest.sizes), **how)
+            keep(file, contest, implementation=name, low=math.log(found.ratio.low), median=math.log(found.ratio.median))
 
 
 def keep(file, contest, **found):
@@ -90,14 +91,20 @@ def keep(file, contest, **found):
 
 
 def samples_of(file):
-    """Log-ratios of all nights, by series; the lower bounds of comparisons of the same with the same, as log-ratios."""
-    found, bounds = {}, []
+    """Log-ratios of all nights, by series; of comparisons of the same with the same, (n, 2): the lower bounds and the medians."""
+    found, compared = {}, []
     for line in map(json.loads, file.read_text().splitlines()):
         for name, value in line.get("ratios", {}).items():
             key = (line["operation"], *line["sizes"].values(), line["gradient"], name)
             found.setdefault(key, []).append(value)
-        bounds += [line["low"]] if "low" in line else []
-    return {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}, np.array(bounds)
+        compared += [(line["low"], line["median"])] if "low" in line else []
+    return {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}, np.array(compared)
+
+
+def slower(compared, height=0.0):
+    """Which comparisons, shifted by a step, tell that something is slower."""
+    low, median = (compared + math.log1p(height)).T
+    return (low > 0) & (median > math.log(RELEVANT))
 
 
 def nights_like(values, count, rng):
@@ -111,7 +118,7 @@ def suspected(values, since):
     return any(step.height > 0 and step.at >= since for step in steps(values, LEAST, SUSPECT))
 
 
-def simulate(series, bounds, trials, seed):
+def simulate(series, compared, trials, seed):
     """Print how many steps are found within three nights, and how many false alarms a year has in a hundred series."""
     rng = np.random.default_rng(seed)
     table = Table(
@@ -119,7 +126,7 @@ def simulate(series, bounds, trials, seed):
     )
     for height in (0.03, 0.05, 0.1):
         hits, suspects = np.zeros(3), 0
-        confirmed = bounds + math.log1p(height) > math.log(SLOWER)
+        confirmed = slower(compared, height)
         for _ in range(trials):
             values = list(series.values())[rng.integers(len(series))]
             month = nights_like(values, MONTH, rng)
@@ -130,7 +137,7 @@ def simulate(series, bounds, trials, seed):
             hits += np.logical_or.accumulate(raised & rng.choice(confirmed, 3))
         table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in (suspects / trials, *hits / trials)))
     console.print(table)
-    false = bounds > math.log(SLOWER)
+    false = slower(compared)
     years, suspects, alarms = 0, 0, 0
     for values in series.values():
         for _ in range(max(1, trials // 100)):
@@ -311,13 +318,13 @@ def main(nights, comparisons, seconds, samples, trials, seed, repository):
     """Print the figures."""
     samples.parent.mkdir(parents=True, exist_ok=True)
     sample(nights, comparisons, seconds, samples)
-    series, bounds = samples_of(samples)
+    series, compared = samples_of(samples)
     scatter = [np.std(values) for values in series.values()]
     console.print(
         f"{len(series)} series of {min(map(len, series.values()))} nights; scatter of the ratios from night to night: "
         f"median {np.median(scatter):.2%}, largest {max(scatter):.2%}"
     )
-    simulate(series, bounds, trials, seed)
+    simulate(series, compared, trials, seed)
     if repository:
         with tempfile.TemporaryDirectory() as folder:
             follow_repository(Path(folder))

@@ -411,12 +411,12 @@ def test_what_became_slower_with_a_commit_is_measured_in_turns_with_the_one_befo
     asked = []
 
     def compare(first, second, operation, implementations, sizes, **options):
-        asked.append((first.label, second.label, operation, implementations, sizes, options))
+        asked.append((first.label, second.label, operation, implementations, sizes, options["gradient"]))
         return [Comparison(operation, implementations[0], sizes, "float32", False, ratio=in_turns)], {}
 
     monkeypatch.setattr("opjury.uses.confirm.compare", compare)
     done = track("check", "--machine", "here")
-    assert asked == [(old, "the working tree", "cumsum", ["triangular_matmul"], {"n": 100}, {"gradient": False})]
+    assert asked == [(old, "the working tree", "cumsum", ["triangular_matmul"], {"n": 100}, False)]
     assert done.exit_code == status, done.output
     assert ("not seen when measured again" in done.output) == (status == 0)
 

@@ -6,6 +6,7 @@ Modules that declare are found through entry points, the built-in ones and third
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
@@ -13,7 +14,7 @@ import importlib.util
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +117,25 @@ def _defer(*names: str) -> None:
             sys.modules[name] = module
 
 
-def _import_all(module: ModuleType) -> None:
+@contextlib.contextmanager
+def apart() -> Iterator[dict[tuple[str, str], Implementation]]:
+    """What is declared while this lasts is no part of the registry; the implementations, by operation and name."""
+    tables: tuple[dict[Any, Any], ...] = (_operations, _implementations, _workloads, _claims)
+    before = [dict(table) for table in tables]
+    found: dict[tuple[str, str], Implementation] = {}
+    for table in tables:
+        table.clear()
+    try:
+        yield found
+        found.update(_implementations)
+    finally:
+        for table, content in zip(tables, before):
+            table.clear()
+            table.update(content)
+
+
+def import_all(module: ModuleType) -> None:
+    """Import the public modules of a package."""
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), module.__name__ + "."):
         leaf = info.name.rpartition(".")[2]
         if not leaf.startswith(("_", "test_", "bench_", "conftest")):  # private ones are imported by who needs them
@@ -131,7 +150,7 @@ def _load(group: str) -> None:
     found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
     for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
         try:
-            _import_all(importlib.import_module(target))
+            import_all(importlib.import_module(target))
         except Exception as error:
             if target == group:
                 raise

@@ -54,5 +54,9 @@ def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
 def _settled(outcomes: Sequence[Outcome]) -> bool:
     """Whether several processes agree on everyone's shortest time."""
     names = set.intersection(*(set(outcome.least) for outcome in outcomes))
-    shortest = (sorted(outcome.least[name] for outcome in outcomes) for name in names)
-    return all(least[ALIKE - 1] <= SETTLED * least[0] for least in shortest)
+    return all(settled([outcome.least[name] for outcome in outcomes]) for name in names)
+
+
+def settled(least: Sequence[float]) -> bool:
+    """Whether the shortest times of several processes tell the shortest there is: the first `ALIKE` of them are alike."""
+    return len(least) >= ALIKE and sorted(least)[ALIKE - 1] <= SETTLED * min(least)

@@ -14,6 +14,7 @@ import torch
 from opjury import registry
 from opjury.case import Case
 from opjury.measure.clock import Times, block
+from opjury.measure.elsewhere import checkout
 from opjury.measure.inputs import SOURCES, Inputs, Witness
 from opjury.verify.corpus import workload_case
 from opjury.verify.trial import describe
@@ -46,6 +47,8 @@ class Competitor:
         For self-tests, where the same implementation takes part twice.
     slowed : float
         For self-tests: every call waits for this share of its own time after it.
+    folder : str
+        The checkout whose implementation it is; "" for the registered one.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Competitor:
     compiled: bool = False
     copy: int = 0
     slowed: float = 0.0
+    folder: str = ""
 
     @property
     def label(self) -> str:
@@ -61,10 +65,17 @@ class Competitor:
 
     def load(self, operation: str) -> Callable[..., Any]:
         """The function that is called."""
-        function = self.function.load() if self.function else registry.implementation(operation, self.name).function
+        if self.folder:
+            function = checkout(self.folder).function(operation, self.name)
+        else:
+            function = self.function.load() if self.function else registry.implementation(operation, self.name).function
         if self.compiled:
             function = torch.compile(function, dynamic=False)
         return function
+
+    def at_home(self) -> contextlib.AbstractContextManager[None]:
+        """While it is loaded or called: imports find the modules of its checkout."""
+        return checkout(self.folder).active() if self.folder else contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
@@ -224,11 +235,13 @@ class Stand:
         self.outcome = Outcome()
         self.cases = [workload_case(self.workload, self.sizes, contest.dtype, contest.seed + i) for i in range(SOURCES)]
         self.steps: dict[str, Step] = {}
+        self.homes = {c.label: c.at_home for c in contest.competitors if c.folder}
         self.first: dict[str, list[Times]] = {}
         self.inputs = Inputs(self.cases, contest.device, contest.gradient, 1)
         self.witness: Witness | None = None
         for competitor in contest.competitors:
-            self._first_calls(competitor)
+            with self._home(competitor.label):
+                self._first_calls(competitor)
         if not self.steps:
             return
         expected = {name: min(times.clock for times in calls) for name, calls in self.first.items()}
@@ -247,13 +260,24 @@ class Stand:
         """The time of one block on fresh inputs; None for a fault."""
         live = self.inputs.refresh(self.outcome.calls[name])
         try:
-            times, result = block(self.steps[name], live, self.contest.device)
+            with self._home(name):
+                times, result = block(self.steps[name], live, self.contest.device)
         except Exception as error:
             self.outcome.faults[name] = f"raises {describe(error)}"
             return None
         if verify:
             self._verified(name, result, self.inputs.held[len(live) - 1])
         return times
+
+    def _home(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return self.homes[name]() if name in self.homes else contextlib.nullcontext()
+
+    def _called_at_home(self, name: str, step: Step) -> Step:
+        def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+            with self._home(name):
+                return step(args, kwargs)
+
+        return call
 
     def _first_calls(self, competitor: Competitor) -> None:
         name = competitor.label
@@ -264,7 +288,9 @@ class Stand:
                 block(step, self.inputs.refresh(1), self.contest.device)
             calls, result = block(step, self.inputs.refresh(1), self.contest.device)
             if self.witness is None:
-                self.witness = Witness(step, self.cases, self.contest.device, self.contest.gradient)
+                self.witness = Witness(
+                    self._called_at_home(name, step), self.cases, self.contest.device, self.contest.gradient
+                )
             if not self._verified(name, result, self.inputs.held[0]):
                 return
             del result

@@ -6,7 +6,6 @@ further one a `Turn`, the answer seconds by competitor. The process ends with it
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import warnings
@@ -15,6 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from opjury.measure.elsewhere import take_over
 from opjury.measure.stand import Competitor, Contest, Stand, threads
 
 
@@ -57,33 +57,29 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
             turn = msgspec.json.decode(line, type=Turn)
             stand.outcome.calls.update(turn.calls)
             times = {name: stand.turn(name) for name in turn.calls}
-            _say(answers, {name: each.processor for name, each in times.items() if each is not None})
+            _say(answers, {name: each.longer for name, each in times.items() if each is not None})
 
 
 def _ready(opening: Opening) -> tuple[Stand | None, dict[str, str]]:
     if opening.impls:
-        _take_over("opjury.impls", Path(opening.impls))
+        take_over("opjury.impls", Path(opening.impls, "__init__.py"))
     competitors = tuple(Competitor(name) for name in opening.implementations)
     sizes = tuple(opening.sizes.items())
     try:
         stand = Stand(
-            Contest(opening.operation, competitors, sizes, opening.dtype, gradient=opening.gradient, seed=opening.seed)
+            Contest(
+                opening.operation,
+                competitors,
+                sizes,
+                opening.dtype,
+                gradient=opening.gradient,
+                seed=opening.seed,
+                to_the_end=True,
+            )
         )
     except Exception as error:
         return None, {name: f"{type(error).__name__}: {error}" for name in opening.implementations}
     return stand, stand.outcome.faults
-
-
-def _take_over(package: str, folder: Path) -> None:
-    """Let a package be the one in a folder."""
-    spec = importlib.util.spec_from_file_location(
-        package, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[package] = module
-    spec.loader.exec_module(module)
 
 
 def _versions() -> dict[str, str]:

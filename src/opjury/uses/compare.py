@@ -1,8 +1,9 @@
-"""track compare: two commits, or two environments, in two processes that take turns."""
+"""track compare: two commits in turns in one process, or two environments in two processes that take turns."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
 import subprocess
@@ -19,13 +20,15 @@ import numpy as np
 
 import opjury
 from opjury import registry
+from opjury.measure.contests import ALIKE, MOST_PROCESSES, PROCESSES, run_contest, settled
+from opjury.measure.stand import Competitor, Contest, Outcome
 from opjury.measure.statistics import Ratio, ratio
 from opjury.measure.turns import Opening, Ready, Turn
 from opjury.registry import Impossible
 from opjury.uses.choose import sizes_of, usual_dtype
 
-PAIRS = 3  # of new processes: one differs from the next by a few percent
-LEAST_ROUNDS, MOST_ROUNDS = 15, 300
+IN_ONE = 3  # processes, where both sides are in one
+LEAST_ROUNDS, MOST_ROUNDS = 15, 300  # of two processes
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ class Comparison:
     dtype : str
     gradient : bool
     seconds : tuple of float
-        Medians, of the first and the second side.
+        Of a call, on the first and the second side: medians, or the shortest ones of processes that take turns.
     ratio : Ratio
-        How many times as long it takes on the second.
+        How many times as long it takes on the second, at 99 %; of processes that take turns, as far as the best of a side differ.
     fault : str
         Why there is no ratio, "" otherwise.
     """
@@ -133,7 +136,7 @@ def compare(
     seed: int = 0,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> tuple[list[Comparison], dict[str, tuple[str, str]]]:
-    """Time the same implementations on two sides, block by block in turns.
+    """Time the same implementations on two sides, block by block in turns: in one process where both have the same interpreter.
 
     Parameters
     ----------
@@ -152,59 +155,110 @@ def compare(
     list of Comparison, dict of str to (str, str)
         The comparisons, and the versions that differ between the sides.
     """
-    sizes, dtype = sizes_of(operation, workload), usual_dtype(registry.operation(operation))
-    columns: dict[str, tuple[list[float], list[float]]] = {}
+    shared: dict[str, Any] = dict(operation=operation, sizes=sizes_of(operation, workload), gradient=gradient)
+    shared |= dict(dtype=usual_dtype(registry.operation(operation)))
+    options: dict[str, Any] = dict(seconds=seconds, seed=seed, notify=notify)
+    if first.python != second.python:
+        return _in_two_processes((first, second), implementations, shared, **options)
+    found = []
+    for name in implementations:
+        notify(f"{operation}:{name}")
+        found.append(_in_one_process((first, second), name, shared, seconds, seed))
+    return found, {}
+
+
+def _in_one_process(
+    sides: tuple[Side, Side], name: str, shared: dict[str, Any], seconds: float, seed: int
+) -> Comparison:
+    """Both sides as competitors of one contest, in several processes one after the other."""
+    competitors = tuple(
+        Competitor(name, copy=i, folder=str(each.folder) if each.folder else "")
+        for i, each in enumerate(sides, start=1)
+    )
+    given = {**shared, "sizes": tuple(shared["sizes"].items())}
+    contest = Contest(competitors=competitors, seconds=seconds / IN_ONE, seed=seed, **given)
+    try:
+        outcome = functools.reduce(Outcome.joined, (run_contest(contest, {}) for _ in range(IN_ONE)))
+    except Impossible as error:
+        return Comparison(implementation=name, fault=str(error), **shared)
+    labels = [competitor.label for competitor in competitors]
+    for each, label in zip(sides, labels):
+        if label in outcome.faults:
+            return Comparison(implementation=name, fault=f"{outcome.faults[label]}, with {each.label}", **shared)
+    one, other = (outcome.seconds[label] for label in labels)
+    if outcome.left:  # so much slower in every round that it left: these rounds tell enough
+        ratios = (other / one)[~np.isnan(other / one)]
+        seen = Ratio(float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
+    else:
+        seen = ratio(other, one)
+    return Comparison(
+        implementation=name, seconds=(float(np.nanmedian(one)), float(np.nanmedian(other))), ratio=seen, **shared
+    )
+
+
+def _in_two_processes(
+    sides: tuple[Side, Side],
+    implementations: Sequence[str],
+    shared: dict[str, Any],
+    *,
+    seconds: float,
+    seed: int,
+    notify: Callable[[str], None],
+) -> tuple[list[Comparison], dict[str, tuple[str, str]]]:
+    """Each side in processes of its own, which differ by a few percent: until the best ones of both agree on the shortest time."""
+    least: dict[str, _Least] = {}
     faults: dict[str, str] = {}
     versions: dict[str, tuple[str, str]] = {}
-    for number in range(PAIRS):
-        notify(f"{operation}: pair {number + 1} of {PAIRS}")
+    for number in range(MOST_PROCESSES):
+        notify(f"{shared['operation']}: pair {number + 1} of {PROCESSES} to {MOST_PROCESSES}")
         opening = [
-            Opening(operation, tuple(implementations), sizes, dtype, gradient, seed + number, each.impls)
-            for each in (first, second)
+            Opening(**shared, implementations=tuple(implementations), seed=seed + number, impls=each.impls)
+            for each in sides
         ]
-        with _Server(first) as a, _Server(second) as b:
-            ready = [server.ask(what, Ready) for server, what in zip((a, b), opening)]
-            for where, each in zip((first, second), ready):
+        with _Server(sides[0]) as a, _Server(sides[1]) as b:
+            for server, what in zip((a, b), opening):
+                server.say(what)
+            ready = [server.hear(Ready) for server in (a, b)]
+            for where, each in zip(sides, ready):
                 faults.update({name: f"{why}, with {where.label}" for name, why in each.faults.items()})
             versions = {n: (v, ready[1].versions[n]) for n, v in ready[0].versions.items() if ready[1].versions[n] != v}
             calls = {name: min(r.calls[name] for r in ready) for name in ready[0].calls if name in ready[1].calls}
-            _rounds(
-                (a, b), {n: c for n, c in calls.items() if n not in faults}, columns, seconds / PAIRS, seed + number
-            )
-    shared: dict[str, Any] = dict(operation=operation, sizes=sizes, dtype=dtype, gradient=gradient)
+            calls = {name: count for name, count in calls.items() if name not in faults}
+            for name, times in _shortest((a, b), calls, seconds / PROCESSES, seed + number).items():
+                for column, time_ in zip(least.setdefault(name, ([], [])), times):
+                    column.append(time_)
+        timed = [column for name, columns in least.items() if name not in faults for column in columns]
+        if not timed or (number + 1 >= PROCESSES and all(map(settled, timed))):
+            break
     found = []
     for name in implementations:
-        if name in faults or name not in columns:
+        if name in faults or name not in least:
             found.append(Comparison(implementation=name, fault=faults.get(name, "was not timed"), **shared))
             continue
-        one, other = (np.array(column) for column in columns[name])
-        medians = (float(np.median(one)), float(np.median(other)))
-        found.append(
-            Comparison(implementation=name, seconds=medians, ratio=ratio(other, one, len(implementations)), **shared)
-        )
+        one, other = map(sorted, least[name])
+        seen = Ratio(other[0] / one[0], other[0] / one[ALIKE - 1], other[ALIKE - 1] / one[0])
+        found.append(Comparison(implementation=name, seconds=(one[0], other[0]), ratio=seen, **shared))
     return found, versions
 
 
-def _rounds(
-    servers: tuple[_Server, _Server],
-    calls: dict[str, int],
-    columns: dict[str, tuple[list[float], list[float]]],
-    seconds: float,
-    seed: int,
-) -> None:
-    """Add rounds until the time for all is over: in each the two sides time a block of each, in random order."""
+_Least = tuple[list[float], list[float]]  # shortest seconds of a call in each process, of both sides
+
+
+def _shortest(
+    servers: tuple[_Server, _Server], calls: dict[str, int], seconds: float, seed: int
+) -> dict[str, tuple[float, float]]:
+    """The shortest block of each on both sides, from rounds in which the two time a block of each, in random order."""
     order, until = random.Random(seed), time.monotonic() + seconds * len(calls)
+    rounds: dict[str, _Least] = {name: ([], []) for name in calls}
     for number in range(MOST_ROUNDS):
         if not calls or (number >= LEAST_ROUNDS and time.monotonic() > until):
-            return
+            break
         for name in order.sample(list(calls), len(calls)):
-            sides = order.sample((0, 1), 2)
-            times: dict[int, float | None] = {}
-            for each in sides:
-                times[each] = servers[each].ask(Turn({name: calls[name]}), dict[str, float]).get(name)
-            if None not in times.values():
-                for each, column in enumerate(columns.setdefault(name, ([], []))):
-                    column.append(times[each] or 0.0)
+            for each in order.sample((0, 1), 2):
+                servers[each].say(Turn({name: calls[name]}))
+                times = servers[each].hear(dict[str, float])
+                rounds[name][each].extend(times.values())
+    return {name: (min(one), min(other)) for name, (one, other) in rounds.items() if one and other}
 
 
 class _Server:
@@ -224,13 +278,16 @@ class _Server:
         )
         return self
 
-    def ask(self, what: object, answer: Any) -> Any:
-        """Raises `Impossible`, with the end of what the process printed, where it has ended."""
+    def say(self, what: object) -> None:
+        """Send a request; one that has ended does not hear it, and `hear` tells."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(msgspec.json.encode(what) + b"\n")
             self.process.stdin.flush()
+
+    def hear(self, answer: Any) -> Any:
+        """The answer. Raises `Impossible`, with the end of what the process printed, where it has ended."""
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             self.said.seek(0)

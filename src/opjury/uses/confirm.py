@@ -22,7 +22,7 @@ from opjury.uses.track import SEED, Plan, state_of_repository
 
 AGAIN = 9  # times at most that a suspect is measured again
 ENOUGH = 3  # times after which it may be dismissed
-SLOWER = 1.015  # at least, than at the commit before: half of the smallest growth that matters
+SECONDS = 6.0  # for measuring in turns
 _NEAR = 2  # nights that a step may move by when more is known
 
 
@@ -64,12 +64,11 @@ def _in_turns(alarm: Alarm, nights: Sequence[Chronicle]) -> bool | None:
         return False
     try:
         with side(before.commit) as old, side(".") as new:
-            (found,), _ = compare(
-                old, new, alarm.operation, [alarm.implementation], alarm.sizes, gradient=alarm.gradient
-            )
+            options: dict[str, Any] = dict(gradient=alarm.gradient, seconds=SECONDS)
+            (found,), _ = compare(old, new, alarm.operation, [alarm.implementation], alarm.sizes, **options)
     except Impossible:  # the commit is not there, or it has no such implementation
         return None
-    return None if found.fault else found.ratio.low > SLOWER
+    return None if found.fault else found.ratio.slower
 
 
 def _alike(before: Night, now: Night) -> bool:
