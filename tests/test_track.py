@@ -442,7 +442,9 @@ from opjury import implementation
 
 @implementation("circulant", name="mine")
 def mine(c):
-    until = time.perf_counter() + {pause}
+    from pace import PAUSE
+
+    until = time.perf_counter() + PAUSE
     while time.perf_counter() < until:
         pass
     rows = torch.arange(len(c))
@@ -456,7 +458,8 @@ def test_two_commits_are_compared_in_turns(repository):
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 0.1\n")
     (folder / "entry_points.txt").write_text("[opjury.impls]\nmine = mine\n")
     for pause in ("0.0", "0.0002"):
-        Path("mine.py").write_text(MINE.format(pause=pause))
+        Path("mine.py").write_text(MINE)
+        Path("pace.py").write_text(f"PAUSE = {pause}\n")
         git("add", "-A")
         commit(f"wait {pause}")
     command = [

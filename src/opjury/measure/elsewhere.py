@@ -6,6 +6,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,18 +34,19 @@ class Checkout:
     """
 
     def __init__(self, folder: Path) -> None:
-        registry.operations(), registry.implementations()
+        registry.operations()
+        registry.implementations()
         self.paths = [str(folder), str(folder / "src")]
-        targets = {point.value for point in importlib.metadata.entry_points(group=_OURS)} - {_OURS}
-        there = {target for target in targets if _is_in(target.partition(".")[0], self.paths)}
         package = folder / "impls" / "__init__.py"
-        self.names = {target.partition(".")[0] for target in there} | ({_OURS} if package.is_file() else set())
+        self.names = _modules_in(self.paths) | ({_OURS} if package.is_file() else set())
+        targets = {point.value for point in importlib.metadata.entry_points(group=_OURS)} - {_OURS}
         self.modules: dict[str, ModuleType] = {}
         with self.active(), registry.apart() as found:
             if _OURS in self.names:
                 registry.import_all(take_over(_OURS, package))
-            for target in there:
-                registry.import_all(importlib.import_module(target))
+            for target in targets:
+                if target.partition(".")[0] in self.names:
+                    registry.import_all(importlib.import_module(target))
         self.functions = {key: entry.function for key, entry in found.items()}
 
     @contextmanager
@@ -88,5 +90,6 @@ def take_over(package: str, file: Path) -> ModuleType:
     return module
 
 
-def _is_in(module: str, paths: list[str]) -> bool:
-    return any(Path(path, module + ".py").is_file() or Path(path, module, "__init__.py").is_file() for path in paths)
+def _modules_in(paths: list[str]) -> set[str]:
+    """The names of modules and packages in these folders; the harness itself stays what it is."""
+    return {info.name for info in pkgutil.iter_modules(paths)} - {"opjury"}
