@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SURE = 5.5  # standard errors of a step that needs no second look
-SUSPECT = 3.0  # of one that is worth measuring again
+SUSPECT = 2.0  # of one that is worth measuring again, which costs seconds
 WINDOW = 90  # nights that are looked at
 _LEAST_NOISE = 0.001  # of a log-ratio: no series of measurements is quieter
 _LEAST_NIGHTS = 5

@@ -23,6 +23,9 @@ from opjury.uses.track import SEED, Plan, state_of_repository
 AGAIN = 9  # times at most that a suspect is measured again
 ENOUGH = 3  # times after which it may be dismissed
 SECONDS = 6.0  # for measuring in turns
+SLOWER = (
+    1.025  # than at the commit before, at least: comparisons of the same with the same scatter by a quarter of that
+)
 _NEAR = 2  # nights that a step may move by when more is known
 
 
@@ -68,7 +71,7 @@ def _in_turns(alarm: Alarm, nights: Sequence[Chronicle]) -> bool | None:
             (found,), _ = compare(old, new, alarm.operation, [alarm.implementation], alarm.sizes, **options)
     except Impossible:  # the commit is not there, or it has no such implementation
         return None
-    return None if found.fault else found.ratio.slower
+    return None if found.fault else found.ratio.low > 1 and found.ratio.median > SLOWER
 
 
 def _alike(before: Night, now: Night) -> bool:
