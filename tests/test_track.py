@@ -495,6 +495,21 @@ def test_the_same_files_are_compared_without_a_fault():
     assert 0.5 < found[0].ratio.median < 2
 
 
+def test_another_interpreter_is_compared_in_processes_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("opjury.uses.compare.PROCESSES", 3)
+    monkeypatch.setattr("opjury.uses.compare.MOST_PROCESSES", 3)
+    started = tmp_path / "started"
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho >> {started}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (found,), _ = compare(
+        Side("here"), Side("there", str(python)), "circulant", ["broadcasted_index"], "small", seconds=0.3
+    )
+    assert not found.fault
+    assert 0.5 < found.ratio.low <= found.ratio.median <= found.ratio.high < 2
+    assert len(started.read_text().splitlines()) == 3
+
+
 def test_what_is_no_commit_is_named(repository):
     done = CliRunner().invoke(main, ["track", "compare", "HEAD", "nowhere", "circulant"])
     assert "nowhere is neither a commit" in str(done.exception)

@@ -136,7 +136,7 @@ def compare(
     seed: int = 0,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> tuple[list[Comparison], dict[str, tuple[str, str]]]:
-    """Time the same implementations on two sides, block by block in turns: in one process where both have the same interpreter.
+    """Time the same implementations on two sides, block by block in turns: in one process where both have this interpreter.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def compare(
     shared: dict[str, Any] = dict(operation=operation, sizes=sizes_of(operation, workload), gradient=gradient)
     shared |= dict(dtype=usual_dtype(registry.operation(operation)))
     options: dict[str, Any] = dict(seconds=seconds, seed=seed, notify=notify)
-    if first.python != second.python:
+    if {first.python, second.python} != {sys.executable}:
         return _in_two_processes((first, second), implementations, shared, **options)
     found = []
     for name in implementations:
