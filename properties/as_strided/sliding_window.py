@@ -56,7 +56,8 @@ def reversed_windows(f, rng, x, size, step=1):
 
 
 def windows_of_windows(f, rng, x, size, step=1):
-    inner = int(rng.integers(1, size + 1))
+    fewer = int(rng.integers(0, min(size, 16)))  # little work: few windows, or small ones
+    inner = size - fewer if rng.integers(2) else fewer + 1
     return f(f(x, size, step), inner).flatten(-2)[..., :inner], f(x[..., : x.shape[-1] - size + inner], inner, step)
 
 
