@@ -372,19 +372,18 @@ def test_alarms_decide_the_exit_status_and_are_written(repository):
     assert track("check", "--nights", "some").exit_code == 2
 
 
-def nights_until(now, slower_since=15, **before):
-    """Sixteen nights, slower from one on; what differs before it, and the commit and the versions that are there now."""
+def sixteen_nights(**before):
+    """Nights at the commit and with the versions that are there now; the last is slower, and the others differ in what is given."""
     here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
-    for i in range(now + 1):
-        slower = 1.1 if i >= slower_since else 1.0
-        told = {**here, **before} if i < slower_since else here
-        history.add(night(i, **told), pair(i, slower=slower), history.FOLDER)
+    for i in range(15):
+        history.add(night(i, **{**here, **before}), pair(i), history.FOLDER)
+    history.add(night(15, **here), pair(15, slower=1.1), history.FOLDER)
 
 
 @pytest.mark.parametrize(("again", "status", "times"), [(1.1, 1, 1), (1.0, 0, ENOUGH)])
 def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status, times):
     """Slower since there is another torch; measured again, as slow as it was found or as fast as before."""
-    nights_until(15, environment=msgspec.structs.replace(records.environment(), torch="2.6"))
+    sixteen_nights(environment=msgspec.structs.replace(records.environment(), torch="2.6"))
     asked = []
 
     def choose(operation, sizes, **options):
@@ -407,7 +406,7 @@ def test_what_became_slower_with_a_commit_is_measured_in_turns_with_the_one_befo
     old = git("rev-parse", "HEAD")
     Path("notes").write_text("two\n")
     commit("second")
-    nights_until(15, commit=old)
+    sixteen_nights(commit=old)
     asked = []
 
     def compare(first, second, operation, implementations, sizes, **options):
@@ -422,7 +421,7 @@ def test_what_became_slower_with_a_commit_is_measured_in_turns_with_the_one_befo
 
 
 def test_what_nothing_has_changed_for_is_the_machines_doing(repository):
-    nights_until(15)
+    sixteen_nights()
     done = track("check", "--machine", "here")
     assert done.exit_code == 0
     assert "not seen when measured again" in done.output

@@ -32,7 +32,7 @@ from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, d
 _SMALL = (
     64  # cases without a boundary that are tried before a refutation is shrunk; the simplest failing one is its start
 )
-_HASTE = 1.0  # seconds that a call at such sizes may take
+_HASTE = 1.0  # seconds that a call at a workload's sizes may take
 _BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
 _SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
 _MORE_ELEMENTARY = {
