@@ -1,11 +1,6 @@
 """asv's benchmarks of the family unfold: time, ratio to the baseline, memory and error of whatever holds up."""
 
-from opjury.faces.asv_benchmarks import benchmarks_of, costs_of
+from opjury.faces.asv_benchmarks import benchmarks_of, setup_cache
 
-
-def setup_cache():
-    return costs_of("unfold")
-
-
-setup_cache.timeout = 7200
+__all__ = ["setup_cache"]
 globals().update(benchmarks_of("unfold"))

@@ -1,18 +1,19 @@
 """Benchmarks for asv, made from what is registered: each family's module in `benchmarks/bench_*.py` is two lines.
 
-Whoever knows asv needs to know nothing else: `asv run`, `asv compare`, `asv continuous` and `asv publish` work as ever. All figures of
-a module come from contests that are run once, in its `setup_cache`, with all competitors taking turns.
+Whoever knows asv needs to know nothing else: `asv run`, `asv compare`, `asv continuous` and `asv publish` work as ever. The first
+benchmark of a contest (an operation at a workload, in a direction, on a device) runs it with all competitors taking turns; the
+others of that contest read what it left in the folder that asv keeps for one commit.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import os
 import pkgutil
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from opjury import records, registry
@@ -28,8 +29,12 @@ WORKLOADS = ("small", "medium", "large")
 DIRECTIONS = ("forward", "backward")
 DEVICES = ("cpu", "cuda")
 SECONDS = 1.0  # for the rounds of one contest
+LONGEST = 3600  # seconds for a whole contest, the audit before it included
 
-Costs = dict[tuple[str, ...], dict[str, float]]
+
+def setup_cache() -> str:
+    """For asv: the folder of what one commit's contests found; it goes to each benchmark as its first argument."""
+    return os.getcwd()
 
 
 def operations_of(family: str) -> list[Operation]:
@@ -38,21 +43,31 @@ def operations_of(family: str) -> list[Operation]:
     return [registry.operation(module.name) for module in pkgutil.iter_modules(package.__path__)]
 
 
-def costs_of(family: str) -> Costs:
-    """Measure everything in a family; figures by operation, implementation, workload, direction and device."""
-    found: Costs = {}
-    for operation in operations_of(family):
-        for workload, direction, device in itertools.product(WORKLOADS, DIRECTIONS, DEVICES):
-            measured = {m.implementation: m for m in _measured(operation, workload, direction, device)}
-            baseline = measured.get(operation.baseline or "")
-            for name, m in measured.items():
-                found[operation.name, name, workload, direction, device] = {
-                    "time": m.seconds,
-                    "ratio": relative_time(m, baseline),
-                    "memory": math.nan if m.peak_bytes is None else float(m.peak_bytes),
-                    "error": math.nan if m.error_ulps is None else m.error_ulps,
-                }
-    return found
+def figures_of(folder: Path, operation: Operation, contest: tuple[str, ...], implementation: str) -> dict[str, float]:
+    """The figures of one implementation in a contest, which runs now if it has not yet; empty where it was not measured.
+
+    Parameters
+    ----------
+    folder : Path
+        Where contests leave what they found.
+    operation : Operation
+    contest : tuple of str
+        Workload, direction and device.
+    implementation : str
+    """
+    path = folder / f"{'-'.join((operation.name, *contest))}.jsonl"
+    if not path.exists():
+        records.write(path, _measured(operation, *contest))
+    measured = {record.implementation: record for record in records.read(path) if isinstance(record, Measurement)}
+    if implementation not in measured:
+        return {}
+    m = measured[implementation]
+    return {
+        "time": m.seconds,
+        "ratio": relative_time(m, measured.get(operation.baseline or "")),
+        "memory": math.nan if m.peak_bytes is None else float(m.peak_bytes),
+        "error": math.nan if m.error_ulps is None else m.error_ulps,
+    }
 
 
 def _measured(operation: Operation, workload: str, direction: str, device: str) -> Sequence[Measurement]:
@@ -62,15 +77,10 @@ def _measured(operation: Operation, workload: str, direction: str, device: str) 
         return ()
     if os.environ.get(HANDED_OVER):
         wanted = (operation.name, dict(sizes[workload]), gradient, device)
-        found = _night(os.environ[HANDED_OVER])
-        return [m for m in found if (m.operation, m.sizes, m.gradient, m.device) == wanted]
+        night = (record for record in records.read(os.environ[HANDED_OVER]) if isinstance(record, Measurement))
+        return [m for m in night if (m.operation, m.sizes, m.gradient, m.device) == wanted]
     options: dict[str, Any] = dict(gradient=gradient, device=device, seconds=SECONDS, seed=SEED, thorough=True)
     return choose(operation.name, workload, **options).measurements
-
-
-@functools.cache
-def _night(path: str) -> list[Measurement]:
-    return [record for record in records.read(path) if isinstance(record, Measurement)]
 
 
 def benchmarks_of(family: str) -> dict[str, type]:
@@ -92,8 +102,8 @@ def _benchmark(operation: Operation) -> type:
     ]
 
     def figure(what: str, unit: str) -> Any:
-        def track(self: Any, costs: Costs, *key: str) -> float:
-            return costs.get((operation.name, *key), {}).get(what, math.nan)
+        def track(self: Any, folder: str, implementation: str, *contest: str) -> float:
+            return figures_of(Path(folder), operation, contest, implementation).get(what, math.nan)
 
         track.__name__ = f"track_{what}"
         track.unit = unit  # type: ignore[attr-defined]
@@ -105,7 +115,7 @@ def _benchmark(operation: Operation) -> type:
         {
             "__doc__": operation.summary,
             "version": "1",
-            "timeout": 60,
+            "timeout": LONGEST,
             "params": [names, list(WORKLOADS), list(DIRECTIONS), list(DEVICES)],
             "param_names": ["implementation", "workload", "direction", "device"],
             "skip_params": without,
