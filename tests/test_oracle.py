@@ -1,5 +1,9 @@
 """What the oracle says, against NumPy, SciPy, torch and numbers known by hand."""
 
+import dataclasses
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy
@@ -11,6 +15,8 @@ from opjury.operation import Error
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare, error_bound, gamma, ulp
 from opjury.verify.checks import CHECKS
+from opjury.verify.judge import judge
+from opjury.verify.task import Task
 from opjury.verify.trial import Trial, Unsuitable
 
 CUMSUM, TOEPLITZ, MEAN, DIFFERENCES = map(registry.operation, ("cumsum", "toeplitz", "slice_mean", "difference_matrix"))
@@ -117,3 +123,29 @@ def test_a_bound_without_limit_refutes_nobody():
     trial = Trial(registry.operation("normalize_sum"), right)
     with pytest.raises(Unsuitable):
         CHECKS["forward_mode"].run(trial, case)
+
+
+@pytest.mark.parametrize("contract", registry.operations(), ids=lambda contract: contract.name)
+def test_laws_ask_for_nothing_outside_of_a_domain(contract):
+    """They call with other arguments than those of the case."""
+    largest = 12
+    called, right = [], registry.implementation(contract.name, contract.baseline)
+
+    def spying(*args, **kwargs):
+        called.append(extent(*args, **kwargs))
+        return right.function(*args, **kwargs)
+
+    def small(*args, **kwargs):
+        return extent(*args, **kwargs) <= largest
+
+    mine = dataclasses.replace(right, name="spying", function=spying, domain=small)
+    task = Task(contract.name, "spying", "laws", contract.dtypes[:1], function=SimpleNamespace(load=lambda: mine))
+    found = judge(task)
+    assert found.status == "holds", found.message
+    assert 0 < max(called) <= largest
+
+
+def extent(*args, **kwargs):
+    """The most elements of an argument, or the largest number."""
+    values = (*args, *kwargs.values())
+    return max(value if isinstance(value, int) else math.prod(getattr(value, "shape", ())) for value in values)

@@ -110,6 +110,10 @@ class Implementation:
         """The first line of the function's docstring."""
         return next(iter((self.function.__doc__ or "").strip().splitlines()), "")
 
+    def claims(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether arguments, as the reference takes them, are of those that it claims to be right for."""
+        return self.domain is None or bool(self.domain(*args, **kwargs))
+
     def waived_on(self, device: str) -> dict[str, str]:
         """What it waives on a device, with the reasons."""
         return waived_on(self.waives, device)

@@ -323,10 +323,8 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
         return f"waives {', '.join(waived)}"
     if request.strict and entry.error is not None:
         return "has an error model of its own"
-    if entry.domain is not None:
-        args, kwargs = case.wide("float")
-        if not entry.domain(*args, **kwargs):
-            return "does not claim to be right for such arguments"
+    if not entry.claims(*case.wide("float")):
+        return "does not claim to be right for such arguments"
     return None
 
 

@@ -342,11 +342,9 @@ class _Enough(BaseException):
 
 
 def _in_domain(trial: Trial, case: Case) -> bool:
-    domain = trial.implementation.domain
-    if domain is None or case.tier == "illegal":
+    if trial.implementation.domain is None or case.tier == "illegal":
         return True
-    args, kwargs = case.wide("float")
-    return bool(domain(*args, **kwargs))
+    return trial.implementation.claims(*case.wide("float"))
 
 
 def _names(kind: Kind, task: Task) -> tuple[str, str, str]:

@@ -10,6 +10,7 @@ from opjury import registry
 from opjury.operation import Gradient, Implementation, Operation, group_dtypes
 from opjury.verify.checks import CHECKS
 from opjury.verify.device import on_cuda
+from opjury.verify.trial import COMPILING
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,8 @@ class Task:
         return f"{self.operation}-{self.implementation}-{self.group}-{self.device}"
 
 
-COMPILING = 5  # times as long may a call take on a GPU, where it may have to compile a kernel first
-
-
 def call_limit(task: Task) -> float:
-    """Seconds of processor time that one call on a small case may take."""
+    """Seconds of processor time that one call on a small case may take; on a GPU many calls have to compile a kernel first."""
     return PROFILES[task.profile].limit * (COMPILING if on_cuda(task.device) else 1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,6 +53,12 @@ class TimeLimitExceeded(BaseException):
     """A call took longer than allowed. Not an `Exception`: an implementation must not be able to swallow it."""
 
 
+COMPILERS = (
+    "numba",
+    "jax",
+    "torch._inductor.compile_fx",
+)  # modules; where one is imported, a late call may have compiled
+COMPILING = 5  # times the limit, for a call that may compile first
 PATIENCE = 5  # a call that waits instead of computing, or that shares its core, gets so many times its limit
 
 
@@ -134,14 +141,16 @@ class Trial:
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wait: bool = True) -> Any:
         """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError.
 
-        On a GPU it also waits, unless told otherwise, for what was queued, so that what goes wrong there goes wrong here.
+        A call that is late, and may have compiled, is made once more with more time. On a GPU it also waits, unless told otherwise,
+        for what was queued, so that what goes wrong there goes wrong here.
         """
         try:
-            with time_limit(self.patience):
-                result = self.function(*args, **kwargs)
-                if wait:
-                    finish(self.device)
-                return result
+            try:
+                return self._within(self.patience, args, kwargs, wait)
+            except TimeLimitExceeded:
+                if not any(name in sys.modules for name in COMPILERS):
+                    raise
+                return self._within(self.patience * COMPILING, args, kwargs, wait)
         except Exception as error:
             if on_cuda(self.device) and lost():
                 raise DeviceLost(describe(error)) from None
@@ -152,6 +161,13 @@ class Trial:
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a person may have pressed Ctrl-C
                 raise
             raise RuntimeError("raised KeyboardInterrupt") from error
+
+    def _within(self, seconds: float, args: tuple[Any, ...], kwargs: dict[str, Any], wait: bool) -> Any:
+        with time_limit(seconds):
+            result = self.function(*args, **kwargs)
+            if wait:
+                finish(self.device)
+            return result
 
     def call(self, case: Case, requires_grad: Any = False) -> Any:
         """Call it with arguments built afresh.

@@ -155,6 +155,9 @@ def check_laws(trial: Trial, case: Case) -> None:
     args, kwargs = case.build(trial.device)
 
     def f(*live: Any, **named: Any) -> Any:
+        wide = tuple(map(_wide, live)), {name: _wide(value) for name, value in named.items()}
+        if not trial.implementation.claims(*wide):
+            raise Unsuitable
         return trial.invoke(live, named)
 
     trial.in_flight = case
@@ -188,6 +191,16 @@ def check_laws(trial: Trial, case: Case) -> None:
             show(left),
             show(right),
         )
+
+
+def _wide(value: Any) -> Any:
+    """An argument of a call as the reference takes it."""
+    if not isinstance(value, torch.Tensor):
+        return value.toarray() if hasattr(value, "toarray") else value
+    plain = value.detach().resolve_conj().resolve_neg().cpu()
+    if plain.is_floating_point():  # NumPy has no bfloat16
+        plain = plain.double()
+    return plain.numpy()
 
 
 def _law_side(trial: Trial, side: Any) -> np.ndarray:
