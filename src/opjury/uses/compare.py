@@ -26,6 +26,7 @@ from opjury.measure.statistics import Ratio, ratio
 from opjury.measure.turns import Opening, Ready, Turn
 from opjury.registry import Impossible
 from opjury.uses.choose import sizes_of, usual_dtype
+from opjury.uses.repository import checked_out, commit_of
 
 IN_ONE = 3  # processes, where both sides are in one
 LEAST_ROUNDS, MOST_ROUNDS = 15, 300  # of two processes
@@ -105,23 +106,11 @@ def side(text: str) -> Iterator[Side]:
     if os.sep in text and os.access(text, os.X_OK) and Path(text).is_file():
         yield Side(text, python=text)
         return
-    found = _git("rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
-    if found.returncode:
+    commit = commit_of(text)
+    if commit is None:
         raise Impossible(f"{text} is neither a commit of this repository, nor an interpreter, nor `.`")
-    commit = found.stdout.strip()
-    with tempfile.TemporaryDirectory(prefix="opjury-") as folder:
-        tree = Path(folder) / commit[:10]
-        made = _git("worktree", "add", "--detach", str(tree), commit)
-        if made.returncode:
-            raise Impossible(f"commit {commit[:10]} cannot be checked out: {made.stderr.strip()}")
-        try:
-            yield Side(text, folder=tree)
-        finally:
-            _git("worktree", "remove", "--force", str(tree))
-
-
-def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    with checked_out(commit) as tree:
+        yield Side(text, folder=tree)
 
 
 def compare(

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 import platform
 import random
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from opjury.uses import effort, history
 from opjury.uses.audit import identity, plan, run
 from opjury.uses.choose import choose, sizes_of, usual_dtype
 from opjury.uses.journal import Journal
+from opjury.uses.repository import commit_of, git
 from opjury.verify.examples import local_folder
 from opjury.verify.task import Task, applies
 
@@ -174,12 +174,12 @@ def state_of_repository(planned: Plan) -> tuple[str, bool]:
     ------
     Unready
     """
-    if _git("rev-parse", "--git-dir") is None:
+    if git("rev-parse", "--git-dir").returncode:
         return "", False
-    commit = _git("rev-parse", "--verify", "HEAD")
+    commit = commit_of("HEAD")
     if commit is None:
         raise Unready("the repository has no commit yet; a night is kept by its commit")
-    changed = (_git("status", "--porcelain", "--untracked-files=no", "--", ":/") or "").splitlines()
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/").stdout.splitlines()
     changed = [line[3:] for line in changed if not line[3:].startswith(planned.folder.as_posix())]
     if changed and not planned.allow_dirty:
         some = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
@@ -187,15 +187,6 @@ def state_of_repository(planned: Plan) -> tuple[str, bool]:
             f"{len(changed)} files differ from commit {commit[:10]} ({some}); commit them, or take them as they are with --dirty"
         )
     return commit, bool(changed)
-
-
-def _git(*arguments: str) -> str | None:
-    """What git prints, None where it fails or is not there."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.rstrip("\n") if done.returncode == 0 else None
 
 
 @contextlib.contextmanager
