@@ -322,7 +322,7 @@ def journal_grows_to(lines):
 
 
 def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
-    running = start("circulant", "double_until")
+    running = start("circulant")
     journal_grows_to(20)
     second = start("circulant")
     assert "another run" in second.communicate(timeout=120)[0]
@@ -332,7 +332,7 @@ def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
     journal = history.FOLDER / "here" / ".tonight.partial"
     journal.write_bytes(journal.read_bytes() + b'{"record":"verd')
     assert history.read(history.FOLDER).nights == []
-    done = start("circulant", "double_until")
+    done = start("circulant")
     told = done.communicate(timeout=300)[0]
     assert done.returncode == 0, told
     assert "went on where an earlier run was ended" in told

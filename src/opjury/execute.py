@@ -11,7 +11,7 @@ import multiprocessing.spawn
 import multiprocessing.util
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -153,7 +153,7 @@ def isolated(
     *,
     fresh: bool = False,
     device: str = "cpu",
-) -> Iterator[tuple[Any, Any]]:
+) -> Generator[tuple[Any, Any], None, None]:
     """Each item with `call(item)`, or with what its process fell from, from `jobs` worker processes as they are done.
 
     With `fresh` each item has a process of its own.

@@ -135,11 +135,12 @@ def apart() -> Iterator[dict[tuple[str, str], Implementation]]:
 
 
 def import_all(module: ModuleType) -> None:
-    """Import the public modules of a package."""
-    for info in pkgutil.walk_packages(getattr(module, "__path__", []), module.__name__ + "."):
-        leaf = info.name.rpartition(".")[2]
-        if not leaf.startswith(("_", "test_", "bench_", "conftest")):  # private ones are imported by who needs them
-            importlib.import_module(info.name)
+    """Import the public modules of a package; of one with families (packages in it) nothing that stands beside them."""
+    found = list(pkgutil.iter_modules(getattr(module, "__path__", []), module.__name__ + "."))
+    families = [info for info in found if info.ispkg]
+    for info in families or found:
+        if not info.name.rpartition(".")[2].startswith(("_", "test_", "bench_", "conftest")):  # private, or a runner's
+            import_all(importlib.import_module(info.name))
 
 
 def _load(group: str) -> None:
@@ -210,9 +211,15 @@ def claims() -> list[Claim]:
     return sorted(_claims.values(), key=number)
 
 
+def workloads() -> dict[str, Workload]:
+    """All benchmark inputs, by operation."""
+    _load("opjury.benchmarks")
+    return dict(_workloads)
+
+
 def workload(operation: str) -> Workload:
     """One operation's benchmark inputs by its name; `UnknownName` otherwise."""
-    _load("opjury.benchmarks")
-    if operation not in _workloads:
-        raise UnknownName(unknown("workload", operation, _workloads))
-    return _workloads[operation]
+    known = workloads()
+    if operation not in known:
+        raise UnknownName(unknown("workload", operation, known))
+    return known[operation]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from opjury import registry
 from opjury.execute import Fallen, isolated
 from opjury.measure.footprint import Footprint, footprint
 from opjury.measure.paired import measure
-from opjury.measure.stand import Competitor, Contest, Outcome
+from opjury.measure.stand import FLOOR, OBVIOUSLY, Competitor, Contest, Outcome
 from opjury.registry import Impossible
 
 FIRST_CALL_LIMIT = 60.0  # seconds
-PROCESSES, MOST_PROCESSES = 5, 15  # of a contest to the end
+PROCESSES, MOST_PROCESSES = 5, 15  # of a contest to the end, where its time allows
 ALIKE, SETTLED = 3, 1.01  # so many processes' shortest times are this close: the shortest is known (the K-best rule)
 
 
@@ -37,24 +40,33 @@ def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
     if not contest.competitors:
         return Outcome()
     limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
-    processes = PROCESSES if contest.to_the_end else 1
-    part = replace(contest, seconds=contest.seconds / processes)
+    parts = (
+        [replace(contest, seconds=contest.seconds / PROCESSES)] * MOST_PROCESSES if contest.to_the_end else [contest]
+    )
     outcomes: list[Outcome] = []
-    while not outcomes or (contest.to_the_end and len(outcomes) < MOST_PROCESSES and not _settled(outcomes)):
-        items = [part] * processes
-        for _, outcome in isolated(measure, items, 1, lambda item: limit, fresh=True, device=contest.device):
+    late = time.monotonic() + contest.longest
+    found = isolated(measure, parts, 1, lambda item: limit, fresh=True, device=contest.device)
+    with contextlib.closing(found):
+        for _, outcome in found:
             if isinstance(outcome, Fallen):
                 raise Impossible(f"the measurement came to nothing: {outcome.why}")
             outcomes.append(outcome)
+            if len(outcomes) >= PROCESSES and _settled(contest, outcomes):
+                break
+            if len(outcomes) >= ALIKE and time.monotonic() > late:
+                break
     outcome = functools.reduce(Outcome.joined, outcomes)
     excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})
     return outcome
 
 
-def _settled(outcomes: Sequence[Outcome]) -> bool:
-    """Whether several processes agree on everyone's shortest time."""
+def _settled(contest: Contest, outcomes: Sequence[Outcome]) -> bool:
+    """Whether several processes agree on the shortest time of the baseline, the floor, and whoever is not obviously slower."""
     names = set.intersection(*(set(outcome.least) for outcome in outcomes))
-    return all(settled([outcome.least[name] for outcome in outcomes]) for name in names)
+    least = {name: [outcome.least[name] for outcome in outcomes] for name in names}
+    best = min((min(times) for name, times in least.items() if name != FLOOR), default=0.0)
+    pinned = (FLOOR, registry.operation(contest.operation).baseline)
+    return all(settled(times) for name, times in least.items() if name in pinned or min(times) < OBVIOUSLY * best)
 
 
 def settled(least: Sequence[float]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -99,6 +100,8 @@ class Contest:
     to_the_end : bool
         For a history, which needs everyone's shortest time as exactly as the best's: nobody leaves early for being slower, and
         blocks are brief.
+    longest : float
+        Seconds after which a contest to the end is given no more processes than it must have.
     """
 
     operation: str
@@ -112,6 +115,7 @@ class Contest:
     rounds: int = ROUNDS
     seed: int = 0
     to_the_end: bool = False
+    longest: float = math.inf
 
 
 @dataclass

@@ -15,7 +15,7 @@ import psutil
 from opjury import records, registry
 from opjury.case import Case
 from opjury.measure.contests import first_calls, run_contest
-from opjury.measure.footprint import LONG, Footprint
+from opjury.measure.footprint import Footprint
 from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
 from opjury.operation import Implementation, Operation
@@ -41,6 +41,7 @@ FORWARD = (
     "devices",
 )
 BACKWARD = ("gradient", "locality")
+HOPELESS, TOLD = 20.0, 0.05  # times as long as the best, and seconds: one call has told enough
 NEEDS = ("second_order", "forward_mode", "vmap")
 
 
@@ -92,6 +93,7 @@ class Request:
     seconds: float = 6.0
     seed: int = 0
     thorough: bool = False
+    longest: float = math.inf
 
     @property
     def stored(self) -> dict[str, Any]:
@@ -123,6 +125,7 @@ def choose(
     seconds: float = 6.0,
     seed: int | None = None,
     thorough: bool = False,
+    longest: float = math.inf,
     jobs: int | None = None,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> Choice:
@@ -160,6 +163,8 @@ def choose(
     thorough : bool
         For histories: measure the slow ones as often as the fast, and all of them in new processes until the shortest times of
         three agree to one percent. `seconds` are then those of the first five processes; there may be fifteen.
+    longest : float
+        Seconds after which a thorough measurement ends at the next process, three at least.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -194,6 +199,7 @@ def choose(
         seconds,
         secrets.randbits(32) if seed is None else seed,
         thorough,
+        longest,
     )
     case = _possible_case(contract, request)
     entries = {entry.name: entry for entry in registry.implementations(operation)}
@@ -286,27 +292,27 @@ def _choose(
         for entry in holding
         for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
     ]
-    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed")
+    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed", "longest")
     contest = Contest(competitors=(), to_the_end=request.thorough, **{name: getattr(request, name) for name in shared})
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
     _exclude_greedy(request, first, excluded)
-    ranked = sorted((c for c in competitors if c.label in first), key=lambda c: first[c.label].again_seconds)
-    hopeless = [c for c in ranked if _hopeless(first[c.label].again_seconds, first[ranked[0].label].again_seconds)]
+    seconds = {name: min(calls.seconds, calls.again_seconds) for name, calls in first.items()}
+    ranked = sorted((c for c in competitors if c.label in first), key=lambda c: seconds[c.label])
+    hopeless = [
+        c
+        for c in ranked
+        if seconds[c.label] > max(TOLD, HOPELESS * seconds[ranked[0].label]) and c.name != contract.baseline
+    ]
     notify(f"measuring {len(ranked) - len(hopeless)} against each other")
     field = tuple(competitor for competitor in ranked if competitor not in hopeless)
     outcome = run_contest(replace(contest, competitors=field), excluded)
     for competitor in hopeless:
-        outcome.add_one_call(competitor.label, first[competitor.label].again_seconds)
+        outcome.add_one_call(competitor.label, seconds[competitor.label])
     _exclude_inexact(request, outcome, excluded)
     twice = {entry.name for entry in holding if entry.gradient is not None and entry.gradient.second}
     found = measurements(request, outcome, first, waived, twice)
     return Choice(recommend(request, found, excluded), found)
-
-
-def _hopeless(seconds: float, best: float) -> bool:
-    """Whether one call has told enough."""
-    return seconds > LONG and seconds > 20 * best
 
 
 def _not_eligible(contract: Operation, entry: Implementation, request: Request, case: Case) -> str | None:

@@ -32,6 +32,7 @@ from opjury.verify.task import Task, applies
 Notify = Callable[[str, int, int], None]  # a stage, how much of it is done, and of how much
 
 SEED = 0  # of the inputs of all measurements: errors are those of the same numbers every night
+_MEASURING = 0.8  # of the budget, at most; the rest is for more cases
 _SHARE = 0.2  # of the nightly profile's cases in one task: short ones end near the time that they were given
 _REMEMBERED = 60  # nights; what was not tried in so many is tried as if it never was
 JOURNAL = ".tonight.partial"
@@ -148,7 +149,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
         resumed = len(journal.kept) - 1
         _audit(planned, journal, jobs, notify)
         until = time.monotonic() + planned.budget
-        left_out = _choices(planned, journal, until, jobs, notify)
+        left_out = _choices(planned, journal, until - (1 - _MEASURING) * planned.budget, jobs, notify)
         _more_cases(planned, journal, until, jobs, notify)
         first, *found = journal.kept
         assert isinstance(first, Night)
@@ -225,7 +226,7 @@ def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list
 
 
 def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> list[str]:
-    """A choice at every workload that the time allows, in random order; those left out, with the reason."""
+    """A choice at every workload, in random order, in equal shares of the time; those left out, with the reason."""
     wanted = [
         (contract, workload, device, gradient)
         for contract in planned.contracts
@@ -235,22 +236,27 @@ def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, no
         for gradient in ((False, True) if contract.differentiable else (False,))
     ]
     there = {history.Series.of(record) for record in journal.kept if isinstance(record, Recommendation)}
+    wanted = [each for each in wanted if _series(*each) not in there]
     left_out = []
-    for number, (contract, workload, device, gradient) in enumerate(random.sample(wanted, len(wanted)), start=1):
-        notify("measuring", number, len(wanted))
-        sizes = sizes_of(contract.name, workload)
-        series = history.Series(contract.name, "", tuple(sizes.items()), usual_dtype(contract), device, gradient, 1)
-        if series in there:
-            continue
-        if time.monotonic() > until:
-            left_out.append(f"{series}: no time left")
+    for number, each in enumerate(random.sample(wanted, len(wanted))):
+        notify("measuring", number + 1 + len(there), len(wanted) + len(there))
+        contract, workload, device, gradient = each
+        share = (until - time.monotonic()) / (len(wanted) - number)
+        if share < 0:
+            left_out.append(f"{_series(*each)}: no time left")
             continue
         options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, jobs=jobs)
+        options |= dict(trust=journal.path, seed=SEED, thorough=True, longest=share)
         try:
-            journal.add(choose(contract.name, sizes, trust=journal.path, seed=SEED, thorough=True, **options).records)
+            journal.add(choose(contract.name, workload, **options).records)
         except Impossible as error:
-            left_out.append(f"{series}: {error}")
+            left_out.append(f"{_series(*each)}: {error}")
     return left_out
+
+
+def _series(contract: Operation, workload: str, device: str, gradient: bool) -> history.Series:
+    sizes = tuple(sizes_of(contract.name, workload).items())
+    return history.Series(contract.name, "", sizes, usual_dtype(contract), device, gradient, 1)
 
 
 def _more_cases(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> None:
