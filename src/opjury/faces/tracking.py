@@ -127,6 +127,7 @@ def _asv(done: Done, plan: Plan) -> None:
         click.echo("asv: left out, there is no asv.conf.json here" if commit else "asv: left out, there is no commit")
         return
     environment = {**os.environ, HANDED_OVER: str(done.path.resolve())}
+    environment.setdefault("ASV_PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # asv takes the other one away
     quiet: dict[str, Any] = dict(capture_output=True, text=True, check=False, env=environment)
     asv = [sys.executable, "-m", "asv"]
     subprocess.run([*asv, "machine", "--yes", "--machine", plan.machine], **quiet)
