@@ -346,9 +346,10 @@ def measurements(
     if not seconds or FLOOR not in outcome.seconds:  # who takes one call alone is ranked behind others only
         return ()
     best = fastest(seconds)
+    pairs = max(1, math.comb(len(seconds), 2))  # which of them is the best was not known before
     found = []
     for name, column in seconds.items():
-        to_best = ratio(column, seconds[best], max(1, len(seconds) - 1))
+        to_best = ratio(column, seconds[best], pairs)
         found.append(
             Measurement(
                 **request.stored,
