@@ -16,6 +16,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from opjury import registry
 from opjury.records import Verdict, environment
 from opjury.verify.device import lost, on_cuda
 from opjury.verify.judge import NOT_JUDGED, judge
@@ -257,6 +258,7 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
         return outcome
     waiver = dict(task.waives).get(task.check)
     known = isinstance(outcome, Fallen)
+    declared = None if task.function else registry.implementation(task.operation, task.implementation)
     return Verdict(
         operation=task.operation,
         implementation=task.implementation,
@@ -267,6 +269,7 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
         profile=task.profile,
         status="skipped" if not known else "waived" if waiver else "refuted",
         examples=int(known),
+        control=bool(declared and declared.refuted),
         message=outcome.why if known else f"{NOT_JUDGED}: {outcome.why}",
         environment=environment(),
     )

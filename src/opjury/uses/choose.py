@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,7 +165,7 @@ def choose(
         For histories: measure the slow ones as often as the fast, and all of them in new processes until the shortest times of
         three agree to one percent. `seconds` are then those of the first five processes; there may be fifteen.
     longest : float
-        Seconds after which a thorough measurement ends at the next process, three at least.
+        Seconds, of all but the audit, after which a thorough measurement begins no more processes than three.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -294,6 +295,7 @@ def _choose(
     ]
     shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed", "longest")
     contest = Contest(competitors=(), to_the_end=request.thorough, **{name: getattr(request, name) for name in shared})
+    started = time.monotonic()
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
     _exclude_greedy(request, first, excluded)
@@ -306,7 +308,8 @@ def _choose(
     ]
     notify(f"measuring {len(ranked) - len(hopeless)} against each other")
     field = tuple(competitor for competitor in ranked if competitor not in hopeless)
-    outcome = run_contest(replace(contest, competitors=field), excluded)
+    left = contest.longest - (time.monotonic() - started)
+    outcome = run_contest(replace(contest, competitors=field, longest=left), excluded)
     for competitor in hopeless:
         outcome.add_one_call(competitor.label, seconds[competitor.label])
     _exclude_inexact(request, outcome, excluded)
