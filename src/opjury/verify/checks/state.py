@@ -237,10 +237,10 @@ def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
 def _in_common(argument: Any, result: Any) -> bool:
     if isinstance(argument, torch.Tensor) and isinstance(result, torch.Tensor):
         try:
-            stored = [value.untyped_storage() for value in (argument, result)]
+            one, other = (value.untyped_storage().data_ptr() for value in (argument, result))
         except (RuntimeError, NotImplementedError):  # a layout that has none: the check of form's business
             return False
-        return stored[0].data_ptr() == stored[1].data_ptr() and all(part.nbytes() for part in stored)
+        return one == other and bool(argument.numel() and result.numel())
     both_sparse = hasattr(argument, "tocoo") and hasattr(result, "tocoo")
     return both_sparse and shares_memory(argument, result)
 
