@@ -310,7 +310,7 @@ def compare(
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     for column in ("implementation", "workload"):
         table.add_column(column)
-    for column in ("A", "B", "B / A", "99 %"):
+    for column in ("A", "B", "B / A", "interval"):
         table.add_column(column, justify="right", no_wrap=True)
     found: list[Comparison] = []
     versions: dict[str, tuple[str, str]] = {}

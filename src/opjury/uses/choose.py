@@ -386,10 +386,16 @@ def _exclude_greedy(request: Request, first: dict[str, Footprint], excluded: dic
 
 
 def _exclude_inexact(request: Request, outcome: Outcome, excluded: dict[str, str]) -> None:
-    allowed = math.inf if request.max_error is None else request.max_error
-    for name in [name for name in outcome.seconds if outcome.ulps.get(name, 0.0) > allowed]:
-        excluded[name] = f"errs by {outcome.ulps[name]:.3g} ulps; {allowed:g} are allowed"
-        del outcome.seconds[name]
+    if request.max_error is None:
+        return
+    for name in [name for name in outcome.seconds if name != FLOOR]:
+        error = outcome.ulps.get(name)
+        if error is None:
+            excluded[name] = "is so much slower that its error was not looked at"
+        elif error > request.max_error:
+            excluded[name] = f"errs by {error:.3g} ulps; {request.max_error:g} are allowed"
+        if name in excluded:
+            del outcome.seconds[name]
 
 
 def recommend(request: Request, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:
