@@ -331,7 +331,11 @@ def report(context: click.Context, /, files: tuple[Path, ...], **options: Any) -
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
 def replay(context: click.Context, /, file: Path) -> None:
-    """Try the counterexamples in FILE (records, or a replay script) again."""
+    """Try the counterexamples in FILE (records, or a replay script) again.
+
+    Exit status 1 where one still refutes what should hold up, 3 where none can be tried here: a function of your own has its script.
+    A script only shows what comes out; its status is 1 where it ends with an error.
+    """
     from opjury.faces import auditing
 
     context.exit(auditing.replay(file))

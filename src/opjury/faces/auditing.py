@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from opjury import records, registry
-from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
 from opjury.operation import CHECKS
@@ -25,10 +24,8 @@ from opjury.uses.audit import Audit, identity, in_order, names_checked, plan
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal
 from opjury.uses.shards import Shard
-from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import present
-from opjury.verify.task import PROFILES, Task, applies, implementation_of
-from opjury.verify.trial import Refuted, Trial, Unsuitable
+from opjury.verify.task import PROFILES, Task, applies
 
 COUNTEREXAMPLES = Path(".opjury") / "counterexamples"
 
@@ -120,7 +117,7 @@ def run(
         records.write_text(junit_file, exports.junit(found.verdicts))
     show(found, all_verdicts)
     click.echo(f"seed {seed}; the same audit again: --seed {seed}")
-    if not any(v.examples for v in found.verdicts):
+    if not found.judged:
         elsewhere = shard is not None and any(map(applies, whole)) and not any(map(applies, tasks))
         click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
         return GOOD if elsewhere and not found.surprises() else NOTHING
@@ -227,7 +224,7 @@ def _resumed(head: list[Record], before: Sequence[Record], cluster: str, mixed: 
 def show(found: Audit, all_verdicts: bool) -> None:
     """The matrix, then each refutation with its counterexample, then what is not as declared."""
     console = terminal.console
-    judged = {v.name for v in found.verdicts if v.examples}
+    judged = found.judged
     shown = [v for v in found.verdicts if v.name in judged or not judged]
     console.print(terminal.matrix(shown))
     console.print(terminal.legend(shown))
@@ -289,33 +286,49 @@ def try_claims(questions: Sequence[str]) -> int:
 
 
 def replay(file: Path) -> int:
-    """Try stored counterexamples again: 1 if any is still refuted."""
+    """Try stored counterexamples again, as an audit tries its cases; the exit status.
+
+    It is 1 where one still refutes what should hold up by its declaration of now, 3 where none could be tried. A script only shows
+    what comes out: its status is 1 where it ends with an error.
+    """
     if file.suffix == ".py":
         return BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD
     try:
         stored = [v for v in records.read(file) if isinstance(v, Verdict) and v.counterexample]
     except ValueError as error:
-        click.echo(f"opjury: {error}", err=True)
-        return USAGE
+        raise click.UsageError(str(error)) from None
     if not stored:
         click.echo(f"opjury: {file} holds no counterexample", err=True)
         return NOTHING
-    again = 0
+    tasks = []
     for verdict in stored:
-        outcome = _replay_one(verdict)
-        again += outcome is not None and not verdict.control
-        terminal.console.print(f"{verdict.name} {verdict.check}: {outcome or 'holds now'}", markup=False)
-    return BAD if again else GOOD
+        try:
+            tasks.append(_again(verdict))
+        except (registry.UnknownName, registry.Impossible) as error:
+            terminal.console.print(f"{verdict.name} {verdict.check}: cannot be tried here: {error}", markup=False)
+    found = []
+    for verdict in run_tasks(tasks, jobs=1):
+        found.append(verdict)
+        known = {
+            "refuted": f"still refuted{' (known to be wrong)' * verdict.control}: {verdict.message}",
+            "waived": verdict.message,
+            "holds": "holds now",
+        }
+        outcome = known.get(verdict.status, f"{verdict.status}: {verdict.message}")
+        terminal.console.print(f"{verdict.name} {verdict.check}: {outcome}", markup=False)
+    if any(v.status == "refuted" and not v.control for v in found):
+        return BAD
+    return GOOD if Audit(tuple(found)).judged else NOTHING
 
 
-def _replay_one(verdict: Verdict) -> str | None:
-    assert verdict.counterexample is not None
-    task = Task(verdict.operation, verdict.implementation, verdict.check, verdict.dtypes)
-    trial = Trial(registry.operation(verdict.operation), implementation_of(task), verdict.device)
-    try:
-        RUN[verdict.check].run(trial, Case.from_json(verdict.counterexample))
-    except Refuted as error:
-        return f"still refuted: {error.message}"
-    except Unsuitable:
-        return None
-    return None
+def _again(verdict: Verdict) -> Task:
+    """The task of trying a counterexample. Raises `UnknownName` for what is not registered, `Impossible` for want of its device."""
+    profile = verdict.profile or "quick"
+    names_checked("check", [verdict.check], CHECKS)
+    names_checked("profile", [profile], PROFILES)
+    registry.operation(verdict.operation)
+    registry.implementation(verdict.operation, verdict.implementation)
+    if not present(verdict.device):
+        raise registry.Impossible("no CUDA device is present")
+    where = (verdict.operation, verdict.implementation, verdict.check, verdict.dtypes, profile, verdict.device)
+    return Task(*where, shrink=False, only=verdict.counterexample)

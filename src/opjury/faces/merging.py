@@ -32,7 +32,7 @@ def run(files: Sequence[Path], *, json_file: str | None, junit_file: str | None,
     auditing.show(found, all_verdicts)
     if merged.problems:
         return BAD
-    if not any(v.examples for v in found.verdicts):
+    if not found.judged:
         click.echo("opjury: nothing was executed", err=True)
         return NOTHING
     return GOOD if found.ok else BAD

@@ -37,9 +37,14 @@ class Audit:
         return tuple(v for v in self.verdicts if v.status == "refuted")
 
     @property
+    def judged(self) -> set[str]:
+        """The full names of those of whom something is known; a call that never returned is known, though no example was executed."""
+        return {v.name for v in self.verdicts if v.status in ("holds", "refuted", "waived")}
+
+    @property
     def ok(self) -> bool:
-        """Whether something was executed, nothing is refuted but negative controls, and those are, in just their checks."""
-        return any(v.examples for v in self.verdicts) and not self.surprises()
+        """Whether something was judged, nothing is refuted but negative controls, and those are, in just their checks."""
+        return bool(self.judged) and not self.surprises()
 
     def surprises(self) -> list[str]:
         """Everything that is not as declared: refutations, and negative controls that were not refuted as expected."""
