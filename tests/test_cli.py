@@ -84,6 +84,8 @@ def test_a_function_that_never_answers_is_1(tmp_path):
         (["audit", "slice_mean", "--profile", "quik"], "quick"),
         (["audit", "slice_mean", "--device", "coda"], "cuda"),
         (["audit", "slice_mean", "--dtype", "float23"], "float32"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--dtype", "float23"], "float32"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--device", "coda"], "cuda"),
         (["audit", "nowhere.py:f", "--as", "slice_mean"], "no file"),
         (["audit", "broken.py:f", "--as", "slice_mean"], "cannot be imported: SyntaxError"),
         (["audit", "mine.py:f"], "--as OPERATION"),

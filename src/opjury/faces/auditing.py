@@ -20,7 +20,7 @@ from opjury.operation import CHECKS
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, imported
 from opjury.uses import shards
-from opjury.uses.audit import Audit, identity, in_order, names_checked, plan
+from opjury.uses.audit import Audit, identity, in_order, names_checked, plan, planned
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal
 from opjury.uses.shards import Shard
@@ -51,12 +51,6 @@ def run(
     mixed: bool = False,
 ) -> int:
     """Audit the targets and show what was found; the exit status."""
-    names_checked("profile", [profile], PROFILES)
-    names_checked("check", checks, CHECKS)
-    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    if not cluster and not present(device):
-        click.echo("opjury: no CUDA device is present; nothing was run", err=True)
-        return NOTHING
     if shard and seed is None:
         raise click.UsageError("--shard needs --seed, the same for all shards: together they are one audit")
     if costs and not shard:
@@ -77,6 +71,9 @@ def run(
         for target in targets or [o.name for o in registry.operations()]
         for task in tasks_of(target, operation, options, far=bool(cluster))
     ]
+    if not cluster and not present(device):
+        click.echo("opjury: no CUDA device is present; nothing was run", err=True)
+        return NOTHING
     whole, head = tasks, list[Record]()
     if shard:
         tasks, part = shards.part(whole, shard, _recorded(costs))
@@ -127,27 +124,20 @@ def run(
 def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far: bool = False) -> list[Task]:
     """The tasks of one argument of the command line; `far`: for other machines.
 
+    It is a registered name; or `path/to/file.py:function`, `package.module:function`, or either for all its public functions.
+
     Raises
     ------
     click.UsageError
         For a file without `--as`, a file that cannot be imported, a function that is not in it.
     UnknownName
     """
-    if operation is not None or target.partition(":")[0].endswith(".py"):
-        return _tasks_of_functions(target, operation, options, far)
-    contract = registry.operation(target.partition(":")[0])
-    names_checked("dtype", options["dtypes"] or (), contract.dtypes)
-    only = target.partition(":")[2]
-    entries = [registry.implementation(contract.name, only)] if only else registry.implementations(contract.name)
-    return [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
-
-
-def _tasks_of_functions(target: str, operation: str | None, options: dict[str, Any], far: bool) -> list[Task]:
-    """Of `path/to/file.py:function`, `package.module:function`, or of all public functions of either."""
-    if operation is None:
-        raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
-    contract = registry.operation(operation)
     place, _, name = target.partition(":")
+    if operation is None:
+        if place.endswith(".py"):
+            raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
+        return planned(target, None, **options)[0]
+    contract = registry.operation(operation)
     if place.endswith(".py") and not Path(place).is_file():
         raise click.UsageError(f"there is no file {place}")
     try:

@@ -89,7 +89,17 @@ def plan(
     database: str = "",
     first: bool = False,
 ) -> list[Task]:
-    """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype."""
+    """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype.
+
+    Raises
+    ------
+    UnknownName
+        For a profile, check, dtype or device that does not exist.
+    """
+    names_checked("profile", [profile], PROFILES)
+    names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
+    names_checked("dtype", dtypes or (), operation.dtypes)
+    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
     waived = tuple(waived_on(waives or {}, device).items())
     base = Task(
         operation.name,
@@ -258,12 +268,8 @@ def planned(
     implementation: Callable[..., Any] | str,
     operation: str | None,
     *,
-    profile: str,
-    checks: Sequence[str] | None,
-    waives: Waives | None,
-    dtypes: Sequence[str] | None,
-    device: str,
-    isolate: bool,
+    waives: Waives | None = None,
+    isolate: bool = True,
     far: bool = False,
     **options: Any,
 ) -> tuple[list[Task], bool]:
@@ -271,26 +277,19 @@ def planned(
 
     Raises what `audit` raises. `options` are those of `plan`; `far`: to other machines.
     """
-    names_checked("profile", [profile], PROFILES)
-    names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
-    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    options |= dict(profile=profile, checks=checks, dtypes=dtypes, device=device)
     if isinstance(implementation, str):
         contract_name, _, only = implementation.partition(":")
         if operation and not only and contract_name != operation:
             contract_name, only = operation, implementation
         contract = registry.operation(contract_name)
         entries = [registry.implementation(contract_name, only)] if only else registry.implementations(contract_name)
-        names_checked("dtype", dtypes or (), contract.dtypes)
-        return [
-            task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)
-        ], isolate
+        tasks = [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
+        return tasks, isolate
     if not callable(implementation):
         raise TypeError(f"{implementation!r} is neither a function nor a registered name")
     if operation is None:
         raise TypeError("a plain function needs operation=...: the contract that it is held to")
     contract = registry.operation(operation)
-    names_checked("dtype", dtypes or (), contract.dtypes)
     shipped, isolate = ship(implementation, isolate, far)
     name = getattr(implementation, "__name__", type(implementation).__name__)
     return plan(contract, name, function=shipped, waives=waives, **options), isolate
