@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from opjury import registry
+from opjury import records, registry
 from opjury.faces.options import Bytes, Duration, ShardOf
 
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
@@ -346,16 +346,14 @@ def schema() -> None:
     """Print the JSON schema of a record."""
     import json
 
-    from opjury import records
-
     click.echo(json.dumps(records.schema(), indent=2))
 
 
 def run() -> None:
-    """The entry point: unknown names become a usage error, never a traceback."""
+    """The entry point: what the world is at fault for becomes one line, never a traceback."""
     try:
         sys.exit(main(standalone_mode=False))
-    except (registry.UnknownName, registry.Impossible) as error:
+    except (registry.UnknownName, registry.Impossible, records.NoRecord, records.Unwritable) as error:
         click.echo(f"opjury: {error}", err=True)
         sys.exit(USAGE)
     except click.exceptions.Exit as status:

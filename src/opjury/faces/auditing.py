@@ -106,14 +106,14 @@ def run(
         return USAGE if isinstance(error, registry.Impossible) else 130
     team.warn_if_gone(options["database"])
     found = Audit(in_order(tasks, verdicts))
+    show(found, all_verdicts)
+    click.echo(f"seed {seed}; the same audit again: --seed {seed}")
     if json_file:
         records.write(json_file, [*head, *found.verdicts])
         assert journal is not None
         journal.end()
     if junit_file:
         records.write_text(junit_file, exports.junit(found.verdicts))
-    show(found, all_verdicts)
-    click.echo(f"seed {seed}; the same audit again: --seed {seed}")
     if not found.judged:
         elsewhere = shard is not None and any(map(applies, whole)) and not any(map(applies, tasks))
         click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
@@ -253,7 +253,11 @@ def _write_script(verdict: Verdict) -> str:
     if not verdict.script:
         return ""
     path = COUNTEREXAMPLES / f"{verdict.operation}-{verdict.implementation}-{verdict.check}.py"
-    records.write_text(path, verdict.script.encode())
+    try:
+        records.write_text(path, verdict.script.encode())
+    except records.Unwritable as error:
+        click.echo(f"opjury: {error}", err=True)
+        return ""
     return str(path)
 
 
@@ -283,10 +287,7 @@ def replay(file: Path) -> int:
     """
     if file.suffix == ".py":
         return BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD
-    try:
-        stored = [v for v in records.read(file) if isinstance(v, Verdict) and v.counterexample]
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+    stored = [v for v in records.read(file) if isinstance(v, Verdict) and v.counterexample]
     if not stored:
         click.echo(f"opjury: {file} holds no counterexample", err=True)
         return NOTHING

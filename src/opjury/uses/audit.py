@@ -50,14 +50,18 @@ class Audit:
         """Everything that is not as declared: refutations, and negative controls that were not refuted as expected."""
         found = [f"{v.name}: {v.check} is refuted: {v.message}" for v in self.refuted if not v.control]
         found += [f"{v.name}: {v.check}: {v.message}" for v in self.verdicts if v.message.startswith(NOT_JUDGED)]
+        registered = {(entry.operation, entry.name): set(entry.refuted) for entry in registry.implementations()}
         for (operation, name), verdicts in _by_implementation(self.verdicts).items():
             if not verdicts[0].control:
                 continue
-            declared = set(registry.implementation(operation, name).refuted)
+            label = f"{operation}:{name} is a negative control"
+            if (operation, name) not in registered:
+                found.append(f"{label} that is not registered here: what it declares is not known")
+                continue
+            declared = registered[operation, name]
             refuted = [v for v in verdicts if v.status == "refuted"]
             missing = (declared & {v.check for v in verdicts}) - {v.check for v in refuted}
             extra = {v.check for v in refuted if v.check not in declared and v.cause not in declared}
-            label = f"{operation}:{name} is a negative control"
             found += [f"{label}, but {check} is not refuted" for check in sorted(missing)]
             found += [f"{label}, refuted in {check} too, which it does not declare" for check in sorted(extra)]
         return found
@@ -236,7 +240,7 @@ def audit(
     Raises
     ------
     Impossible
-        For a cluster that cannot be reached, lacks something, or is lost in the middle.
+        For a cluster that cannot be reached, lacks something, or is lost in the middle; for worker processes that do not start.
     UnknownName
         For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
     ValueError

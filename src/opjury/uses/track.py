@@ -104,7 +104,7 @@ class Done:
     left_out: tuple[str, ...] = ()
 
 
-class Unready(Exception):
+class Unready(registry.Impossible):
     """Why a night cannot begin."""
 
 
