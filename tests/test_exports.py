@@ -5,8 +5,10 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +19,8 @@ from opjury.faces import exports
 from opjury.faces.report import summary
 from opjury.faces.report.gather import Found, Machine, State
 from opjury.records import Verdict
+from opjury.uses.audit import Audit
+from opjury.verify.judge import NOT_JUDGED
 from tests.made_up import measurement, recommendation, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -71,8 +75,31 @@ def test_junit_has_a_suite_for_each_implementation():
     )
     assert [(s.get("name"), s.get("tests"), s.get("failures"), s.get("skipped")) for s in root] == [
         ("cumsum:torch_cumsum", "3", "2", "1"),
-        ("cumsum:blocks_without_carry", "1", "1", "0"),
+        ("cumsum:blocks_without_carry", "1", "0", "0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "kinds"),
+    [
+        ({}, {}),
+        ({"check": "laws", "cause": "agreement"}, {}),
+        ({"check": "purity"}, {"failure": 1}),  # which it does not declare
+        ({"status": "holds"}, {"failure": 1}),  # which it should not
+        ({"status": "skipped", "message": NOT_JUDGED}, {"error": 1}),
+        ({"control": False}, {"failure": 1}),
+        ({"control": False, "status": "skipped", "message": NOT_JUDGED}, {"error": 1}),
+        ({"control": False, "status": "skipped", "message": "no gradient"}, {"skipped": 1}),
+    ],
+)
+def test_junit_is_red_where_an_audit_is(changed, kinds):
+    """A negative control passes by being refuted, in what it declares."""
+    found = msgspec.structs.replace(CONTROL, **changed)
+    root = ET.fromstring(exports.junit([found]))
+    (case,) = root.iter("testcase")
+    assert Counter(element.tag for element in case) == kinds
+    assert bool(kinds.keys() & {"failure", "error"}) == bool(Audit((found,)).surprises())
+    assert {kind: int(root[0].get(f"{kind}s".replace("skippeds", "skipped"))) for kind in kinds} == kinds
 
 
 def test_the_table_has_a_row_for_each_measurement_and_for_who_was_only_judged():

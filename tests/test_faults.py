@@ -82,7 +82,8 @@ def test_an_audit_where_scripts_cannot_be_kept_is_told_whole(opjury, tmp_path):
     (tmp_path / ".opjury").touch()
     records.write(tmp_path / "found.jsonl", [verdict(status="refuted", message="wrong", script="pass")])
     status, out, err = opjury("merge", "found.jsonl", "--json", "all.jsonl")
-    assert (status, err) == (1, "opjury: .opjury/counterexamples/cumsum-torch_cumsum-agreement.py cannot be written: Not a directory (.opjury/counterexamples)\n")  # fmt: skip
+    assert status == 1
+    assert ".opjury/counterexamples/cumsum-torch_cumsum-agreement.py cannot be written: Not a directory" in err
     assert "0 of 1 implementations hold up" in out
     assert (tmp_path / "all.jsonl").exists()
 

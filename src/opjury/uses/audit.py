@@ -47,28 +47,34 @@ class Audit:
         return bool(self.judged) and not self.surprises()
 
     def surprises(self) -> list[str]:
-        """Everything that is not as declared: refutations, and negative controls that were not refuted as expected."""
-        found = [f"{v.name}: {v.check} is refuted: {v.message}" for v in self.refuted if not v.control]
-        found += [f"{v.name}: {v.check}: {v.message}" for v in self.verdicts if v.message.startswith(NOT_JUDGED)]
-        registered = {(entry.operation, entry.name): set(entry.refuted) for entry in registry.implementations()}
-        for (operation, name), verdicts in _by_implementation(self.verdicts).items():
-            if not verdicts[0].control:
-                continue
-            label = f"{operation}:{name} is a negative control"
-            if (operation, name) not in registered:
-                found.append(f"{label} that is not registered here: what it declares is not known")
-                continue
-            declared = registered[operation, name]
-            refuted = [v for v in verdicts if v.status == "refuted"]
-            missing = (declared & {v.check for v in verdicts}) - {v.check for v in refuted}
-            extra = {v.check for v in refuted if v.check not in declared and v.cause not in declared}
-            found += [f"{label}, but {check} is not refuted" for check in sorted(missing)]
-            found += [f"{label}, refuted in {check} too, which it does not declare" for check in sorted(extra)]
-        return found
+        """Everything that is not as declared, in words."""
+        return list(dict.fromkeys(text for _, text in surprising(self.verdicts)))
 
     def summary(self) -> str:
         """One line a refuted verdict."""
         return "\n".join(f"{v.name} {v.check}: {v.message}" for v in self.refuted)
+
+
+def surprising(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, str]]:
+    """The verdicts that are not as declared, and why: refutations, and negative controls that were not refuted as expected."""
+    for v in verdicts:
+        if v.status == "refuted" and not v.control:
+            yield v, f"{v.name}: {v.check} is refuted: {v.message}"
+        elif v.message.startswith(NOT_JUDGED):
+            yield v, f"{v.name}: {v.check}: {v.message}"
+    registered = {(entry.operation, entry.name): set(entry.refuted) for entry in registry.implementations()}
+    for key, mine in _by_implementation(v for v in verdicts if v.control).items():
+        label = f"{mine[0].name} is a negative control"
+        if key not in registered:
+            yield mine[0], f"{label} that is not registered here: what it declares is not known"
+            continue
+        declared = registered[key]
+        seen = {v.check for v in mine if v.status == "refuted"}
+        for v in mine:
+            if v.check in declared - seen:
+                yield v, f"{label}, but {v.check} is not refuted"
+            elif v.status == "refuted" and v.check not in declared and v.cause not in declared:
+                yield v, f"{label}, refuted in {v.check} too, which it does not declare"
 
 
 def _by_implementation(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
