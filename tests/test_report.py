@@ -181,6 +181,21 @@ def test_changes_name_verdicts_recommendations_ratios_and_who_is_new_or_gone():
     assert not changes(None, now)
 
 
+@pytest.mark.parametrize(
+    ("check", "was", "now", "kind"),
+    [
+        ("agreement", "refuted", "holds", "worse"),
+        ("agreement", "holds", "refuted", "better"),
+        ("agreement", "holds", "skipped", "other"),
+        ("laws", "refuted", "holds", "other"),
+    ],
+)
+def test_a_control_gets_worse_where_it_is_not_refuted_any_more(check, was, now, kind):
+    control = dict(implementation="blocks_without_carry", check=check, control=True)
+    (change,) = changes(*(State.of("", [verdict(status=status, **control)]) for status in (was, now)))
+    assert (change.kind, change.text) == (kind, f"{check}: {now}, was {was}")
+
+
 def test_what_is_tied_or_within_the_interval_is_no_change():
     before = State.of("", [measurement(implementation="slow", ratio=2), recommendation()])
     wide = measurement(implementation="slow", ratio=2.3, low=1.9, high=2.7)

@@ -62,13 +62,13 @@ def surprising(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, str]]:
             yield v, f"{v.name}: {v.check} is refuted: {v.message}"
         elif v.message.startswith(NOT_JUDGED):
             yield v, f"{v.name}: {v.check}: {v.message}"
-    registered = {(entry.operation, entry.name): set(entry.refuted) for entry in registry.implementations()}
+    controls = registry.controls()
     for key, mine in _by_implementation(v for v in verdicts if v.control).items():
         label = f"{mine[0].name} is a negative control"
-        if key not in registered:
-            yield mine[0], f"{label} that is not registered here: what it declares is not known"
+        if key not in controls:
+            yield mine[0], f"{label} in these records, and none that is registered here: what it declares is not known"
             continue
-        declared = registered[key]
+        declared = controls[key].keys()
         seen = {v.check for v in mine if v.status == "refuted"}
         for v in mine:
             if v.check in declared - seen:
