@@ -18,6 +18,7 @@ FORMAT = 1
 _FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
 
 Status = Literal["holds", "refuted", "waived", "skipped", "not declared"]
+SEVERITY: tuple[Status, ...] = ("not declared", "skipped", "holds", "waived", "refuted")
 
 
 class NoRecord(ValueError):

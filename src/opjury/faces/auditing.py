@@ -16,10 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from opjury import records, registry
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
+from opjury.faces.verdicts import Tally
 from opjury.operation import CHECKS
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, imported
-from opjury.uses import shards
+from opjury.uses import history, shards
 from opjury.uses.audit import Audit, identity, in_order, names_checked, plan, planned
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal
@@ -242,9 +243,9 @@ def show(found: Audit, all_verdicts: bool) -> None:
     surprises = found.surprises()
     for name, why in {v.name: v.message for v in found.verdicts if v.name not in judged}.items():
         console.print(f"not judged {name}: {why}", markup=False)
-    held = len(judged - {v.name for v in found.refuted})
     examples = sum(v.examples for v in found.verdicts)
-    console.print(f"\n{held} of {len(judged)} implementations hold up, in {examples} executed examples.")
+    tally = Tally.of(history.standings(found.verdicts))
+    console.print(f"\n{tally}; {examples:,} examples were executed.")
     if surprises and any(v.control for v in found.verdicts):
         console.print("Not as declared:\n" + "\n".join(f"  {line}" for line in surprises), markup=False)
 

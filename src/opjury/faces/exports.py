@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opjury import registry
+from opjury.faces.verdicts import state_of
 from opjury.records import Verdict
 
 if TYPE_CHECKING:
@@ -135,8 +136,6 @@ def table(found: Found) -> bytes:
 
 
 def _judged(standing: Any) -> dict[str, Any]:
-    from opjury.faces.report.operation import verdict_of
-
     def having(status: str) -> str:
         return " ".join(check for check, found in standing.verdicts.items() if found == status)
 
@@ -145,7 +144,7 @@ def _judged(standing: Any) -> dict[str, Any]:
         implementation=_text(standing.implementation),
         device=_text(standing.device),
         control=standing.control,
-        verdict=verdict_of(standing)[0],
+        verdict=state_of(standing)[0],
         refuted=_text(having("refuted")),
         waived=_text(having("waived")),
         examples=standing.examples,

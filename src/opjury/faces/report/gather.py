@@ -60,8 +60,7 @@ class State:
             elif isinstance(record, Recommendation):
                 state.recommendations[Series.of(record)] = record
         state.verdicts = list(kept.values())
-        judged = (r for r in history.in_short(state.verdicts) if isinstance(r, Standing))
-        state.standings = {(r.name, r.device): r for r in judged} | short
+        state.standings = {(s.name, s.device): s for s in history.standings(state.verdicts)} | short
         return state
 
     @functools.cached_property
