@@ -225,10 +225,10 @@ _LEGEND = (
 )
 
 
-def run_self_test(trials: int, seed: int = 0, slowed: Sequence[float] = SLOWED) -> int:
+def run_self_test(trials: int, seed: int = 0, slowed: Sequence[float] = SLOWED, budget: float = 6.0) -> int:
     """What measurements on this machine can tell."""
     with terminal.console.status("") as status:
-        found = self_test(trials, slowed=slowed, seed=seed, notify=lambda stage: status.update(stage))
+        found = self_test(trials, slowed=slowed, seconds=budget, seed=seed, notify=lambda stage: status.update(stage))
     for detection in found:
         what = f"slowed by {detection.slowed:.0%}" if detection.slowed else "against itself"
         terminal.console.print(
