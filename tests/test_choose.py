@@ -14,6 +14,7 @@ from click.testing import CliRunner
 import opjury
 from opjury import records, registry
 from opjury.cli import main
+from opjury.faces import choosing
 from opjury.faces.options import Bytes
 from opjury.measure.footprint import footprint
 from opjury.measure.inputs import Inputs
@@ -275,6 +276,15 @@ def test_impossible_requests_say_what_is_wrong(arguments, message):
     assert done.exit_code != 0
     told = done.output + str(done.exception)
     assert message in " ".join(told.split())
+
+
+def test_a_self_test_takes_seed_and_seconds(monkeypatch):
+    asked = []
+    monkeypatch.setattr(choosing, "self_test", lambda trials, **options: asked.append((trials, options)) or [])
+    done = CliRunner().invoke(main, ["choose", "--self-test", "2", "--seed", "5", "--seconds", "0.5"])
+    assert done.exit_code == 0, done.output
+    ((trials, options),) = asked
+    assert (trials, options["seed"], options["seconds"]) == (2, 5, 0.5)
 
 
 def test_the_command_writes_records(trusted, tmp_path):

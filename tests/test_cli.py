@@ -6,8 +6,16 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
 
-from opjury import records
+from opjury import audit, records
+from opjury.cli import main
+from opjury.faces import auditing
+from opjury.shipping import Here
+from opjury.verify.judge import judge
+from opjury.verify.task import Task
+from tests.hostile import endless
 
 WRONG = """
 import torch
@@ -60,6 +68,13 @@ def test_refuted_is_1_and_shows_case_observed_expected_and_script(tmp_path):
     assert subprocess.run([sys.executable, script], capture_output=True, check=True).stdout
 
 
+def test_a_function_that_never_answers_is_1(tmp_path):
+    (tmp_path / "mine.py").write_text("def endless(x, slices):\n    while True:\n        pass\n")
+    done = opjury("audit", "mine.py:endless", "--as", "slice_mean", *FEW, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "0 of 1 implementations hold up" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -69,12 +84,17 @@ def test_refuted_is_1_and_shows_case_observed_expected_and_script(tmp_path):
         (["audit", "slice_mean", "--profile", "quik"], "quick"),
         (["audit", "slice_mean", "--device", "coda"], "cuda"),
         (["audit", "slice_mean", "--dtype", "float23"], "float32"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--dtype", "float23"], "float32"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--device", "coda"], "cuda"),
         (["audit", "nowhere.py:f", "--as", "slice_mean"], "no file"),
         (["audit", "broken.py:f", "--as", "slice_mean"], "cannot be imported: SyntaxError"),
         (["audit", "mine.py:f"], "--as OPERATION"),
         (["audit", "mine.py:of", "--as", "slice_mean"], "off"),
         (["audit", "mine.py:value", "--as", "slice_mean"], "always_zero"),
         (["audit", "--jobs", "0"], "jobs"),
+        (["audit", "--claims", "toeplitz_by_strides", "--junit", "j.xml"], "--claims does not go with --junit"),
+        (["choose", "cumsum", "--self-test", "1"], "--self-test does not go with an operation"),
+        (["choose", "--self-test", "1", "--json", "f", "--strict"], "--self-test does not go with --strict, --json"),
         (["list", "slice_men"], "slice_mean"),
         (["replay", "nothing.jsonl"], "does not exist"),
         (["replay", "mine.txt"], "not a record"),
@@ -129,28 +149,56 @@ def test_an_interrupted_audit_resumes(tmp_path):
     assert not (tmp_path / "found.jsonl.partial").exists()
 
 
-def test_replay_of_records(tmp_path):
-    control = (
-        "audit",
-        "toeplitz:published_nonzero_index",
-        "--check",
-        "agreement",
-        "--dtype",
-        "float32",
-        "--seed",
-        "1",
-        "--json",
-        "found.jsonl",
+def first_of(name, check):
+    """A verdict with a counterexample."""
+    found = audit(name, checks=[check], dtypes=["float32"], seed=1, database="", isolate=False)
+    return next(v for v in found.verdicts if v.counterexample)
+
+
+def test_replay_of_records(tmp_path, monkeypatch):
+    """What decides is what should hold up: no control, nothing waived, nothing that cannot be tried here."""
+
+    def replayed(*found):
+        records.write(tmp_path / "found.jsonl", found)
+        done = CliRunner().invoke(main, ["replay", str(tmp_path / "found.jsonl")])
+        return done.exit_code, " ".join(done.stdout.split())
+
+    monkeypatch.setattr(auditing, "present", lambda device: device == "cpu")
+    control = first_of("toeplitz:published_nonzero_index", "agreement")
+    assert replayed(control) == (
+        0,
+        f"toeplitz:published_nonzero_index agreement: still refuted (known to be wrong): {control.message}",
     )
-    assert opjury(*control, cwd=tmp_path).returncode == 0
-    again = opjury("replay", "found.jsonl", cwd=tmp_path)
-    assert again.returncode == 0
-    assert "still refuted" in again.stdout
-    found = (tmp_path / "found.jsonl").read_text()
-    (tmp_path / "found.jsonl").write_text(
-        found.replace("published_nonzero_index", "gather").replace('"control":true', '"control":false')
-    )
-    assert "holds now" in opjury("replay", "found.jsonl", cwd=tmp_path).stdout
+    assert replayed(replace(control, implementation="gather")) == (0, "toeplitz:gather agreement: holds now")
+    waived = first_of("slice_mean:prefix_sum_difference", "specials")
+    status, told = replayed(waived)
+    assert status == 0
+    assert "specials: waived: " in told
+    wrong = replace(waived, check="agreement")  # which nobody waives
+    mine = replace(wrong, implementation="mine")
+    elsewhere = replace(wrong, device="cuda")
+    spoilt = replace(wrong, counterexample={"args": [], "tier": "exact"})
+    status, told = replayed(mine, elsewhere, spoilt, wrong)
+    assert status == 1
+    assert "mine agreement: cannot be tried here: unknown implementation of slice_mean" in told
+    assert "agreement: cannot be tried here: no CUDA device is present" in told
+    assert "agreement: skipped: not judged, the contract or the harness failed: KeyError" in told
+    assert "prefix_sum_difference agreement: still refuted: result[" in told
+    assert replayed(mine, spoilt)[0] == 3
+
+
+def test_a_counterexample_that_hangs_is_still_one():
+    case = first_of("slice_mean:prefix_sum_difference", "specials").counterexample
+    task = Task("slice_mean", "endless", "agreement", ("float32",), function=Here(endless), shrink=False, only=case)
+    verdict = judge(task)
+    assert (verdict.status, verdict.examples) == ("refuted", 0)
+    assert "no answer within" in verdict.message
+
+
+def test_replay_of_a_script_fails_where_it_raises(tmp_path):
+    for text, status in (("print(1)", 0), ("raise ValueError", 1)):
+        (tmp_path / "script.py").write_text(text)
+        assert opjury("replay", "script.py", cwd=tmp_path).returncode == status
 
 
 def test_schema_is_json(tmp_path):

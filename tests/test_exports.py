@@ -5,18 +5,22 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from opjury import records, registry
 from opjury.benchmarks import reporting
 from opjury.cli import main
-from opjury.faces import exports
-from opjury.faces.report import summary
+from opjury.faces import auditing, exports
+from opjury.faces.report import questions, summary
 from opjury.faces.report.gather import Found, Machine, State
 from opjury.records import Verdict
+from opjury.uses.audit import Audit
+from opjury.verify.judge import NOT_JUDGED
 from tests.made_up import measurement, recommendation, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -71,8 +75,31 @@ def test_junit_has_a_suite_for_each_implementation():
     )
     assert [(s.get("name"), s.get("tests"), s.get("failures"), s.get("skipped")) for s in root] == [
         ("cumsum:torch_cumsum", "3", "2", "1"),
-        ("cumsum:blocks_without_carry", "1", "1", "0"),
+        ("cumsum:blocks_without_carry", "1", "0", "0"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "kinds"),
+    [
+        ({}, {}),
+        ({"check": "laws", "cause": "agreement"}, {}),
+        ({"check": "purity"}, {"failure": 1}),  # which it does not declare
+        ({"status": "holds"}, {"failure": 1}),  # which it should not
+        ({"status": "skipped", "message": NOT_JUDGED}, {"error": 1}),
+        ({"control": False}, {"failure": 1}),
+        ({"control": False, "status": "skipped", "message": NOT_JUDGED}, {"error": 1}),
+        ({"control": False, "status": "skipped", "message": "no gradient"}, {"skipped": 1}),
+    ],
+)
+def test_junit_is_red_where_an_audit_is(changed, kinds):
+    """A negative control passes by being refuted, in what it declares."""
+    found = msgspec.structs.replace(CONTROL, **changed)
+    root = ET.fromstring(exports.junit([found]))
+    (case,) = root.iter("testcase")
+    assert Counter(element.tag for element in case) == kinds
+    assert bool(kinds.keys() & {"failure", "error"}) == bool(Audit((found,)).surprises())
+    assert {kind: int(root[0].get(f"{kind}s".replace("skippeds", "skipped"))) for kind in kinds} == kinds
 
 
 def test_the_table_has_a_row_for_each_measurement_and_for_who_was_only_judged():
@@ -99,7 +126,7 @@ def test_markdown_tells_what_is_refuted_what_changed_and_what_to_use():
     )
     now.machines[0].before = State.of("the night before", [verdict()])
     text = summary.markdown(now)
-    assert "**0 of 1 implementations of 1 operation hold up" in text
+    assert "**0 of 1 implementations hold up, 1 that is known to be wrong is refuted; 21 examples were executed" in text
     assert "- `cumsum:torch_cumsum` agreement (float32): result[1] is 1; it should be 2" in text
     assert "**worse**: `cumsum:torch_cumsum` agreement: refuted, was holds" in text
     assert "| `cumsum` | 0 of 1 | `torch_cumsum` | torch_cumsum, ×3 before hillis_steele |" in text
@@ -128,6 +155,35 @@ def test_markdown_is_appended_to_the_summary_of_a_job(tmp_path, monkeypatch):
     assert done.exit_code == 0
     assert (tmp_path / "summary.md").read_text() == "before\n" + done.stdout
     assert not (tmp_path / "reports").exists()
+
+
+CUDA_ALONE = verdict(
+    implementation="decoupled_look_back", status="skipped", examples=0, message="declared for cuda alone"
+)
+LOOSE = verdict(implementation="half_precision_accumulator", control=True)
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([verdict()], "1 of 1 implementations hold up"),
+        ([verdict(), CONTROL], "1 of 1 implementations hold up, 1 that is known to be wrong is refuted"),
+        ([WRONG, CUDA_ALONE], "0 of 1 implementations hold up, 1 not judged"),
+        ([CONTROL, LOOSE], "1 that is known to be wrong is refuted, 1 that is known to be wrong is not refuted"),
+        ([CUDA_ALONE], "1 not judged"),
+    ],
+)
+def test_audit_and_report_count_alike(entries, told, tmp_path, monkeypatch, capsys):
+    """What holds up, of those that were judged and are no negative controls."""
+    monkeypatch.chdir(tmp_path)
+    auditing.show(Audit(tuple(entries)), all_verdicts=False)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"{told}; {7 * sum(v.examples > 0 for v in entries)} examples were executed." in shown
+    assert summary.headline(found(*entries).machines[0]).startswith(f"{told}; ")
+    records.write("found.jsonl", entries)
+    monkeypatch.setattr(questions, "judged", list)
+    assert CliRunner().invoke(main, ["report", "found.jsonl"]).exit_code == 0
+    assert f"{told}. " in Path("reports/site/index.html").read_text()
 
 
 def test_the_terminal_form_has_a_line_for_each_operation(tmp_path, monkeypatch, capsys):

@@ -20,7 +20,7 @@ from opjury.faces.report.gather import State, default_workload, gather, workload
 from opjury.faces.report.nights import Curve
 from opjury.uses import history
 from opjury.uses.history import Series
-from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, recommendation, verdict
+from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, night, recommendation, verdict
 
 
 @pytest.fixture
@@ -181,6 +181,21 @@ def test_changes_name_verdicts_recommendations_ratios_and_who_is_new_or_gone():
     assert not changes(None, now)
 
 
+@pytest.mark.parametrize(
+    ("check", "was", "now", "kind"),
+    [
+        ("agreement", "refuted", "holds", "worse"),
+        ("agreement", "holds", "refuted", "better"),
+        ("agreement", "holds", "skipped", "other"),
+        ("laws", "refuted", "holds", "other"),
+    ],
+)
+def test_a_control_gets_worse_where_it_is_not_refuted_any_more(check, was, now, kind):
+    control = dict(implementation="blocks_without_carry", check=check, control=True)
+    (change,) = changes(*(State.of("", [verdict(status=status, **control)]) for status in (was, now)))
+    assert (change.kind, change.text) == (kind, f"{check}: {now}, was {was}")
+
+
 def test_what_is_tied_or_within_the_interval_is_no_change():
     before = State.of("", [measurement(implementation="slow", ratio=2), recommendation()])
     wide = measurement(implementation="slow", ratio=2.3, low=1.9, high=2.7)
@@ -272,6 +287,38 @@ def test_without_files_the_latest_night_is_shown_beside_the_one_before(tmp_path)
     assert any(c.implementation == "hillis_steele" and c.kind == "worse" for c in changes(machine.before, machine.now))
     baseline = next(curve for series, curve in machine.curves.items() if series.implementation == "torch_cumsum")
     assert list(baseline.ratios) == [1.0] * 3
+
+
+def with_gpu(name):
+    return msgspec.structs.replace(HERE, device=name)
+
+
+def test_records_with_and_without_the_gpu_are_one_machines(tmp_path):
+    """Some were made where CUDA was hidden; of two records of one thing the later one counts."""
+    hidden = [verdict(), verdict(check="form", status="refuted")]
+    seen = [verdict(device="cuda", environment=with_gpu("H100")), verdict(check="form", environment=with_gpu("H100"))]
+    records.write(tmp_path / "hidden.jsonl", hidden)
+    records.write(tmp_path / "seen.jsonl", seen)
+    for order, form in ((("hidden", "seen"), "holds"), (("seen", "hidden"), "refuted")):
+        (machine,) = gather([tmp_path / f"{name}.jsonl" for name in order], tmp_path / "none").machines
+        assert machine.before is None
+        assert {(v.check, v.device, v.status) for v in machine.now.verdicts} == {
+            ("agreement", "cpu", "holds"),
+            ("agreement", "cuda", "holds"),
+            ("form", "cpu", form),
+        }
+
+
+def test_two_gpus_are_two_machines_and_nothing_is_lost(tmp_path):
+    history.add(night(environment=with_gpu("H100")), [measurement()], tmp_path / "history")
+    for number, gpu in enumerate(("H100", "A100", "")):
+        records.write(tmp_path / f"{number}.jsonl", [verdict(device="cuda", environment=with_gpu(gpu))])
+    found = gather([tmp_path / f"{number}.jsonl" for number in range(3)], tmp_path / "history").machines
+    assert [(m.environment.device, len(m.now.verdicts), bool(m.nights)) for m in found] == [
+        ("H100", 1, True),
+        ("A100", 1, False),
+        ("", 1, False),
+    ]
 
 
 def test_bad_lines_are_named_and_the_rest_is_shown(report, tmp_path):

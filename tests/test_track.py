@@ -165,8 +165,9 @@ def test_more_memory_or_error_is_an_alarm(field, before, after, kind):
     assert f"× {after / before:g}" in change(alarm)
 
 
-def standing(status, control=False):
-    return Standing(operation="cumsum", implementation="f", verdicts={"agreement": status}, control=control)
+def standing(status, control=False, check="agreement"):
+    name = "blocks_without_carry" if control else "f"
+    return Standing(operation="cumsum", implementation=name, verdicts={check: status}, control=control)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +189,10 @@ def test_a_verdict_that_changed_for_the_worse_is_an_alarm(before, after, control
     assert [a.kind for a in found] == ["verdict"] * raised
     if raised and not control:
         assert found[0].message == "is 1"
+
+
+def test_what_follows_from_a_controls_fault_depends_on_the_nights_cases():
+    assert not alarms(chronicles([standing("refuted", True, "laws")], [standing("holds", True, "laws")]))
 
 
 def test_what_is_refuted_from_the_first_night_on_is_no_change_but_remembered():

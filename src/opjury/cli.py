@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from opjury import registry
+from opjury import records, registry
 from opjury.faces.options import Bytes, Duration, ShardOf
 
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
@@ -52,6 +53,23 @@ _cluster = _options(
     click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="The workers of this dask scheduler do it."),
     click.option("--mixed", is_flag=True, help="Workers may have other versions than there are here."),
 )
+_device = click.option(
+    "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where tensors are."
+)
+
+
+def _refuse_others(context: click.Context, option: str, *honoured: str) -> None:
+    """Raise `click.UsageError` for what was given and `option` would ignore."""
+    given = [
+        p
+        for p in context.command.params
+        if p.name not in honoured and context.get_parameter_source(p.name or "") is ParameterSource.COMMANDLINE
+    ]
+    names = [
+        p.opts[0] if isinstance(p, click.Option) else "an operation" for p in given if context.params[p.name or ""]
+    ]
+    if names:
+        raise click.UsageError(f"{option} does not go with {', '.join(dict.fromkeys(names))}")
 
 
 @main.command()
@@ -62,7 +80,7 @@ _cluster = _options(
 @click.option("--profile", default="quick", show_default=True, metavar="quick|full|nightly")
 @click.option("--check", "checks", multiple=True, help="Only this check (repeatable).")
 @click.option("--dtype", "dtypes", multiple=True, help="Only this dtype (repeatable).")
-@click.option("--device", default="cpu", show_default=True)
+@_device
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes; by default one for each core.")
 @click.option("--seed", type=int, help="By default a new one, printed at the end.")
 @_example_db
@@ -94,6 +112,7 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     from opjury.faces import auditing
 
     if options.pop("claims"):
+        _refuse_others(context, "--claims", "claims", "targets")
         context.exit(auditing.try_claims(targets))
     context.exit(auditing.run(targets, **options))
 
@@ -126,7 +145,7 @@ def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) ->
 @click.argument("operation", required=False)
 @click.argument("sizes", nargs=-1, metavar="[WORKLOAD] [SIZE=NUMBER]...")
 @click.option("--dtype", help="By default float32, where the operation has it.")
-@click.option("--device", default="cpu", show_default=True)
+@_device
 @click.option("--gradient", is_flag=True, help="Forward and backward together.")
 @click.option(
     "--needs", multiple=True, metavar="second_order|forward_mode|vmap", help="What must hold besides (repeatable)."
@@ -134,7 +153,9 @@ def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) ->
 @click.option("--strict", is_flag=True, help="Only those that waive nothing and keep to the contract's error bound.")
 @click.option("--max-error", type=float, help="In ulps of the largest element.")
 @click.option("--max-memory", type=Bytes(), metavar="SIZE", help="Of a call: 64MiB, 1.5GB or a number of bytes.")
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="For torch and the libraries beneath NumPy."
+)
 @click.option("--compile", is_flag=True, help="Compete through torch.compile, too.")
 @click.option(
     "--with", "rivals", multiple=True, metavar="FILE.py:FUNCTION", help="A function of yours competes (repeatable)."
@@ -145,7 +166,7 @@ def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) ->
 @click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="For the rounds.")
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core.")
 @_cluster
-@click.option("--seed", type=int)
+@click.option("--seed", type=int, help="By default a new one; every record has it.")
 @click.option(
     "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Over a range of one size: where does the choice change?"
 )
@@ -168,7 +189,8 @@ def choose(
     from opjury.faces import choosing
 
     if self_test:
-        context.exit(choosing.run_self_test(self_test))
+        _refuse_others(context, "--self-test", "self_test", "seed", "seconds")
+        context.exit(choosing.run_self_test(self_test, options["seed"] or 0, budget=options["seconds"]))
     if operation is None:
         raise click.UsageError("name an operation: opjury choose OPERATION [WORKLOAD] [SIZE=NUMBER]...")
     context.exit(choosing.run(operation, sizes, **options))
@@ -252,7 +274,10 @@ def track_run(context: click.Context, /, **options: Any) -> None:
 @_alarms
 @click.pass_context
 def track_check(context: click.Context, /, **options: Any) -> None:
-    """Name what changed for the worse. Exit status 1 for an alarm, 3 where there is nothing to compare."""
+    """Name what changed for the worse. Exit status 1 for an alarm, 3 where there is no history.
+
+    One night alone cannot show a change: no alarm.
+    """
     from opjury.faces import tracking
 
     context.exit(tracking.check(**options))
@@ -287,7 +312,9 @@ def track_nightly(context: click.Context, /, **options: Any) -> None:
 @click.option("--workload", "workloads", multiple=True, default=["medium"], show_default=True, help="Repeatable.")
 @click.option("--gradient", is_flag=True, help="Forward and backward together.")
 @click.option("--seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="For each implementation.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The arguments are drawn from it, the same in A and in B."
+)
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the records (JSON Lines).")
 @click.pass_context
 def track_compare(context: click.Context, /, **options: Any) -> None:
@@ -331,7 +358,11 @@ def report(context: click.Context, /, files: tuple[Path, ...], **options: Any) -
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_context
 def replay(context: click.Context, /, file: Path) -> None:
-    """Try the counterexamples in FILE (records, or a replay script) again."""
+    """Try the counterexamples in FILE (records, or a replay script) again.
+
+    Exit status 1 where one still refutes what should hold up, 3 where none can be tried here: a function of your own has its script.
+    A script only shows what comes out; its status is 1 where it ends with an error.
+    """
     from opjury.faces import auditing
 
     context.exit(auditing.replay(file))
@@ -342,16 +373,14 @@ def schema() -> None:
     """Print the JSON schema of a record."""
     import json
 
-    from opjury import records
-
     click.echo(json.dumps(records.schema(), indent=2))
 
 
 def run() -> None:
-    """The entry point: unknown names become a usage error, never a traceback."""
+    """The entry point: what the world is at fault for becomes one line, never a traceback."""
     try:
         sys.exit(main(standalone_mode=False))
-    except (registry.UnknownName, registry.Impossible) as error:
+    except (registry.UnknownName, registry.Impossible, records.NoRecord, records.Unwritable) as error:
         click.echo(f"opjury: {error}", err=True)
         sys.exit(USAGE)
     except click.exceptions.Exit as status:

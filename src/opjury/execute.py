@@ -212,7 +212,8 @@ def _outcome(future: Future[Any], limit: float) -> Any:
         how = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit status {error.exitcode}"
         return Fallen(f"the process was ended by the call ({how})", crashed=True)
     except BrokenProcessPool as error:
-        raise RuntimeError("worker processes do not start; what they wrote to the standard error says why") from error
+        why = "worker processes do not start; what they wrote to the standard error says why"
+        raise registry.Impossible(why) from error
 
 
 def kept(

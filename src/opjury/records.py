@@ -18,6 +18,15 @@ FORMAT = 1
 _FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
 
 Status = Literal["holds", "refuted", "waived", "skipped", "not declared"]
+SEVERITY: tuple[Status, ...] = ("not declared", "skipped", "holds", "waived", "refuted")
+
+
+class NoRecord(ValueError):
+    """Something that is no record of this version. The message says what is wrong with it."""
+
+
+class Unwritable(OSError):
+    """A file that cannot be written. The message says which, and why."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,26 +345,26 @@ def decode(line: bytes | str) -> Record:
 
     Raises
     ------
-    ValueError
+    NoRecord
         Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
     """
     try:
         found: Record = msgspec.json.decode(line, type=Record, strict=False)
     except msgspec.MsgspecError as error:
-        raise ValueError(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
+        raise NoRecord(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
     if found.format != FORMAT:
-        raise ValueError(f"a record of format {found.format}; this version of opjury reads format {FORMAT}")
+        raise NoRecord(f"a record of format {found.format}; this version of opjury reads format {FORMAT}")
     return found
 
 
 def read(path: Path | str) -> Iterator[Record]:
-    """The records of a file; a line that is none raises `ValueError` with its number."""
+    """The records of a file; a line that is none raises `NoRecord` with its number."""
     for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
         if line.strip():
             try:
                 yield decode(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}") from None
+            except NoRecord as error:
+                raise NoRecord(f"{path}, line {number}: {error}") from None
 
 
 def lenient(path: Path, problems: list[str]) -> list[Record]:
@@ -365,18 +374,33 @@ def lenient(path: Path, problems: list[str]) -> list[Record]:
         if line.strip():
             try:
                 kept.append(decode(line))
-            except ValueError as error:
+            except NoRecord as error:
                 problems.append(f"{path}, line {number}: {error}")
     return kept
 
 
+@contextlib.contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """What goes wrong with the file system meanwhile is raised as `Unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        what = f" ({error.filename})" if error.filename else ""
+        raise Unwritable(f"{path} cannot be written: {error.strerror or error}{what}") from error
+
+
 def write(path: Path | str, records: Iterable[Record]) -> None:
-    """Write a file of records whole or not at all."""
+    """Write a file of records whole or not at all; `Unwritable` otherwise."""
     write_text(path, b"".join(encode(record) + b"\n" for record in records))
 
 
 def write_text(path: Path | str, content: bytes) -> None:
-    """Write a file whole or not at all: beside it first, then renamed over it."""
+    """Write a file whole or not at all, beside it first, then renamed over it; `Unwritable` otherwise."""
+    with writing(path):
+        _write_beside(path, content)
+
+
+def _write_beside(path: Path | str, content: bytes) -> None:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

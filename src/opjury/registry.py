@@ -14,7 +14,7 @@ import importlib.util
 import pkgutil
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -184,6 +184,11 @@ def implementation(operation: str, name: str) -> Implementation:
     if name not in known:
         raise UnknownName(unknown(f"implementation of {operation}", name, known))
     return known[name]
+
+
+def controls() -> dict[tuple[str, str], Mapping[str, str]]:
+    """The checks in which negative controls are declared to be wrong, by operation and name."""
+    return {(entry.operation, entry.name): entry.refuted for entry in implementations() if entry.refuted}
 
 
 def operations() -> list[Operation]:

@@ -14,21 +14,19 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from opjury import records, registry
-from opjury.case import Case
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
+from opjury.faces.verdicts import Tally
 from opjury.operation import CHECKS
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, imported
-from opjury.uses import shards
-from opjury.uses.audit import Audit, identity, in_order, names_checked, plan
+from opjury.uses import history, shards
+from opjury.uses.audit import Audit, identity, in_order, names_checked, plan, planned
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal
 from opjury.uses.shards import Shard
-from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import present
-from opjury.verify.task import PROFILES, Task, applies, implementation_of
-from opjury.verify.trial import Refuted, Trial, Unsuitable
+from opjury.verify.task import PROFILES, Task, applies
 
 COUNTEREXAMPLES = Path(".opjury") / "counterexamples"
 
@@ -54,12 +52,6 @@ def run(
     mixed: bool = False,
 ) -> int:
     """Audit the targets and show what was found; the exit status."""
-    names_checked("profile", [profile], PROFILES)
-    names_checked("check", checks, CHECKS)
-    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    if not cluster and not present(device):
-        click.echo("opjury: no CUDA device is present; nothing was run", err=True)
-        return NOTHING
     if shard and seed is None:
         raise click.UsageError("--shard needs --seed, the same for all shards: together they are one audit")
     if costs and not shard:
@@ -80,6 +72,9 @@ def run(
         for target in targets or [o.name for o in registry.operations()]
         for task in tasks_of(target, operation, options, far=bool(cluster))
     ]
+    if not cluster and not present(device):
+        click.echo("opjury: no CUDA device is present; nothing was run", err=True)
+        return NOTHING
     whole, head = tasks, list[Record]()
     if shard:
         tasks, part = shards.part(whole, shard, _recorded(costs))
@@ -112,15 +107,15 @@ def run(
         return USAGE if isinstance(error, registry.Impossible) else 130
     team.warn_if_gone(options["database"])
     found = Audit(in_order(tasks, verdicts))
+    show(found, all_verdicts)
+    click.echo(f"seed {seed}; the same audit again: --seed {seed}")
     if json_file:
         records.write(json_file, [*head, *found.verdicts])
         assert journal is not None
         journal.end()
     if junit_file:
         records.write_text(junit_file, exports.junit(found.verdicts))
-    show(found, all_verdicts)
-    click.echo(f"seed {seed}; the same audit again: --seed {seed}")
-    if not any(v.examples for v in found.verdicts):
+    if not found.judged:
         elsewhere = shard is not None and any(map(applies, whole)) and not any(map(applies, tasks))
         click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
         return GOOD if elsewhere and not found.surprises() else NOTHING
@@ -130,27 +125,20 @@ def run(
 def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far: bool = False) -> list[Task]:
     """The tasks of one argument of the command line; `far`: for other machines.
 
+    It is a registered name; or `path/to/file.py:function`, `package.module:function`, or either for all its public functions.
+
     Raises
     ------
     click.UsageError
         For a file without `--as`, a file that cannot be imported, a function that is not in it.
     UnknownName
     """
-    if operation is not None or target.partition(":")[0].endswith(".py"):
-        return _tasks_of_functions(target, operation, options, far)
-    contract = registry.operation(target.partition(":")[0])
-    names_checked("dtype", options["dtypes"] or (), contract.dtypes)
-    only = target.partition(":")[2]
-    entries = [registry.implementation(contract.name, only)] if only else registry.implementations(contract.name)
-    return [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
-
-
-def _tasks_of_functions(target: str, operation: str | None, options: dict[str, Any], far: bool) -> list[Task]:
-    """Of `path/to/file.py:function`, `package.module:function`, or of all public functions of either."""
-    if operation is None:
-        raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
-    contract = registry.operation(operation)
     place, _, name = target.partition(":")
+    if operation is None:
+        if place.endswith(".py"):
+            raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
+        return planned(target, None, **options)[0]
+    contract = registry.operation(operation)
     if place.endswith(".py") and not Path(place).is_file():
         raise click.UsageError(f"there is no file {place}")
     try:
@@ -227,7 +215,7 @@ def _resumed(head: list[Record], before: Sequence[Record], cluster: str, mixed: 
 def show(found: Audit, all_verdicts: bool) -> None:
     """The matrix, then each refutation with its counterexample, then what is not as declared."""
     console = terminal.console
-    judged = {v.name for v in found.verdicts if v.examples}
+    judged = found.judged
     shown = [v for v in found.verdicts if v.name in judged or not judged]
     console.print(terminal.matrix(shown))
     console.print(terminal.legend(shown))
@@ -255,9 +243,9 @@ def show(found: Audit, all_verdicts: bool) -> None:
     surprises = found.surprises()
     for name, why in {v.name: v.message for v in found.verdicts if v.name not in judged}.items():
         console.print(f"not judged {name}: {why}", markup=False)
-    held = len(judged - {v.name for v in found.refuted})
     examples = sum(v.examples for v in found.verdicts)
-    console.print(f"\n{held} of {len(judged)} implementations hold up, in {examples} executed examples.")
+    tally = Tally.of(history.standings(found.verdicts))
+    console.print(f"\n{tally}; {examples:,} examples were executed.")
     if surprises and any(v.control for v in found.verdicts):
         console.print("Not as declared:\n" + "\n".join(f"  {line}" for line in surprises), markup=False)
 
@@ -266,7 +254,11 @@ def _write_script(verdict: Verdict) -> str:
     if not verdict.script:
         return ""
     path = COUNTEREXAMPLES / f"{verdict.operation}-{verdict.implementation}-{verdict.check}.py"
-    records.write_text(path, verdict.script.encode())
+    try:
+        records.write_text(path, verdict.script.encode())
+    except records.Unwritable as error:
+        click.echo(f"opjury: {error}", err=True)
+        return ""
     return str(path)
 
 
@@ -289,33 +281,46 @@ def try_claims(questions: Sequence[str]) -> int:
 
 
 def replay(file: Path) -> int:
-    """Try stored counterexamples again: 1 if any is still refuted."""
+    """Try stored counterexamples again, as an audit tries its cases; the exit status.
+
+    It is 1 where one still refutes what should hold up by its declaration of now, 3 where none could be tried. A script only shows
+    what comes out: its status is 1 where it ends with an error.
+    """
     if file.suffix == ".py":
         return BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD
-    try:
-        stored = [v for v in records.read(file) if isinstance(v, Verdict) and v.counterexample]
-    except ValueError as error:
-        click.echo(f"opjury: {error}", err=True)
-        return USAGE
+    stored = [v for v in records.read(file) if isinstance(v, Verdict) and v.counterexample]
     if not stored:
         click.echo(f"opjury: {file} holds no counterexample", err=True)
         return NOTHING
-    again = 0
+    tasks = []
     for verdict in stored:
-        outcome = _replay_one(verdict)
-        again += outcome is not None and not verdict.control
-        terminal.console.print(f"{verdict.name} {verdict.check}: {outcome or 'holds now'}", markup=False)
-    return BAD if again else GOOD
+        try:
+            tasks.append(_again(verdict))
+        except (registry.UnknownName, registry.Impossible) as error:
+            terminal.console.print(f"{verdict.name} {verdict.check}: cannot be tried here: {error}", markup=False)
+    found = []
+    for verdict in run_tasks(tasks, jobs=1):
+        found.append(verdict)
+        known = {
+            "refuted": f"still refuted{' (known to be wrong)' * verdict.control}: {verdict.message}",
+            "waived": verdict.message,
+            "holds": "holds now",
+        }
+        outcome = known.get(verdict.status, f"{verdict.status}: {verdict.message}")
+        terminal.console.print(f"{verdict.name} {verdict.check}: {outcome}", markup=False)
+    if any(v.status == "refuted" and not v.control for v in found):
+        return BAD
+    return GOOD if Audit(tuple(found)).judged else NOTHING
 
 
-def _replay_one(verdict: Verdict) -> str | None:
-    assert verdict.counterexample is not None
-    task = Task(verdict.operation, verdict.implementation, verdict.check, verdict.dtypes)
-    trial = Trial(registry.operation(verdict.operation), implementation_of(task), verdict.device)
-    try:
-        RUN[verdict.check].run(trial, Case.from_json(verdict.counterexample))
-    except Refuted as error:
-        return f"still refuted: {error.message}"
-    except Unsuitable:
-        return None
-    return None
+def _again(verdict: Verdict) -> Task:
+    """The task of trying a counterexample. Raises `UnknownName` for what is not registered, `Impossible` for want of its device."""
+    profile = verdict.profile or "quick"
+    names_checked("check", [verdict.check], CHECKS)
+    names_checked("profile", [profile], PROFILES)
+    registry.operation(verdict.operation)
+    registry.implementation(verdict.operation, verdict.implementation)
+    if not present(verdict.device):
+        raise registry.Impossible("no CUDA device is present")
+    where = (verdict.operation, verdict.implementation, verdict.check, verdict.dtypes, profile, verdict.device)
+    return Task(*where, shrink=False, only=verdict.counterexample)

@@ -14,7 +14,7 @@ from opjury.cli import GOOD, NOTHING
 from opjury.faces import terminal
 from opjury.measure.selftest import SLOWED, SURE, self_test
 from opjury.records import Measurement, Recommendation
-from opjury.shipping import imported
+from opjury.shipping import Function, imported
 from opjury.uses.choose import Choice, choose, sizes_of
 from opjury.uses.sweep import Sweep, dispatcher, sweep
 
@@ -38,13 +38,13 @@ def run(
         raise click.UsageError(
             "--jobs and --trust are about this machine; with --cluster a worker of it does everything"
         )
-    options["functions"] = [_function(target) for target in rivals]
+    options["functions"] = [_function(target, Function.to_send if cluster else Function.of) for target in rivals]
     if over:
         return _run_sweep(operation, sizes, over, json_file, emit, options, cluster, mixed)
     choice = _done(choose, dict(options, operation=operation, workload=parsed(operation, sizes)), cluster, mixed)
+    show(choice)
     if json_file:
         records.write(json_file, choice.records)
-    show(choice)
     return GOOD if choice.implementation else NOTHING
 
 
@@ -79,9 +79,9 @@ def _run_sweep(
     options["strict"] |= bool(emit)  # a function by itself is held to the whole contract
     span = dict(size=name, low=number(name, low), high=number(name, high))
     found = _done(sweep, dict(options, operation=operation, workload=parsed(operation, sizes), **span), cluster, mixed)
+    show_sweep(found)
     if json_file:
         records.write(json_file, [record for choice in found.choices for record in choice.records])
-    show_sweep(found)
     if emit:
         records.write_text(emit, dispatcher(found).encode())
         terminal.console.print(
@@ -151,14 +151,20 @@ def number(name: str, text: str) -> int:
     raise click.UsageError(f"{name}={text}: {text!r} is no whole number")
 
 
-def _function(target: str) -> Any:
+def _function(target: str, sent: Callable[[Any], Function]) -> Any:
+    """The function that is meant; it has to be one that can be `sent` to who measures it."""
     place, _, name = target.rpartition(":")
     if not place:
         raise click.UsageError(f"{target} is no FILE.py:FUNCTION or MODULE:FUNCTION")
     try:
-        return getattr(imported(place), name)
+        function = getattr(imported(place), name)
     except BaseException as error:
         raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {error}") from None
+    try:
+        sent(function)
+    except TypeError as error:
+        raise click.UsageError(str(error)) from None
+    return function
 
 
 def show(choice: Choice) -> None:
@@ -219,10 +225,10 @@ _LEGEND = (
 )
 
 
-def run_self_test(trials: int, seed: int = 0, slowed: Sequence[float] = SLOWED) -> int:
+def run_self_test(trials: int, seed: int = 0, slowed: Sequence[float] = SLOWED, budget: float = 6.0) -> int:
     """What measurements on this machine can tell."""
     with terminal.console.status("") as status:
-        found = self_test(trials, slowed=slowed, seed=seed, notify=lambda stage: status.update(stage))
+        found = self_test(trials, slowed=slowed, seconds=budget, seed=seed, notify=lambda stage: status.update(stage))
     for detection in found:
         what = f"slowed by {detection.slowed:.0%}" if detection.slowed else "against itself"
         terminal.console.print(

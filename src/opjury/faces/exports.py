@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opjury import registry
+from opjury.faces.verdicts import state_of
 from opjury.records import Verdict
 
 if TYPE_CHECKING:
@@ -22,7 +23,12 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def junit(verdicts: Sequence[Verdict]) -> bytes:
-    """JUnit XML: a test suite for each implementation, a test case for each verdict."""
+    """JUnit XML: a test suite for each implementation, a test case for each verdict; what is not as declared fails."""
+    from opjury.uses.audit import surprising
+
+    wrong: dict[int, str] = {}
+    for v, text in surprising(verdicts):
+        wrong.setdefault(id(v), text)
     root = ET.Element("testsuites", name="opjury")
     suites: dict[str, ET.Element] = {}
     for v in verdicts:
@@ -35,13 +41,15 @@ def junit(verdicts: Sequence[Verdict]) -> bytes:
             name=_printable(f"{v.check}[{'-'.join(v.dtypes)}-{v.device}]"),
             time=f"{v.seconds:.3f}",
         )
-        if v.status == "refuted":
-            ET.SubElement(case, "failure", message=_printable(v.message)).text = _printable(v.script)
-        elif v.status != "holds":
+        if id(v) in wrong:
+            kind = "error" if v.status == "skipped" else "failure"
+            ET.SubElement(case, kind, message=_printable(wrong[id(v)])).text = _printable(v.script)
+        elif v.status not in ("holds", "refuted"):
             ET.SubElement(case, "skipped", message=_printable(f"{v.status}: {v.message}"))
     for suite in suites.values():
         suite.set("tests", str(len(suite)))
         suite.set("failures", str(len(suite.findall("*/failure"))))
+        suite.set("errors", str(len(suite.findall("*/error"))))
         suite.set("skipped", str(len(suite.findall("*/skipped"))))
     return ET.tostring(root, encoding="utf-8", xml_declaration=True)
 
@@ -128,8 +136,6 @@ def table(found: Found) -> bytes:
 
 
 def _judged(standing: Any) -> dict[str, Any]:
-    from opjury.faces.report.operation import verdict_of
-
     def having(status: str) -> str:
         return " ".join(check for check, found in standing.verdicts.items() if found == status)
 
@@ -138,7 +144,7 @@ def _judged(standing: Any) -> dict[str, Any]:
         implementation=_text(standing.implementation),
         device=_text(standing.device),
         control=standing.control,
-        verdict=verdict_of(standing)[0],
+        verdict=state_of(standing)[0],
         refuted=_text(having("refuted")),
         waived=_text(having("waived")),
         examples=standing.examples,

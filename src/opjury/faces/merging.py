@@ -21,6 +21,9 @@ def run(files: Sequence[Path], *, json_file: str | None, junit_file: str | None,
         click.echo(f"opjury: {note}", err=True)
     for problem in merged.problems:
         click.echo(f"opjury: {problem}", err=True)
+    found = Audit(merged.verdicts)
+    if merged.verdicts:
+        auditing.show(found, all_verdicts)
     if json_file:
         records.write(json_file, [*merged.others, *merged.verdicts])
     if junit_file:
@@ -28,11 +31,9 @@ def run(files: Sequence[Path], *, json_file: str | None, junit_file: str | None,
     if not merged.verdicts:
         click.echo("opjury: there is no verdict in these files", err=True)
         return NOTHING
-    found = Audit(merged.verdicts)
-    auditing.show(found, all_verdicts)
     if merged.problems:
         return BAD
-    if not any(v.examples for v in found.verdicts):
+    if not found.judged:
         click.echo("opjury: nothing was executed", err=True)
         return NOTHING
     return GOOD if found.ok else BAD

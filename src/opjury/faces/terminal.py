@@ -11,7 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from opjury import registry
+from opjury.faces.verdicts import STATUS_MARKS
 from opjury.operation import CHECKS
+from opjury.records import SEVERITY
 
 if TYPE_CHECKING:
     from opjury.records import Verdict
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 console = Console(highlight=False)
 
 STYLE = {"holds": "green", "refuted": "bold red", "waived": "yellow", "skipped": "dim", "not declared": "dim"}
-_MARK = {"holds": "✓", "refuted": "✗", "waived": "w", "skipped": "·", "not declared": "-"}
-_WORST = ("refuted", "waived", "holds", "skipped", "not declared")
 
 
 def add_to_job_summary(text: str) -> None:
@@ -73,8 +73,8 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
         cells = []
         for check in present:
             states = {v.status for v in found if v.check == check}
-            worst = next((s for s in _WORST if s in states), "")
-            cells.append(f"[{STYLE[worst]}]{_MARK[worst]}[/]" if worst else "")
+            worst = max(states, key=SEVERITY.index, default=None)
+            cells.append(f"[{STYLE[worst]}]{STATUS_MARKS[worst]}[/]" if worst else "")
         label = f"{operation}:{name}" if several else name
         table.add_row(escape(label) + ("†" if found[0].control else ""), *cells, str(sum(v.examples for v in found)))
     return table
@@ -90,7 +90,7 @@ _SHORT = {
 def legend(verdicts: Sequence[Verdict]) -> str:
     """What the marks and the columns of the matrix mean, as far as they occur."""
     seen = {v.status for v in verdicts}
-    marks = [f"[{STYLE[s]}]{_MARK[s]}[/] {s}" for s in _MARK if s in seen]
+    marks = [f"[{STYLE[s]}]{STATUS_MARKS[s]}[/] {s}" for s in STATUS_MARKS if s in seen]
     if any(v.control for v in verdicts):
         marks.append("† known to be wrong, must be refuted")
     columns = [f"{_SHORT[check]} {check}" for check in CHECKS if any(v.check == check for v in verdicts)]

@@ -37,29 +37,44 @@ class Audit:
         return tuple(v for v in self.verdicts if v.status == "refuted")
 
     @property
+    def judged(self) -> set[str]:
+        """The full names of those of whom something is known; a call that never returned is known, though no example was executed."""
+        return {v.name for v in self.verdicts if v.status in ("holds", "refuted", "waived")}
+
+    @property
     def ok(self) -> bool:
-        """Whether something was executed, nothing is refuted but negative controls, and those are, in just their checks."""
-        return any(v.examples for v in self.verdicts) and not self.surprises()
+        """Whether something was judged, nothing is refuted but negative controls, and those are, in just their checks."""
+        return bool(self.judged) and not self.surprises()
 
     def surprises(self) -> list[str]:
-        """Everything that is not as declared: refutations, and negative controls that were not refuted as expected."""
-        found = [f"{v.name}: {v.check} is refuted: {v.message}" for v in self.refuted if not v.control]
-        found += [f"{v.name}: {v.check}: {v.message}" for v in self.verdicts if v.message.startswith(NOT_JUDGED)]
-        for (operation, name), verdicts in _by_implementation(self.verdicts).items():
-            if not verdicts[0].control:
-                continue
-            declared = set(registry.implementation(operation, name).refuted)
-            refuted = [v for v in verdicts if v.status == "refuted"]
-            missing = (declared & {v.check for v in verdicts}) - {v.check for v in refuted}
-            extra = {v.check for v in refuted if v.check not in declared and v.cause not in declared}
-            label = f"{operation}:{name} is a negative control"
-            found += [f"{label}, but {check} is not refuted" for check in sorted(missing)]
-            found += [f"{label}, refuted in {check} too, which it does not declare" for check in sorted(extra)]
-        return found
+        """Everything that is not as declared, in words."""
+        return list(dict.fromkeys(text for _, text in surprising(self.verdicts)))
 
     def summary(self) -> str:
         """One line a refuted verdict."""
         return "\n".join(f"{v.name} {v.check}: {v.message}" for v in self.refuted)
+
+
+def surprising(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, str]]:
+    """The verdicts that are not as declared, and why: refutations, and negative controls that were not refuted as expected."""
+    for v in verdicts:
+        if v.status == "refuted" and not v.control:
+            yield v, f"{v.name}: {v.check} is refuted: {v.message}"
+        elif v.message.startswith(NOT_JUDGED):
+            yield v, f"{v.name}: {v.check}: {v.message}"
+    controls = registry.controls()
+    for key, mine in _by_implementation(v for v in verdicts if v.control).items():
+        label = f"{mine[0].name} is a negative control"
+        if key not in controls:
+            yield mine[0], f"{label} in these records, and none that is registered here: what it declares is not known"
+            continue
+        declared = controls[key].keys()
+        seen = {v.check for v in mine if v.status == "refuted"}
+        for v in mine:
+            if v.check in declared - seen:
+                yield v, f"{label}, but {v.check} is not refuted"
+            elif v.status == "refuted" and v.check not in declared and v.cause not in declared:
+                yield v, f"{label}, refuted in {v.check} too, which it does not declare"
 
 
 def _by_implementation(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
@@ -84,7 +99,17 @@ def plan(
     database: str = "",
     first: bool = False,
 ) -> list[Task]:
-    """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype."""
+    """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype.
+
+    Raises
+    ------
+    UnknownName
+        For a profile, check, dtype or device that does not exist.
+    """
+    names_checked("profile", [profile], PROFILES)
+    names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
+    names_checked("dtype", dtypes or (), operation.dtypes)
+    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
     waived = tuple(waived_on(waives or {}, device).items())
     base = Task(
         operation.name,
@@ -221,7 +246,7 @@ def audit(
     Raises
     ------
     Impossible
-        For a cluster that cannot be reached, lacks something, or is lost in the middle.
+        For a cluster that cannot be reached, lacks something, or is lost in the middle; for worker processes that do not start.
     UnknownName
         For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
     ValueError
@@ -253,12 +278,8 @@ def planned(
     implementation: Callable[..., Any] | str,
     operation: str | None,
     *,
-    profile: str,
-    checks: Sequence[str] | None,
-    waives: Waives | None,
-    dtypes: Sequence[str] | None,
-    device: str,
-    isolate: bool,
+    waives: Waives | None = None,
+    isolate: bool = True,
     far: bool = False,
     **options: Any,
 ) -> tuple[list[Task], bool]:
@@ -266,26 +287,19 @@ def planned(
 
     Raises what `audit` raises. `options` are those of `plan`; `far`: to other machines.
     """
-    names_checked("profile", [profile], PROFILES)
-    names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
-    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
-    options |= dict(profile=profile, checks=checks, dtypes=dtypes, device=device)
     if isinstance(implementation, str):
         contract_name, _, only = implementation.partition(":")
         if operation and not only and contract_name != operation:
             contract_name, only = operation, implementation
         contract = registry.operation(contract_name)
         entries = [registry.implementation(contract_name, only)] if only else registry.implementations(contract_name)
-        names_checked("dtype", dtypes or (), contract.dtypes)
-        return [
-            task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)
-        ], isolate
+        tasks = [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
+        return tasks, isolate
     if not callable(implementation):
         raise TypeError(f"{implementation!r} is neither a function nor a registered name")
     if operation is None:
         raise TypeError("a plain function needs operation=...: the contract that it is held to")
     contract = registry.operation(operation)
-    names_checked("dtype", dtypes or (), contract.dtypes)
     shipped, isolate = ship(implementation, isolate, far)
     name = getattr(implementation, "__name__", type(implementation).__name__)
     return plan(contract, name, function=shipped, waives=waives, **options), isolate

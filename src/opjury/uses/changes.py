@@ -196,12 +196,18 @@ def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
 
 
 def _verdicts(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
-    """Checks that held and were refuted afterwards; controls that were refuted and are not any more."""
+    """Checks that held and were refuted afterwards; controls that were refuted and are not any more, in what they declare.
+
+    What else refutes a control follows from that, on some nights' cases and not on others'.
+    """
+    controls = registry.controls()
     known: dict[tuple[str, str, str], tuple[str, int]] = {}
     for at, night in enumerate(nights):
         for (name, device), standing in night.standings.items():
             for check, status in standing.verdicts.items():
                 if status not in ("holds", "waived", "refuted"):
+                    continue
+                if standing.control and check not in controls.get((standing.operation, standing.implementation), ()):
                     continue
                 before, last = known.get((name, device, check), (status, at))
                 known[name, device, check] = status, at

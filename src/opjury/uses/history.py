@@ -198,27 +198,39 @@ def in_short(found: Iterable[Record]) -> Iterator[Record]:
 
     What refutes an implementation that should hold up stays; of what refutes a control the shortest, which shows what is wrong with it.
     """
-    verdicts: dict[tuple[str, str], list[Verdict]] = {}
+    verdicts = []
     for record in found:
         if isinstance(record, Verdict):
-            verdicts.setdefault((record.name, record.device), []).append(record)
+            verdicts.append(record)
             if record.status == "refuted" and not record.control:
                 yield record
         else:
             yield record
-    for mine in verdicts.values():
+    for mine in _each(verdicts):
         telling = [v for v in mine if v.control and v.status == "refuted" and not v.cause and v.counterexample]
         if telling:
             yield min(telling, key=lambda v: len(records.encode(v)))
         yield standing(mine)
 
 
+def standings(verdicts: Iterable[Verdict]) -> list[Standing]:
+    """The verdicts in short, implementation by implementation and device by device."""
+    return [standing(mine) for mine in _each(verdicts)]
+
+
+def _each(verdicts: Iterable[Verdict]) -> Iterable[list[Verdict]]:
+    """Those of one implementation on one device together."""
+    found: dict[tuple[str, str], list[Verdict]] = {}
+    for v in verdicts:
+        found.setdefault((v.name, v.device), []).append(v)
+    return found.values()
+
+
 def standing(verdicts: Sequence[Verdict]) -> Standing:
     """The verdicts of one implementation on one device in short; the worst where a check has several, by dtype."""
     worst: dict[str, records.Status] = {}
-    order = ("not declared", "skipped", "holds", "waived", "refuted")
     for v in verdicts:
-        worst[v.check] = max(v.status, worst.get(v.check, v.status), key=order.index)
+        worst[v.check] = max(v.status, worst.get(v.check, v.status), key=records.SEVERITY.index)
     tried: dict[str, tuple[int, float, int]] = {}
     for v in verdicts:
         if v.profile == "nightly":

@@ -36,7 +36,7 @@ class Journal:
 
     def add(self, found: Sequence[Record]) -> None:
         """Keep some more."""
-        with self.path.open("ab") as stream:
+        with records.writing(self.path), self.path.open("ab") as stream:
             stream.write(b"".join(records.encode(record) + b"\n" for record in found))
         self.kept += found
 

@@ -12,8 +12,6 @@ from opjury.records import Environment, Part, Record, Verdict
 from opjury.uses.audit import identity
 from opjury.verify.judge import NOT_JUDGED
 
-_WORST = ("skipped", "not declared", "holds", "waived", "refuted")
-
 
 @dataclass(frozen=True)
 class Merged:
@@ -58,7 +56,7 @@ def merge(paths: Sequence[Path]) -> Merged:
 def _one(first: tuple[Path, Verdict], second: tuple[Path, Verdict], problems: list[str]) -> tuple[Path, Verdict]:
     """Of two verdicts of one task the first where they agree, else the worse; what was skipped somewhere does not contradict."""
     ours, theirs = first[1], second[1]
-    worse = max(first, second, key=lambda each: (_WORST.index(each[1].status), _fault(each[1])))
+    worse = max(first, second, key=lambda each: (records.SEVERITY.index(each[1].status), _fault(each[1])))
     if ours.status != theirs.status and not any(v.status == "skipped" and not _fault(v) for v in (ours, theirs)):
         where = f"{ours.name} {ours.check} ({', '.join(ours.dtypes)}, {ours.device})"
         problems.append(f"{where}: {ours.status} in {first[0]}, {theirs.status} in {second[0]}")

@@ -110,7 +110,7 @@ class Done:
     left_out: tuple[str, ...] = ()
 
 
-class Unready(Exception):
+class Unready(registry.Impossible):
     """Why a night cannot begin."""
 
 

@@ -76,6 +76,9 @@ class Search:
             self.problem = "no tier of this check makes sense for these dtypes"
             return
         try:
+            if task.only is not None:
+                self._try(Case.from_json(task.only))
+                return
             self._examples(task)
             if self.refuted is None and task.database and task.shrink:
                 self._failed_before(kind, task)

@@ -66,6 +66,8 @@ class Task:
         A folder that keeps failing cases to be tried first the next time; "" for none.
     shrink : bool
         Whether a counterexample is made smaller and its cause looked for.
+    only : dict, optional
+        A stored counterexample: this case is tried, and no other.
     """
 
     operation: str
@@ -80,6 +82,7 @@ class Task:
     database: str = ""
     function: Any = None
     shrink: bool = True
+    only: dict[str, Any] | None = None
 
     @property
     def group(self) -> str:

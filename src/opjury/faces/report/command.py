@@ -60,7 +60,8 @@ def _site(found: Found, output: Path, show: bool) -> int:
     from opjury.faces.report import site
 
     try:
-        site.build(found, output)
+        with records.writing(output):
+            site.build(found, output)
     except site.NotOurs as error:
         click.echo(f"opjury: {error}", err=True)
         return USAGE

@@ -9,6 +9,7 @@ from opjury import registry
 from opjury.faces.report.gather import State, workload_name
 
 Kind = Literal["worse", "better", "other"]
+_OTHER_WAY_ROUND: dict[Kind, Kind] = {"worse": "better", "better": "worse", "other": "other"}
 RATIO = 1.1  # the least change of a ratio that is told; smaller ones are for the search in the history
 
 
@@ -40,8 +41,11 @@ def changes(before: State | None, now: State) -> list[Change]:
 
 
 def _verdicts(before: State, now: State) -> list[Change]:
-    """Of those that both states judged; who is gone from the registry, who is new in an operation that was judged before."""
-    found = []
+    """Of those that both states judged; who is gone from the registry, who is new in an operation that was judged before.
+
+    For a negative control it is the other way round: it gets worse where it is not refuted any more in what it declares.
+    """
+    found, controls = [], registry.controls()
     registered = {(e.operation, e.name) for e in registry.implementations()}
     judged = {s.operation for s in before.standings.values()}
     for key in before.standings.keys() | now.standings.keys():
@@ -51,6 +55,9 @@ def _verdicts(before: State, now: State) -> list[Change]:
                 was, now_is = old.verdicts[check], new.verdicts[check]
                 if was != now_is:
                     kind: Kind = "worse" if now_is == "refuted" else "better" if was == "refuted" else "other"
+                    if new.control:
+                        declared = check in controls.get((new.operation, new.implementation), ())
+                        kind = _OTHER_WAY_ROUND[kind] if declared else "other"
                     where = f" on {new.device}" if new.device != "cpu" else ""
                     found.append(
                         Change(new.operation, new.implementation, kind, f"{check}{where}: {now_is}, was {was}")

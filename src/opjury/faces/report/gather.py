@@ -60,8 +60,7 @@ class State:
             elif isinstance(record, Recommendation):
                 state.recommendations[Series.of(record)] = record
         state.verdicts = list(kept.values())
-        judged = (r for r in history.in_short(state.verdicts) if isinstance(r, Standing))
-        state.standings = {(r.name, r.device): r for r in judged} | short
+        state.standings = {(s.name, s.device): s for s in history.standings(state.verdicts)} | short
         return state
 
     @functools.cached_property
@@ -119,19 +118,24 @@ class Found:
 def gather(files: Sequence[Path], folder: Path) -> Found:
     """Read record files and a history. Files tell how things are now; without any, the latest night of each machine does."""
     problems: list[str] = []
-    by_place: dict[Environment | None, list[Record]] = {}
+    placed: list[tuple[Environment | None, Record]] = []
     for path in files:
         within = None  # what the first record of a night's file says of all others in it
         for record in records.lenient(path, problems):
             if isinstance(record, Part):  # says nothing of a machine
                 continue
             within = record.environment if isinstance(record, Night) else within
-            by_place.setdefault(_place(getattr(record, "environment", None) or within), []).append(record)
+            placed.append((_place(getattr(record, "environment", None) or within), record))
     machines = {
         name: _with_history(name, nights, problems) for name, nights in reversed(nights_of(folder, problems).items())
     }
+    places = {_place(m.environment) for m in machines.values()} | {place for place, _ in placed}
+    by_place: dict[Environment | None, list[Record]] = {}
+    for place, record in placed:
+        by_place.setdefault(_with_gpu(place, places), []).append(record)
+    histories = {_with_gpu(_place(m.environment), places): m for m in reversed(machines.values())}
     for place, found in reversed(by_place.items()):
-        known = next((m for m in machines.values() if place and _same(m.environment, place)), None)
+        known = histories.get(place)
         name = known.name if known else _named(place, machines)
         environments = _environments(found)
         most = environments[0] if environments else None
@@ -157,9 +161,11 @@ def _place(where: Environment | None) -> Environment | None:
     return msgspec.structs.replace(where, **blank)
 
 
-def _same(environment: Environment | None, place: Environment) -> bool:
-    """Whether an environment is that of a place. One that no GPU was asked of may be the same machine."""
-    return environment is not None and (environment.machine, environment.processor) == (place.machine, place.processor)
+def _with_gpu(place: Environment | None, places: Iterable[Environment | None]) -> Environment | None:
+    """Where no GPU was asked of: the place of the same kind that has one, if there is just one; it may have been hidden."""
+    kind = place and (place.machine, place.processor)
+    others = [p for p in places if p and p.device and (p.machine, p.processor) == kind]
+    return others[0] if place and not place.device and len(others) == 1 else place
 
 
 def _named(place: Environment | None, taken: Iterable[str]) -> str:

@@ -11,55 +11,17 @@ from opjury import registry
 from opjury.faces.choosing import memory, seconds, times
 from opjury.faces.report import charts
 from opjury.faces.report.gather import Machine, default_workload, workload_name
+from opjury.faces.verdicts import STATUS_MARKS, state_of, worst
 from opjury.operation import CHECKS, Implementation
 from opjury.records import Measurement, Standing, Verdict
 from opjury.uses.history import file_name
 
-MARKS = {"holds": "✓", "waives": "w", "refuted": "✗", "control": "†", "unjudged": "·"}
-WORDS = {
-    "holds": "holds up",
-    "waives": "holds up, waives a check",
-    "refuted": "refuted",
-    "control": "known to be wrong",
-    "unjudged": "not judged",
-}
-_CELL = {"holds": "✓", "refuted": "✗", "waived": "w", "skipped": "·", "not declared": "-"}
 _KINDS = {
     "movement": "movement: elements are copied, results are equal bit for bit",
     "arithmetic": "arithmetic: results round, and lie within a bound that is computed for each element",
     "exact": "exact: results are equal in value",
 }
 _LONGEST = 300  # of a case that is shown
-
-
-def verdict_of(standing: Standing | None) -> tuple[str, str]:
-    """A state, and the same in words."""
-    if standing is None:
-        return "unjudged", WORDS["unjudged"]
-    found = list(standing.verdicts.values())
-    refuted, waived = found.count("refuted"), found.count("waived")
-    if standing.control:
-        return ("control", WORDS["control"]) if refuted else ("refuted", "known to be wrong, but not refuted")
-    if refuted:
-        return "refuted", f"refuted in {refuted}" + (f" on {standing.device}" if standing.device != "cpu" else "")
-    if waived:
-        return "waives", f"holds, waives {waived}"
-    return ("holds", "holds") if "holds" in found else ("unjudged", WORDS["unjudged"])
-
-
-def worst(standings: Iterable[Standing]) -> dict[tuple[str, str], Standing]:
-    """One standing for each operation and implementation: the worst of those on several devices."""
-    order = ("unjudged", "holds", "waives", "control", "refuted")
-    found: dict[tuple[str, str], Standing] = {}
-    for s in standings:
-        key = (s.operation, s.implementation)
-        found[key] = max(found.get(key, s), s, key=lambda s: order.index(verdict_of(s)[0]))
-    return found
-
-
-def marks(states: Sequence[str]) -> list[tuple[str, str, str]]:
-    """State, mark and words of those that occur."""
-    return [(state, MARKS[state], WORDS[state]) for state in MARKS if state in states]
 
 
 def page(machine: Machine, name: str) -> dict[str, Any]:
@@ -98,7 +60,7 @@ def page(machine: Machine, name: str) -> dict[str, Any]:
         chosen=[(workload_name(w), r) for w, r in chosen.items() if w in single or w not in contests],
         checks=checks,
         matrix=[_row(s, checks) for s in standings],
-        marks=[(status.replace(" ", "_"), mark, status) for status, mark in _CELL.items() if status in seen],
+        marks=[(status.replace(" ", "_"), mark, status) for status, mark in STATUS_MARKS.items() if status in seen],
         controls=any(s.control for s in standings),
         charts=[chart for chart in found if chart],
         nights=[chart for chart in _history(machine, name) if chart],
@@ -116,12 +78,12 @@ def in_order(checks: Iterable[str]) -> list[str]:
 
 def _row(standing: Standing, checks: Sequence[str]) -> dict[str, Any]:
     statuses = [standing.verdicts.get(check, "") for check in checks]
-    order = ("", *_CELL)
+    order = ("", *STATUS_MARKS)
     return dict(
         name=standing.implementation,
         device=standing.device,
         control=standing.control,
-        cells=[(s, _CELL.get(s, ""), order.index(s)) for s in statuses],
+        cells=[(s, STATUS_MARKS.get(s, ""), order.index(s)) for s in statuses],
         examples=standing.examples,
         error=charts.fraction(standing.error_of_bound),
     )
@@ -209,7 +171,7 @@ def _case(v: Verdict) -> str:
 def _competitor(
     name: str, entry: Implementation | None, standing: Standing | None, verdicts: Sequence[Verdict]
 ) -> dict[str, Any]:
-    state, words = verdict_of(standing)
+    state, words = state_of(standing)
     told = inspect.getdoc(entry.function) if entry else None
     return dict(
         name=name,

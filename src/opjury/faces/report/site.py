@@ -20,6 +20,7 @@ from opjury.faces.report.compare import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.faces.report.rendering import Slugs
 from opjury.faces.tracking import between, change, subject
+from opjury.faces.verdicts import STATE_MARKS, Tally, legend, state_of, worst
 from opjury.measure.steps import WINDOW
 from opjury.records import Alarm, Measurement
 
@@ -148,15 +149,12 @@ class _Site:
             "Operations",
             rows=table,
             operations=[dict(name=name, rows=_by_state(table, name), use=use.get(name, "")) for name in now.operations],
-            marks=operation.marks(states),
+            marks=legend(states),
             workload=usual,
             workloads=workloads,
             changes=changed,
             problems=told(self.found.problems),
-            judged=bool(now.standings),
-            holding=states.count("holds") + states.count("waives"),
-            wrong=states.count("refuted"),
-            controls=states.count("control"),
+            tally=Tally.of(now.standings.values()),
             examples=sum(s.examples for s in now.standings.values()),
         )
 
@@ -243,14 +241,14 @@ class _Site:
 def rows(machine: Machine, workloads: Sequence[str], changed: Sequence[Change], slug: Slugs) -> list[_Row]:
     """The matrix: every implementation that was judged or measured, the fastest of each operation first."""
     now, usual, blank = machine.now, default_workload(machine.now), ("", None)
-    standings = operation.worst(now.standings.values())
+    standings = worst(now.standings.values())
     measured: dict[tuple[str, str], dict[str, Measurement]] = {}
     for series, m in now.measurements.items():
         measured.setdefault((series.operation, series.implementation), {})[workload_name(series.workload)] = m
     found = []
     for key in standings.keys() | measured.keys():
         standing, mine = standings.get(key), measured.get(key, {})
-        state, words = operation.verdict_of(standing)
+        state, words = state_of(standing)
         news = [c.text for c in changed if (c.operation, c.implementation) == key]
         speeds: dict[str, Cell] = {n: (times(m.ratio), round(m.ratio, 4)) for n, m in mine.items()}
         errors = {n: charts.ulps(m.error_ulps) for n, m in mine.items()}
@@ -259,7 +257,7 @@ def rows(machine: Machine, workloads: Sequence[str], changed: Sequence[Change], 
                 *key,
                 state=state,
                 verdict=words,
-                mark=operation.MARKS[state],
+                mark=STATE_MARKS[state],
                 href=f"operations/{slug(key[0])}.html#{slug(key[1])}",
                 speed=speeds.get(usual, blank),
                 speeds={str(i): speeds[n] for i, n in enumerate(workloads) if n in speeds},
@@ -269,12 +267,12 @@ def rows(machine: Machine, workloads: Sequence[str], changed: Sequence[Change], 
                 changed=news[0] + (f", and {len(news) - 1} more" if len(news) > 1 else "") if news else "",
             )
         )
-    states = list(operation.MARKS)
+    states = list(STATE_MARKS)
     return sorted(found, key=lambda r: (r.operation, r.speed[1] or math.inf, states.index(r.state), r.implementation))
 
 
 def _by_state(table: Sequence[_Row], name: str) -> list[_Row]:
-    states = list(operation.MARKS)
+    states = list(STATE_MARKS)
     return sorted((row for row in table if row.operation == name), key=lambda row: states.index(row.state))
 
 

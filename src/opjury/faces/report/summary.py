@@ -13,8 +13,8 @@ from opjury.faces import terminal
 from opjury.faces.choosing import times
 from opjury.faces.report.compare import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
-from opjury.faces.report.operation import verdict_of, worst
 from opjury.faces.tracking import between, change, subject
+from opjury.faces.verdicts import Tally
 from opjury.uses.history import Series
 
 _SHOWN = 30  # changes and refutations that are told one by one
@@ -31,18 +31,15 @@ class Line(NamedTuple):
 
 
 def lines(machine: Machine) -> list[Line]:
-    """A line for each operation; negative controls that are refuted, as they must be, do not count."""
+    """A line for each operation; negative controls and what was not judged do not count."""
     now, usual = machine.now, default_workload(machine.now)
     chosen = {w.operation: w for w in now.recommendations if workload_name(w) == usual}
     found = []
     for name in now.operations:
-        judged = worst(s for s in now.standings.values() if s.operation == name)
-        states = {implementation: verdict_of(s)[0] for (_, implementation), s in judged.items()}
-        states = {implementation: state for implementation, state in states.items() if state != "control"}
-        refuted = tuple(implementation for implementation, state in states.items() if state == "refuted")
-        holding = sum(state in ("holds", "waives") for state in states.values())
+        tally = Tally.of(s for s in now.standings.values() if s.operation == name)
         use = _use(machine, name, chosen) if name in chosen else ""
-        found.append(Line(name, len(states), holding, refuted, use))
+        loose = tuple(f"{implementation} (known to be wrong, not refuted)" for implementation in tally.loose)
+        found.append(Line(name, tally.judged, len(tally.holding), tally.refuted + loose, use))
     return found
 
 
@@ -58,12 +55,9 @@ def _use(machine: Machine, name: str, chosen: dict[str, Series]) -> str:
 
 
 def headline(machine: Machine) -> str:
-    """`151 of 151 implementations of 20 operations hold up; 329,315 examples were executed; Linux x86_64, 2 cores`"""
+    """`151 of 151 implementations hold up, 7 that are known to be wrong are refuted; 329,315 examples were executed; 2 cores`"""
     standings = list(machine.now.standings.values())
-    counted = lines(machine)
-    held, every = sum(line.holding for line in counted), sum(line.implementations for line in counted)
-    operations = "1 operation" if len(counted) == 1 else f"{len(counted)} operations"
-    judged = f"{held} of {every} implementations of {operations} hold up" if standings else ""
+    judged = str(Tally.of(standings)) if standings else ""
     executed = f"{sum(s.examples for s in standings):,} examples were executed" if standings else ""
     measured = f"{len(machine.now.measurements):,} measurements" if machine.now.measurements else ""
     return "; ".join(filter(None, (judged, executed, measured, machine.name)))
