@@ -1,8 +1,10 @@
 """The command line: exit statuses, files, resuming, replaying, nonsense."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -147,6 +149,36 @@ def test_an_interrupted_audit_resumes(tmp_path):
     assert len(verdicts) == 5
     assert [v.examples for v in verdicts].count(12345) == 1
     assert not (tmp_path / "found.jsonl.partial").exists()
+
+
+@pytest.mark.parametrize("changed", [["--seed", "2"], ["--profile", "full"], "code"])
+def test_what_another_audit_left_does_not_count(tmp_path, changed):
+    (tmp_path / "mine.py").write_text("import torch\n\n\ndef mine(x, dim):\n    return x.cumsum(dim)\n")
+    asked = [
+        "audit",
+        "mine.py:mine",
+        "--as",
+        "cumsum",
+        "--check",
+        "form",
+        "--dtype",
+        "float32",
+        "--json",
+        "found.jsonl",
+    ]
+    assert opjury(*asked, "--seed", "1", cwd=tmp_path).returncode == 0
+    (verdict,) = records.read(tmp_path / "found.jsonl")
+    partial = tmp_path / "found.jsonl.partial"
+
+    def examples(*more):
+        records.write(partial, [replace(verdict, examples=12345)])
+        if changed == "code" and not more:
+            os.utime(tmp_path / "mine.py", (time.time() + 9,) * 2)
+        assert opjury(*asked, *more, cwd=tmp_path).returncode == 0
+        return [v.examples for v in records.read(tmp_path / "found.jsonl")]
+
+    assert examples("--seed", "1") == [12345]
+    assert examples(*(changed if changed != "code" else ())) != [12345]
 
 
 def first_of(name, check):

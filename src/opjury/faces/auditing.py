@@ -23,10 +23,11 @@ from opjury.shipping import Function, imported
 from opjury.uses import history, shards
 from opjury.uses.audit import Audit, identity, in_order, names_checked, plan, planned
 from opjury.uses.audit import run as run_tasks
-from opjury.uses.journal import Journal
+from opjury.uses.journal import Journal, left_in
 from opjury.uses.shards import Shard
+from opjury.uses.sources import family_of, judging
 from opjury.verify.device import present
-from opjury.verify.task import PROFILES, Task, applies
+from opjury.verify.task import PROFILES, Task, applies, implementation_of
 
 COUNTEREXAMPLES = Path(".opjury") / "counterexamples"
 
@@ -58,7 +59,10 @@ def run(
         raise click.UsageError("--costs tells how to divide an audit; it needs --shard")
     if cluster and (jobs or no_isolation):
         raise click.UsageError("--jobs and --no-isolation are about this machine; with --cluster its workers judge")
-    seed = secrets.randbits(32) if seed is None else seed
+    journal_file = Path(json_file + ".partial") if json_file else None
+    if seed is None:
+        left = next((r for r in left_in(journal_file) if isinstance(r, Verdict)), None) if journal_file else None
+        seed = left.seed if left else secrets.randbits(32)
     options: dict[str, Any] = dict(
         profile=profile,
         checks=checks or None,
@@ -80,8 +84,8 @@ def run(
         tasks, part = shards.part(whole, shard, _recorded(costs))
         head = [part]
     journal = (
-        Journal(Path(json_file + ".partial"), lambda before: _resumed(head, before, cluster, mixed))
-        if json_file
+        Journal(journal_file, lambda before: _resumed(head, before, tasks, journal_file, cluster, mixed))
+        if journal_file
         else None
     )
     resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
@@ -199,17 +203,28 @@ def _recorded(costs: Path | None) -> list[Verdict]:
         raise click.UsageError(f"--costs: {error}") from None
 
 
-def _resumed(head: list[Record], before: Sequence[Record], cluster: str, mixed: bool) -> list[Record]:
-    """What an interrupted audit left, if it was of the same part, by the same versions, and, without a cluster, on this machine."""
+def _resumed(
+    head: list[Record], before: Sequence[Record], tasks: Sequence[Task], file: Path, cluster: str, mixed: bool
+) -> list[Record]:
+    """What an interrupted audit left, if it was the same: profile, seed and part, code and versions, and, without a cluster, machine."""
 
     def fits(verdict: Verdict) -> bool:
         theirs, ours = verdict.environment, records.environment()
+        if (verdict.profile, verdict.seed) != (tasks[0].profile, tasks[0].seed):
+            return False
         if theirs is None or not cluster:
             return theirs == ours
         return mixed or records.versions(theirs) == records.versions(ours)
 
-    same = head == [r for r in before if isinstance(r, Part)]
+    same = tasks and before and head == [r for r in before if isinstance(r, Part)] and not _written_since(file, tasks)
     return [*head, *(r for r in before if same and isinstance(r, Verdict) and fits(r))]
+
+
+def _written_since(file: Path, tasks: Sequence[Task]) -> bool:
+    """Whether the code on trial, or what judges it, is newer than a file."""
+    functions = {(t.operation, t.implementation): implementation_of(t).function for t in tasks}.values()
+    files = {*judging(), *(source for function in functions for source in family_of(function))}
+    return any(source.stat().st_mtime > file.stat().st_mtime for source in files)
 
 
 def show(found: Audit, all_verdicts: bool) -> None:

@@ -9,6 +9,17 @@ from opjury import records
 from opjury.records import Record
 
 
+def left_in(path: Path) -> list[Record]:
+    """What an earlier run left; a line cut short, and what follows it, is left out."""
+    found: list[Record] = []
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        try:
+            found.append(records.decode(line))
+        except ValueError:
+            break
+    return found
+
+
 class Journal:
     """The records of an unfinished run.
 
@@ -21,18 +32,8 @@ class Journal:
 
     def __init__(self, path: Path, fits: Callable[[list[Record]], list[Record]]) -> None:
         self.path = path
-        self.kept = fits(self._read())
+        self.kept = fits(left_in(path))
         records.write(path, self.kept)
-
-    def _read(self) -> list[Record]:
-        """What an earlier run left; a line cut short, and what follows it, is left out."""
-        found: list[Record] = []
-        for line in self.path.read_bytes().splitlines() if self.path.exists() else ():
-            try:
-                found.append(records.decode(line))
-            except ValueError:
-                break
-        return found
 
     def add(self, found: Sequence[Record]) -> None:
         """Keep some more."""
