@@ -15,17 +15,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from opjury import records
+from opjury import records, registry
 from opjury.cli import main
 from opjury.faces.tracking import change
 from opjury.measure.statistics import ratio
 from opjury.measure.steps import steps
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
+from opjury.registry import Impossible
 from opjury.uses import history
 from opjury.uses.changes import alarms
 from opjury.uses.choose import Choice
 from opjury.uses.compare import Comparison, Side, compare
 from opjury.uses.confirm import ENOUGH
+from opjury.uses.track import Plan, run_night
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
 NOISE = np.random.default_rng(0).normal(0, 0.005, 400)
@@ -297,6 +299,25 @@ def test_a_night_is_run_and_kept(repository, monkeypatch):
     assert Path("alarms.jsonl").read_text() == ""
     again = track("run", "circulant", *TINY, "--machine", "renamed")
     assert "--machine here" in again.output
+
+
+def test_what_was_left_out_the_longest_is_measured_first(repository, monkeypatch):
+    sizes = registry.workload("circulant").sizes
+    fields = dict(operation="circulant", dtype="float32", implementation="strided", tied=("strided",), reason="fast")
+    for number, workloads in enumerate([["small", "medium"], ["small", "large"]]):
+        found = [Recommendation(sizes=sizes[w], gradient=g, **fields) for w in workloads for g in (False, True)]
+        history.add(night(number), found, history.FOLDER)
+    order = []
+
+    def chosen(operation, workload, **options):
+        order.append(workload)
+        raise Impossible("not measured here")
+
+    monkeypatch.setattr("opjury.uses.track.choose", chosen)
+    plan = Plan(("circulant",), budget=0.5, scale=0.01, machine="here", database="")
+    left_out = run_night(plan, jobs=1).left_out
+    assert [workload for workload in order if workload != "small"] == ["medium", "medium", "large", "large"]
+    assert all("not measured here" in reason for reason in left_out)
 
 
 def test_files_that_differ_from_the_commit_are_refused(repository):

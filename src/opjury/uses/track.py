@@ -233,7 +233,7 @@ def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list
 
 
 def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> list[str]:
-    """A choice at every workload, in random order, in equal shares of the time; those left out, with the reason."""
+    """A choice at every workload, what was left out the longest first, in equal shares of the time; those left out, with the reason."""
     wanted = [
         (contract, workload, device, gradient)
         for contract in planned.contracts
@@ -244,8 +244,11 @@ def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, no
     ]
     there = {history.Series.of(record) for record in journal.kept if isinstance(record, Recommendation)}
     wanted = [each for each in wanted if _series(*each) not in there]
+    nights = history.latest(planned.machine, _REMEMBERED, planned.folder)
+    last = {series: at for at, night in enumerate(nights) for series in night.recommendations}
+    random.shuffle(wanted)
     left_out = []
-    for number, each in enumerate(random.sample(wanted, len(wanted))):
+    for number, each in enumerate(sorted(wanted, key=lambda each: last.get(_series(*each), -1))):
         notify("measuring", number + 1 + len(there), len(wanted) + len(there))
         contract, workload, device, gradient = each
         share = (until - time.monotonic()) / (len(wanted) - number)
