@@ -462,6 +462,16 @@ def test_what_nothing_has_changed_for_is_the_machines_doing(repository):
     assert "not seen when measured again" in done.output
 
 
+def test_what_there_is_no_time_to_try_again_is_told_where_it_is_sure(repository, monkeypatch):
+    sixteen_nights(environment=msgspec.structs.replace(records.environment(), torch="2.6"))
+    monkeypatch.setattr("opjury.uses.confirm.SHARE", 0.0)
+    monkeypatch.setattr("opjury.uses.confirm.LEAST", 0.0)
+    monkeypatch.setattr("opjury.uses.confirm.choose", lambda *_, **options: pytest.fail("it was measured again"))
+    done = track("check", "--machine", "here", "--json", "a.jsonl")
+    assert [alarm.confirmed for alarm in records.read("a.jsonl")] == [None]
+    assert done.exit_code == 1
+
+
 def test_what_cannot_be_tried_again_stays_an_alarm(repository):
     for i in range(16):
         history.add(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)

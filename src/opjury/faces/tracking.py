@@ -174,10 +174,9 @@ def check(
     if raised and not no_confirm:
         with terminal.console.status("measuring again"):
             raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine))
-    if any(
-        alarm.confirmed is None for alarm in raised
-    ):  # they could not be measured again: only what is sure by itself counts
-        raised = alarms(mine, latest, SURE)
+    # Of what was not measured again only what is sure by itself counts.
+    certain = {(alarm.kind, subject(alarm)) for alarm in alarms(mine, latest, SURE)}
+    raised = [a for a in raised if a.confirmed is not None or (a.kind, subject(a)) in certain]
     sure = [alarm for alarm in raised if alarm.confirmed is not False]
     show_alarms(raised, mine)
     if json_file:

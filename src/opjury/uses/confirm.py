@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,8 @@ from opjury.uses.track import SEED, Plan, state_of_repository
 
 AGAIN = 9  # times at most that a suspect is measured again
 ENOUGH = 3  # times after which it may be dismissed
+SHARE, LEAST = 0.125, 60.0  # of the budget, and seconds however small that is, for all alarms together
+LONGEST = 20.0  # for one of them, once more
 SECONDS = 6.0  # for measuring in turns
 SLOWER = (
     1.025  # than at the commit before, at least: comparisons of the same with the same scatter by a quarter of that
@@ -34,7 +37,8 @@ def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Pla
 
     What became slower with a commit alone is measured in turns with the commit before. What nothing has changed for is the machine's
     doing, and no alarm. Everything else is measured more and more often, until it is sure or no longer suspect. What was found in
-    another commit or with other versions than those at hand cannot be tried: `confirmed` stays None.
+    another commit or with other versions than those at hand cannot be tried, and nothing is begun after `SHARE` of the night's
+    budget: `confirmed` stays None.
 
     Parameters
     ----------
@@ -47,14 +51,17 @@ def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Pla
     commit, dirty = state_of_repository(replace(planned, allow_dirty=True))
     if (latest.commit, latest.environment) != (commit, records.environment()):
         return list(raised)
-    seen = [None if dirty else _in_turns(alarm, nights) for alarm in raised]
+    until = time.monotonic() + max(LEAST, SHARE * planned.budget)
+    seen = [None if dirty or time.monotonic() > until else _in_turns(alarm, nights) for alarm in raised]
     again: list[Chronicle] = []
-    while None in seen and len(again) < AGAIN:
+    while None in seen and len(again) < AGAIN and time.monotonic() < until:
         undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
-        again.append(Chronicle(latest, tuple(_again(undecided, planned)), nights[-1].path))
+        again.append(Chronicle(latest, tuple(_again(undecided, planned, until)), nights[-1].path))
         steps_at = {sure: _places([*nights, *again], sure, undecided) for sure in (SURE, SUSPECT)}
         seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
-    return [msgspec.structs.replace(alarm, confirmed=bool(known)) for alarm, known in zip(raised, seen)]
+    if len(again) == AGAIN:
+        seen = [bool(known) for known in seen]
+    return [msgspec.structs.replace(alarm, confirmed=known) for alarm, known in zip(raised, seen)]
 
 
 def _in_turns(alarm: Alarm, nights: Sequence[Chronicle]) -> bool | None:
@@ -112,7 +119,8 @@ def _seen(
     if alarm.kind == "recommendation":
         place = _series(alarm).workload
         choices = [choice for night in again if (choice := night.recommendations.get(place))]
-        return sum(alarm.before not in choice.tied for choice in choices) > ENOUGH / 2 if enough else None
+        different = sum(alarm.before not in choice.tied for choice in choices)
+        return different > len(choices) / 2 if len(choices) >= ENOUGH else None
     since = _since(alarm, nights)
     sure, suspect = (
         any(
@@ -124,15 +132,17 @@ def _seen(
     return True if sure else False if enough and not suspect else None
 
 
-def _again(raised: Sequence[Alarm], planned: Plan) -> Iterator[Record]:
-    """The workloads and the checks of the alarms, once more."""
-    workloads = {(a.operation, tuple(a.sizes.items()), a.device, a.gradient) for a in raised if a.kind != "verdict"}
-    for operation, sizes, device, gradient in sorted(workloads):
-        options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, seed=SEED)
-        with contextlib.suppress(Impossible):
-            yield from choose(operation, dict(sizes), thorough=True, **options).records
+def _again(raised: Sequence[Alarm], planned: Plan, until: float) -> Iterator[Record]:
+    """The workloads and the checks of the alarms, once more, as far as the time allows."""
     found: list[Record] = []
     for alarm in raised:
-        if alarm.kind == "verdict":
+        if alarm.kind == "verdict" and time.monotonic() < until:
             found += audit(alarm.name, checks=[alarm.check], device=alarm.device).verdicts
     yield from in_short(found)
+    workloads = {(a.operation, tuple(a.sizes.items()), a.device, a.gradient) for a in raised if a.kind != "verdict"}
+    for operation, sizes, device, gradient in sorted(workloads):
+        if time.monotonic() > until:
+            return
+        options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, seed=SEED)
+        with contextlib.suppress(Impossible):
+            yield from choose(operation, dict(sizes), thorough=True, longest=LONGEST, **options).records
