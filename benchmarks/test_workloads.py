@@ -43,7 +43,7 @@ def test_time(benchmark, one_thread, operation, entry, workload, gradient):
         pytest.skip(f"declared for {', '.join(entry.dtypes)} alone")
     sizes = dict(registry.workload(operation.name).sizes[workload])
     case = workload_case(registry.workload(operation.name), sizes, dtype, 0)
-    if entry.domain is not None and not entry.domain(*case.wide()[0], **case.wide()[1]):
+    if not entry.claims(*case.wide()):
         pytest.skip("does not claim to be right for such arguments")
     step = step_of(entry.function, case, gradient)
     args, kwargs = case.build(requires_grad=gradient)

@@ -1,8 +1,10 @@
 """opjury.audit on registered names and on plain functions, good and bad."""
 
 import contextlib
+import dataclasses
 import itertools
 import pickle
+import signal
 import sys
 
 import numpy as np
@@ -12,6 +14,8 @@ import torch
 import opjury
 from opjury import Implementation, registry
 from opjury.shipping import Function
+from opjury.verify.search import Search
+from opjury.verify.task import PROFILES
 from opjury.verify.trial import TimeLimitExceeded, Trial
 from tests.hostile import aborting, endless
 from tests.hostile import right as mean_of_slices
@@ -83,6 +87,44 @@ def test_a_late_call_is_made_again_where_it_may_have_compiled(monkeypatch, compi
         trial(endless).invoke(arguments, {})
 
 
+def test_a_timer_of_others_goes_on():
+    rang = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        trial(mean_of_slices).invoke((torch.ones(4, 1), torch.tensor([[0, 2]])), {})
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 0.3
+        while not rang:
+            pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_derivative_that_does_not_return_is_refuted(monkeypatch):
+    class Endless(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, dim):
+            return x.cumsum(dim)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return endless(grad, None)
+
+    monkeypatch.setitem(PROFILES, "quick", dataclasses.replace(PROFILES["quick"], limit=0.1, shrink=0.2))
+    options = dict(operation="cumsum", checks=["gradient"], dtypes=["float32"], seed=1, database="", isolate=False)
+    (found,) = opjury.audit(Endless.apply, **options).refuted
+    assert "no answer" in found.message
+
+
+def test_a_function_of_keywords_is_shown_as_it_has_to_be_called():
+    def by_keyword(x, *, slices):
+        return mean_of_slices(x, slices) + 1
+
+    (found,) = opjury.audit(by_keyword, checks=["agreement"], dtypes=["float32"], isolate=False, **QUICK).refuted
+    assert "f = lambda x, slices, **kwargs: by_keyword(x, slices=slices, **kwargs)" in found.script
+
+
 def trial(function):
     return Trial(registry.operation("slice_mean"), Implementation("slice_mean", "mine", function), limit=0.05)
 
@@ -97,16 +139,16 @@ def test_other_verdicts_survive_a_crash():
     assert statuses(found) == {"agreement": "refuted", "rejects": "holds"}
 
 
-def test_failing_cases_are_kept_and_tried_first(tmp_path):
+def test_failing_cases_are_kept_and_tried_first(tmp_path, monkeypatch):
     def wrong_for_some(x, slices):
         return mean_of_slices(x, slices) + (len(x) == 7)
 
     options = dict(checks=["agreement"], dtypes=["float32"], isolate=False) | QUICK | dict(database=str(tmp_path))
     assert opjury.audit(wrong_for_some, **options).refuted
     assert any(tmp_path.rglob("*"))
-    again = opjury.audit(wrong_for_some, **options | dict(scale=0.01, seed=2)).refuted
-    assert [v.examples for v in again] != []
     assert opjury.audit(mean_of_slices, **options).ok
+    monkeypatch.setattr(Search, "_drawn", lambda *search: pytest.fail("a new case was drawn"))
+    assert opjury.audit(wrong_for_some, **options | dict(seed=2)).refuted
 
 
 def test_waived_checks_still_run():

@@ -1,5 +1,6 @@
 """Every wrong function of the catalogue is refuted, and no right one is."""
 
+import contextlib
 import copy
 import dataclasses
 
@@ -9,11 +10,14 @@ import torch
 
 import opjury
 from opjury import registry
+from opjury.case import Case, Tensor
 from opjury.execute import run_here
 from opjury.operation import CHECKS, Gradient, Implementation
 from opjury.shipping import Here
 from opjury.uses.audit import plan
+from opjury.verify import checks
 from opjury.verify.task import PROFILES
+from opjury.verify.trial import Refuted, Trial
 from tests import broken, right
 from tests.mutation.mutants import ORDER
 
@@ -136,6 +140,24 @@ def test_what_is_promised_is_judged_by_one_check_alone(check, rule):
 
     promised = Implementation("cumsum", "promising", cumsum, gradient=Gradient(second=True, forward=True, vmap=True))
     assert refuted_by_itself(promised, registry.operation("cumsum")) == {check}
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "view", "wrong"),
+    [
+        ("sliding_window:tensor_unfold", 3, False, "shares memory"),
+        ("sliding_window:tensor_unfold", 3, True, None),
+        ("cumsum:torch_cumsum", 0, True, None),
+    ],
+    ids=["undeclared view", "declared view", "declared copy"],
+)
+def test_memory_is_shared_as_declared(name, number, view, wrong):
+    operation, _, implementation = name.partition(":")
+    entry = dataclasses.replace(registry.implementation(operation, implementation), view=view)
+    trial = Trial(registry.operation(operation), entry)
+    case = Case((Tensor(np.arange(6.0), "float32"), number))
+    with pytest.raises(Refuted, match=wrong) if wrong else contextlib.nullcontext():
+        checks.CHECKS["purity"].run(trial, case)
 
 
 def test_laws_alone_see_a_mistake_that_the_reference_makes_too(monkeypatch):

@@ -72,6 +72,8 @@ def test_it_goes_on_where_it_was(monkeypatch, tmp_path):
     assert len(again) == len(first) // 2 + 1
     assert done.exit_code == 0
     assert not run(monkeypatch, Outcome(3, ()), "--seeds", 3, "--json", str(file))[1]
+    monkeypatch.setattr(__main__, "state_of_sources", lambda: "changed")
+    assert len(run(monkeypatch, Outcome(3, ()), "--seeds", 3, "--json", str(file))[1]) == 3 * len(first) // 2
 
 
 def test_every_sample_has_a_seed_and_none_is_a_negative_control():

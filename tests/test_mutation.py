@@ -9,7 +9,8 @@ import torch
 from opjury import registry
 from opjury.operation import CHECKS, Implementation
 from opjury.shipping import import_file
-from tests.mutation.__main__ import Journal, state_of_sources
+from tests import state_of_sources
+from tests.mutation.__main__ import Journal
 from tests.mutation.mutants import EQUIVALENT, ORDER, Outcome, equivalent, killed_by, mutants_of
 
 

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from opjury import records
 from opjury.cli import main
+from opjury.faces.tracking import change
 from opjury.measure.statistics import ratio
 from opjury.measure.steps import steps
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
@@ -127,6 +128,13 @@ def test_a_baseline_that_became_faster_is_nobodys_fault():
     assert alarms(chronicles(*contents)) == []
 
 
+def test_a_baseline_that_became_faster_long_before_excuses_nobody():
+    contents = [pair(i, 1.3 if i >= 26 else 1.0, 0.5 if i >= 18 else 1.0) for i in range(28)]
+    (alarm,) = alarms(chronicles(*contents))
+    assert alarm.since == night(26).date
+    assert alarm.after / alarm.before == pytest.approx(1.3, rel=0.02)
+
+
 def test_a_baseline_that_became_slower_is_seen_beside_the_floor():
     contents = [pair(i, slower=1.1 if i >= 14 else 1.0, baseline_slower=1.1 if i >= 14 else 1.0) for i in range(16)]
     assert [a.implementation for a in alarms(chronicles(*contents))] == ["torch_cumsum"]
@@ -153,7 +161,8 @@ def test_more_memory_or_error_is_an_alarm(field, before, after, kind):
     contents = [pair(i, **{field: after if i >= 14 else before}) for i in range(16)]
     (alarm,) = alarms(chronicles(*contents))
     assert (alarm.kind, alarm.before) == (kind, before)
-    assert alarm.after == pytest.approx(after, rel=0.1)
+    assert alarm.after == after
+    assert f"× {after / before:g}" in change(alarm)
 
 
 def standing(status, control=False, check="agreement"):

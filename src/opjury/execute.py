@@ -259,6 +259,7 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
         return outcome
     waiver = dict(task.waives).get(task.check)
     known = isinstance(outcome, Fallen)
+    declared = None if task.function else registry.implementation(task.operation, task.implementation)
     return Verdict(
         operation=task.operation,
         implementation=task.implementation,
@@ -269,6 +270,7 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
         profile=task.profile,
         status="skipped" if not known else "waived" if waiver else "refuted",
         examples=int(known),
+        control=bool(declared and declared.refuted),
         message=outcome.why if known else f"{NOT_JUDGED}: {outcome.why}",
         environment=environment(),
     )

@@ -324,7 +324,7 @@ def implementation(
     requires : str, optional
         A module without which it is skipped, with that as the reason.
     view : bool
-        The result shares memory with an argument.
+        The result may share memory with an argument; a sparse one always does.
     asynchronous : bool
         Called with tensors on a GPU, it promises never to let the caller wait for them.
 

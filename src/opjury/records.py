@@ -203,7 +203,8 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     """The first record of a file of the history: when, of what and where the others in it were made.
 
     `date` is that of the start (ISO 8601, UTC); `commit` "" outside of a repository, `dirty` when files differed from it; `seconds`
-    the whole took. `sources` are digests of the files of each implementation and its contract, by name.
+    the whole took. `sources` are digests of the files of each implementation and its contract, by name; `plan` says what was to be
+    tried and measured.
     """
 
     date: str
@@ -213,6 +214,7 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     profile: str
     seconds: float
     sources: dict[str, str] = {}
+    plan: str = ""
     environment: Environment
     format: int = FORMAT
 

@@ -15,23 +15,24 @@ from rich.table import Table
 
 from opjury import registry
 from opjury.execute import Fallen, isolated
+from tests import state_of_sources
 from tests.false_alarms import Outcome, Sample, alarmed, samples
 
 MOST = 1800.0  # seconds that one audit may take
 
 
 def resumed(file: str, wanted: Iterable[Sample]) -> dict[Sample, Outcome]:
-    """What an earlier run of the same command has done; a line cut short is left out."""
+    """What an earlier run of the same command has done with the same sources; a line cut short is left out."""
     if not file or not Path(file).exists():
         return {}
-    known = set(wanted)
+    known, present = set(wanted), state_of_sources()
     done = {}
     for line in Path(file).read_text().splitlines():
         try:
-            sample, examples, alarms = json.loads(line)
+            sample, examples, alarms, sources = json.loads(line)
         except ValueError:  # cut short, or the empty first line
             continue
-        if (key := Sample(*sample[:-1], tuple(sample[-1]))) in known:
+        if sources == present and (key := Sample(*sample[:-1], tuple(sample[-1]))) in known:
             done[key] = Outcome(examples, tuple(alarms))
     return done
 
@@ -62,7 +63,7 @@ def main(
     except registry.UnknownName as error:
         raise click.UsageError(str(error)) from None
     outcomes = resumed(file, wanted)
-    started = time.monotonic()
+    started, sources = time.monotonic(), state_of_sources()
     waiting = [sample for sample in wanted if sample not in outcomes]
     results = isolated(alarmed, waiting, jobs, lambda sample: MOST)
     for sample, result in track(results, "audits", len(waiting), console=Console(stderr=True)):
@@ -72,7 +73,7 @@ def main(
         outcomes[sample] = outcome
         if file:
             with Path(file).open("a") as journal:
-                journal.write("\n" + json.dumps([astuple(sample), outcome.examples, outcome.alarms]))
+                journal.write("\n" + json.dumps([astuple(sample), outcome.examples, outcome.alarms, sources]))
     show(outcomes, time.monotonic() - started)
     alarms = any(outcome.alarms for outcome in outcomes.values())
     sys.exit(1 if alarms else 0 if any(outcome.examples for outcome in outcomes.values()) else 3)

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from opjury import registry
 from opjury.execute import Fallen, isolated
+from tests import state_of_sources
 from tests.mutation.mutants import ORDER, Mutant, Outcome, all_killers, equivalent, killed_by, mutants_of
 
 LIMIT = 300.0  # seconds for one mutant; its calls have limits of their own, far below
@@ -34,15 +35,6 @@ def chosen(operations: tuple[str, ...], each: int, seed: int) -> list[Mutant]:
             if not entry.refuted and "cpu" in entry.devices:
                 found += sorted(mutants_of(entry), key=drawn)[:each]
     return found
-
-
-def state_of_sources() -> str:
-    """A digest of everything that outcomes depend on in this checkout."""
-    top, digest = Path(__file__).parents[2], hashlib.sha256()
-    for folder in ("src", "impls", "properties", "tests/mutation"):
-        for file in sorted((top / folder).rglob("*.py")):
-            digest.update(f"{file.relative_to(top)} {file.stat().st_size}\n".encode() + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 class Journal:

@@ -169,13 +169,15 @@ def check(
     names_checked("machine", [machine], found.machines)
     mine = found.of(machine)
     sureness = SURE if no_confirm else SUSPECT
-    raised = alarms(mine, None if nights == "all" else int(nights), sureness)
+    latest = None if nights == "all" else int(nights)
+    raised = alarms(mine, latest, sureness)
     if raised and not no_confirm:
         with terminal.console.status("measuring again"):
             raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine))
-    if any(alarm.confirmed is None for alarm in raised):  # not measured again: only what is sure by itself counts
-        certain = {alarm_key(alarm) for alarm in alarms(mine, None, SURE)}
-        raised = [alarm for alarm in raised if alarm.confirmed is not None or alarm_key(alarm) in certain]
+    if any(
+        alarm.confirmed is None for alarm in raised
+    ):  # they could not be measured again: only what is sure by itself counts
+        raised = alarms(mine, latest, SURE)
     sure = [alarm for alarm in raised if alarm.confirmed is not False]
     show_alarms(raised, mine)
     if json_file:
@@ -185,11 +187,6 @@ def check(
         disk.write(markdown_file, text.encode())
     terminal.add_to_job_summary(text)
     return BAD if sure else GOOD
-
-
-def alarm_key(alarm: Alarm) -> tuple[Any, ...]:
-    """What an alarm is about, and since when."""
-    return alarm.kind, subject(alarm), alarm.since
 
 
 def nightly(**options: Any) -> int:
@@ -259,6 +256,8 @@ def change(alarm: Alarm) -> str:
     text = f"{shown(alarm.before)} → {shown(alarm.after)}"
     if alarm.low is not None and alarm.high is not None:
         text += f", × {times((alarm.low * alarm.high) ** 0.5)} [{times(alarm.low)}, {times(alarm.high)}]"
+    elif isinstance(alarm.before, float) and isinstance(alarm.after, float) and alarm.before:
+        text += f", × {times(alarm.after / alarm.before)}"
     return text + (f": {' '.join(alarm.message.split())[:200]}" if alarm.message else "")
 
 
@@ -311,7 +310,7 @@ def compare(
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     for column in ("implementation", "workload"):
         table.add_column(column)
-    for column in ("A", "B", "B / A", "99 %"):
+    for column in ("A", "B", "B / A", "interval"):
         table.add_column(column, justify="right", no_wrap=True)
     found: list[Comparison] = []
     versions: dict[str, tuple[str, str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -99,7 +100,7 @@ class _Race:
         """Whether more rounds would tell nothing more."""
         columns = {name: self._column(name, taken) for name in active if name != FLOOR}
         best = fastest(columns)
-        seen = [ratio(column, columns[best], len(columns)) for column in columns.values()]
+        seen = [ratio(column, columns[best], math.comb(len(columns), 2) or 1) for column in columns.values()]
         return all(r.high <= r.median * _NARROW and r.low * _NARROW >= r.median for r in seen)
 
     def _still_in(self, active: Sequence[str], taken: list[dict[str, Times]], times: float) -> list[str]:

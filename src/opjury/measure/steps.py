@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,15 +20,17 @@ class Step:
 
     Parameters
     ----------
-    at : int
-        The first place of the new level.
+    start, at, end : int
+        The first places of the old level, of the new one, and of what comes after that.
     before, after : float
         The levels: medians of the values.
     error : float
-        The standard error of their difference.
+        The standard error of their difference, had they been means; that of medians is 1.25 times as large.
     """
 
+    start: int
     at: int
+    end: int
     before: float
     after: float
     error: float
@@ -68,7 +69,8 @@ def steps(values: np.ndarray, least: float, sure: float = SURE) -> list[Step]:
         found = _between(present, bounds, noise)
         lowest = min(found, key=lambda step: abs(step.height))
         if abs(lowest.height) >= max(least, sure * lowest.error):
-            return [Step(int(places[step.at]), step.before, step.after, step.error) for step in found]
+            where = [*places.tolist(), len(values)]
+            return [replace(s, start=where[s.start], at=where[s.at], end=where[s.end]) for s in found]
         bounds.remove(lowest.at)  # its sides become one level, and the other steps are looked at again
     return []
 
@@ -84,11 +86,11 @@ def _bounds(scaled: np.ndarray, sure: float) -> list[int]:
 
 
 def _between(values: np.ndarray, bounds: list[int], noise: float) -> list[Step]:
-    levels = [values[a:b] for a, b in itertools.pairwise(bounds)]
-    return [
-        Step(at, float(np.median(left)), float(np.median(right)), noise * math.sqrt(1 / len(left) + 1 / len(right)))
-        for at, left, right in zip(bounds[1:], levels, levels[1:])
-    ]
+    found = []
+    for start, at, end in zip(bounds, bounds[1:], bounds[2:]):
+        error = noise * math.sqrt(1 / (at - start) + 1 / (end - at))
+        found.append(Step(start, at, end, float(np.median(values[start:at])), float(np.median(values[at:end])), error))
+    return found
 
 
 def _noise(values: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from opjury.measure.steps import SURE, Step, steps
 from opjury.records import Alarm, Measurement, Recommendation
 from opjury.uses.history import Chronicle, Series
 
-_WITHIN_99 = 2.576  # standard errors
+_WITHIN_99 = 2.576 * math.sqrt(math.pi / 2)  # standard errors of means, for medians
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ def _baseline(operation: str) -> str:
 
 
 def _baseline_is_faster(step: Step, own: Sequence[Measurement | None], baseline: Sequence[Measurement | None]) -> bool:
-    """Whether the baseline's time fell, by the floor's, as far as the ratio to it rose: then this implementation is no slower."""
+    """Whether the baseline's time fell there, by the floor's, as far as the ratio to it rose: then this implementation is no slower."""
     if all(a is None or b is None or a.implementation == b.implementation for a, b in zip(own, baseline)):
         return False
     of_floor = np.log([math.nan if b is None else relative_time(b, None) for b in baseline])
-    fell = float(np.nanmedian(of_floor[: step.at]) - np.nanmedian(of_floor[step.at :]))
+    fell = float(np.nanmedian(of_floor[step.start : step.at]) - np.nanmedian(of_floor[step.at : step.end]))
     return fell > step.height / 2
 
 
@@ -147,19 +147,20 @@ def _growth(
 ) -> Alarm:
     before, after = (
         float(np.median([quantity.shown(m) for m in part if m is not None]))
-        for part in (own[: step.at], own[step.at :])
+        for part in (own[step.start : step.at], own[step.at : step.end])
     )
+    interval: dict[str, Any] = {}
     if quantity.kind == "time":  # of other nights' seconds: what is known is their ratio
         after = before * math.exp(step.height)
-    margin = _WITHIN_99 * step.error
+        margin = _WITHIN_99 * step.error
+        interval = dict(low=math.exp(step.height - margin), high=math.exp(step.height + margin))
     return Alarm(
         kind=quantity.kind,  # type: ignore[arg-type]
         implementation=series.implementation,
         before=before,
         after=after,
-        low=math.exp(step.height - margin),
-        high=math.exp(step.height + margin),
         command=_choose_again(series),
+        **interval,
         **_where(series),
         **_when(nights, max(i for i, m in enumerate(own[: step.at]) if m is not None), step.at),
     )

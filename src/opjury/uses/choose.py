@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -164,7 +165,7 @@ def choose(
         For histories: measure the slow ones as often as the fast, and all of them in new processes until the shortest times of
         three agree to one percent. `seconds` are then those of the first five processes; there may be fifteen.
     longest : float
-        Seconds after which a thorough measurement ends at the next process, three at least.
+        Seconds, of all but the audit, after which a thorough measurement begins no more processes than three.
     jobs : int, optional
         Worker processes of the audit.
     notify : callable, optional
@@ -294,6 +295,7 @@ def _choose(
     ]
     shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed", "longest")
     contest = Contest(competitors=(), to_the_end=request.thorough, **{name: getattr(request, name) for name in shared})
+    started = time.monotonic()
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
     _exclude_greedy(request, first, excluded)
@@ -306,7 +308,8 @@ def _choose(
     ]
     notify(f"measuring {len(ranked) - len(hopeless)} against each other")
     field = tuple(competitor for competitor in ranked if competitor not in hopeless)
-    outcome = run_contest(replace(contest, competitors=field), excluded)
+    left = contest.longest - (time.monotonic() - started)
+    outcome = run_contest(replace(contest, competitors=field, longest=left), excluded)
     for competitor in hopeless:
         outcome.add_one_call(competitor.label, seconds[competitor.label])
     _exclude_inexact(request, outcome, excluded)
@@ -346,9 +349,10 @@ def measurements(
     if not seconds or FLOOR not in outcome.seconds:  # who takes one call alone is ranked behind others only
         return ()
     best = fastest(seconds)
+    pairs = max(1, math.comb(len(seconds), 2))  # which of them is the best was not known before
     found = []
     for name, column in seconds.items():
-        to_best = ratio(column, seconds[best], max(1, len(seconds) - 1))
+        to_best = ratio(column, seconds[best], pairs)
         found.append(
             Measurement(
                 **request.stored,
@@ -382,10 +386,16 @@ def _exclude_greedy(request: Request, first: dict[str, Footprint], excluded: dic
 
 
 def _exclude_inexact(request: Request, outcome: Outcome, excluded: dict[str, str]) -> None:
-    allowed = math.inf if request.max_error is None else request.max_error
-    for name in [name for name in outcome.seconds if outcome.ulps.get(name, 0.0) > allowed]:
-        excluded[name] = f"errs by {outcome.ulps[name]:.3g} ulps; {allowed:g} are allowed"
-        del outcome.seconds[name]
+    if request.max_error is None:
+        return
+    for name in [name for name in outcome.seconds if name != FLOOR]:
+        error = outcome.ulps.get(name)
+        if error is None:
+            excluded[name] = "is so much slower that its error was not looked at"
+        elif error > request.max_error:
+            excluded[name] = f"errs by {error:.3g} ulps; {request.max_error:g} are allowed"
+        if name in excluded:
+            del outcome.seconds[name]
 
 
 def recommend(request: Request, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:

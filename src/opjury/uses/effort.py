@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
+import itertools
 import math
-import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from opjury import registry
 from opjury.operation import Operation
 from opjury.records import Verdict
 from opjury.uses.history import Chronicle, effort_of
+from opjury.uses.sources import digest, files_of
 from opjury.verify.task import Task
 
 _ROUND = 0.25  # of the tasks is one round, where all have been tried with the present source
@@ -61,14 +59,9 @@ NOTHING = Past(0, 0, 1e-3, 0)
 
 def source_of(operation: str, implementation: str) -> str:
     """A digest of the files in which an implementation and its contract are written; "" where there are none."""
-    digest = hashlib.sha256()
     functions = (registry.implementation(operation, implementation).function, registry.operation(operation).reference)
-    for function in functions:
-        try:
-            digest.update(Path(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull).read_bytes())
-        except (TypeError, OSError):
-            return ""
-    return digest.hexdigest()[:16]
+    files = [files_of(function) for function in functions]
+    return digest(itertools.chain(*files)) if all(files) else ""
 
 
 def sources(contracts: Iterable[Operation]) -> dict[str, str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from opjury.operation import Implementation, Operation
 from opjury.records import Verdict
 from opjury.shipping import Function
 from opjury.uses.audit import plan, run
+from opjury.uses.sources import digest, family_of, judging
 from opjury.verify.examples import local_folder
 
 
@@ -54,12 +52,16 @@ def judged(
     seed: int,
     jobs: int | None = None,
 ) -> dict[str, list[Verdict]]:
-    """Verdicts by implementation: stored ones of the same code and versions, the rest by a quick audit now."""
+    """Verdicts by implementation: stored ones of the same code and versions, the rest by a quick audit now.
+
+    Those of plain functions are never stored: what one depends on (a closure, a notebook's cell) stands in no file that we know.
+    """
     found: dict[str, list[Verdict]] = {}
     waiting, stores = [], {}
     for entry in entries:
-        stores[entry.name] = _store(concern, entry)
-        found[entry.name] = [v for v in _stored(stores[entry.name]) if v.check in concern.checks]
+        if entry.name not in shipped:
+            stores[entry.name] = _store(concern, entry)
+        found[entry.name] = [v for v in _stored(stores.get(entry.name)) if v.check in concern.checks]
         missing = [check for check in concern.checks if check not in {v.check for v in found[entry.name]}]
         waiting += (
             plan(
@@ -81,7 +83,8 @@ def judged(
         fresh.setdefault(verdict.implementation, []).append(verdict)
     for name, verdicts in fresh.items():
         found[name] += verdicts
-        records.write(stores[name], [*_stored(stores[name]), *verdicts])
+        if name in stores:
+            records.write(stores[name], [*_stored(stores[name]), *verdicts])
     for verdicts in found.values():  # the more elementary check first, whatever was judged first
         verdicts.sort(key=lambda verdict: concern.checks.index(verdict.check))
     return found
@@ -97,7 +100,9 @@ def doubt(verdicts: Sequence[Verdict]) -> str | None:
     return None
 
 
-def _stored(path: Path) -> list[Verdict]:
+def _stored(path: Path | None) -> list[Verdict]:
+    if path is None:
+        return []
     try:
         return [record for record in records.read(path) if isinstance(record, Verdict)]
     except (OSError, ValueError):  # not there, or of another version
@@ -106,13 +111,7 @@ def _stored(path: Path) -> list[Verdict]:
 
 def _store(concern: Concern, entry: Implementation) -> Path:
     """Where verdicts are kept: the name changes with the code on trial, the contract's, the judge's, and the versions."""
-    code = hashlib.sha256(repr(records.environment()).encode())
-    folders = [Path(__file__).parents[1] / "verify"]
-    for function in (entry.function, concern.operation.reference):
-        source = Path(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull)
-        folders += [source.parent] if source.suffix == ".py" else []
-    files = [file for folder in folders for file in (*folder.rglob("*.py"), *folder.parent.glob("_*.py"))]
-    for file in sorted(set(files)):
-        code.update(file.read_bytes())
-    name = f"{entry.operation}-{entry.name}-{concern.dtype}-{concern.device}-{code.hexdigest()[:16]}.jsonl"
+    written = [*family_of(entry.function), *family_of(concern.operation.reference), *judging()]
+    code = digest(written, repr(records.environment()))
+    name = f"{entry.operation}-{entry.name}-{concern.dtype}-{concern.device}-{code}.jsonl"
     return Path(platformdirs.user_cache_dir("opjury")) / "verdicts" / name

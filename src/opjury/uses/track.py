@@ -80,6 +80,12 @@ class Plan:
         """The operations themselves."""
         return [registry.operation(name) for name in self.operations] if self.operations else registry.operations()
 
+    @property
+    def in_short(self) -> str:
+        """What is tried and measured, apart from the operations, which the sources tell."""
+        where = f"{' '.join(self.workloads)} on {' '.join(self.devices)}"
+        return f"{self.scale:g} of the quick profile; {where}, {self.seconds:g} s each"
+
 
 @dataclass(frozen=True)
 class Done:
@@ -143,6 +149,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
             profile="quick",
             seconds=0.0,
             sources=effort.sources(planned.contracts),
+            plan=planned.in_short,
             environment=records.environment(),
         )
         journal = Journal(records_folder / JOURNAL, lambda before: _continued(night, before))
@@ -160,8 +167,8 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
 
 
 def _continued(night: Night, before: list[Record]) -> list[Record]:
-    """What an earlier run found, where it was of the same commit, machine and versions; else this night alone."""
-    same = ("commit", "dirty", "machine", "sources", "environment")
+    """What an earlier run found, where it was of the same commit, machine, versions and plan; else this night alone."""
+    same = ("commit", "dirty", "machine", "sources", "plan", "environment")
     first = before[0] if before else None
     if isinstance(first, Night) and all(getattr(first, name) == getattr(night, name) for name in same):
         return before

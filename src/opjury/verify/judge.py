@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
 from typing import Any
@@ -81,6 +82,7 @@ def judge(task: Task) -> Verdict:
         counterexample=case.to_json(),
         script=write_script(
             implementation.function,
+            list(inspect.signature(operation.reference).parameters),
             case,
             f"{task.operation}:{task.implementation}, {task.check}: {message}",
             refuted.steps,

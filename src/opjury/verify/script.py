@@ -8,15 +8,18 @@ import importlib.util
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from opjury.case import Case
 
 
-def write_script(function: Callable[..., Any], case: Case, message: str, steps: str) -> str:
-    """The script: the implementation's source, the arguments, and the lines that show what is wrong."""
+def write_script(function: Callable[..., Any], parameters: Sequence[str], case: Case, message: str, steps: str) -> str:
+    """The script: the implementation's source, the arguments, and the lines that show what is wrong.
+
+    `parameters` are the contract's; those that the function takes by keyword only are handed over so.
+    """
     body, name = _source(function)
     head = [line for line in ("import numpy as np", "import scipy", "import torch") if line not in body.splitlines()]
     values = ", ".join(_argument(v) for v in case.args)
@@ -28,13 +31,25 @@ def write_script(function: Callable[..., Any], case: Case, message: str, steps: 
         body.strip("\n"),
         "",
         "",
-        f"f = {name}",
+        f"f = {_positional(function, name, parameters[: len(case.args)])}",
         f"args = ({values}{',' if case.args else ''})",
         f"kwargs = dict({', '.join(f'{k}={_argument(v)}' for k, v in case.kwargs.items())})",
         steps,
         "",
     ]
     return "\n".join(lines)
+
+
+def _positional(function: Callable[..., Any], name: str, parameters: Sequence[str]) -> str:
+    """An expression for the function, callable with these parameters in their positions."""
+    try:
+        known = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return name
+    passed = [f"{p}={p}" if p in known and known[p].kind is known[p].KEYWORD_ONLY else p for p in parameters]
+    if passed == list(parameters):
+        return name
+    return f"lambda {', '.join(parameters)}, **kwargs: {name}({', '.join(passed)}, **kwargs)"
 
 
 def _argument(value: Any) -> str:

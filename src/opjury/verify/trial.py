@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,11 +55,11 @@ class TimeLimitExceeded(BaseException):
     """A call took longer than allowed. Not an `Exception`: an implementation must not be able to swallow it."""
 
 
-COMPILERS = (
-    "numba",
-    "jax",
-    "torch._inductor.compile_fx",
-)  # modules; where one is imported, a late call may have compiled
+_OF_DERIVATIVES = (  # what torch imports for the first one: SymPy does not survive being interrupted in that
+    "torch.fx.experimental.symbolic_shapes",
+    "torch._decomp.decompositions_for_jvp",
+)
+COMPILERS = ("numba", "jax", "torch._inductor.compile_fx")  # where one is imported, a late call may have compiled
 COMPILING = 5  # times the limit, for a call that may compile first
 PATIENCE = 5  # a call that waits instead of computing, or that shares its core, gets so many times its limit
 
@@ -67,24 +69,37 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitExceeded` in the main thread after so many seconds of processor time (elsewhere: no limit).
 
     Processor time, so that a busy machine does not refute anybody; elapsed time counts only beyond `PATIENCE` times the limit.
+    Timers that were set before (by a test runner) go on afterwards.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    over = False
 
-    def expire(signum: int, frame: Any) -> NoReturn:
-        raise TimeLimitExceeded
+    def expire(signum: int, frame: Any) -> None:
+        nonlocal over
+        if not over:  # the other timer may expire while this one's exception is under way
+            over = True
+            raise TimeLimitExceeded
 
-    before = [(number, signal.signal(number, expire)) for number in (signal.SIGPROF, signal.SIGALRM)]
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    signal.setitimer(signal.ITIMER_REAL, seconds * PATIENCE)
+    timers = [(signal.ITIMER_PROF, time.process_time, 1), (signal.ITIMER_REAL, time.monotonic, PATIENCE)]
+    handlers = [(number, signal.signal(number, expire)) for number in (signal.SIGPROF, signal.SIGALRM)]
+    before = [(signal.setitimer(which, seconds * times), which, clock, clock()) for which, clock, times in timers]
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in before:
+        over = True
+        for which, *_ in timers:
+            signal.setitimer(which, 0)
+        for number, handler in handlers:
             signal.signal(number, handler)
+        for (left, interval), which, clock, started in before:
+            if left:
+                signal.setitimer(which, max(left - (clock() - started), 1e-3), interval)
+
+
+def _may_compile() -> bool:
+    return any(name in sys.modules for name in COMPILERS)
 
 
 @dataclass
@@ -148,7 +163,7 @@ class Trial:
             try:
                 return self._within(self.patience, args, kwargs, wait)
             except TimeLimitExceeded:
-                if not any(name in sys.modules for name in COMPILERS):
+                if not _may_compile():
                     raise
                 return self._within(self.patience * COMPILING, args, kwargs, wait)
         except Exception as error:
@@ -168,6 +183,18 @@ class Trial:
             if wait:
                 finish(self.device)
             return result
+
+    @contextmanager
+    def limited(self, steps: Steps = _CALL) -> Iterator[None]:
+        """Derivatives under the time limit: who does not return there is refuted."""
+        for name in _OF_DERIVATIVES:
+            importlib.import_module(name)
+        seconds = self.patience * (COMPILING if _may_compile() else 1)
+        try:
+            with time_limit(seconds):
+                yield
+        except TimeLimitExceeded:
+            raise Refuted(f"the derivative gives no answer within {seconds:.2g} s", steps=steps) from None
 
     def call(self, case: Case, requires_grad: Any = False) -> Any:
         """Call it with arguments built afresh.

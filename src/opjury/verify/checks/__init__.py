@@ -12,14 +12,9 @@ from dataclasses import dataclass
 from opjury.case import Case
 from opjury.verify.checks.determinism import check_determinism
 from opjury.verify.checks.devices import check_devices
-from opjury.verify.checks.gradients import (
-    check_forward_mode,
-    check_gradient,
-    check_locality,
-    check_second_order,
-    check_vmap,
-)
+from opjury.verify.checks.gradients import check_gradient, check_locality, check_second_order
 from opjury.verify.checks.state import check_purity, preserved_modules, preserved_state
+from opjury.verify.checks.transforms import check_forward_mode, check_vmap
 from opjury.verify.checks.values import (
     check_agreement,
     check_form,

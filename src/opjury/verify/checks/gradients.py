@@ -1,4 +1,4 @@
-"""Derivatives: first order, second order, forward mode, batching, and where they must be zero."""
+"""Gradients: of first and second order, and where they must be zero."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ SMALL = 40  # elements up to which whole Jacobians are computed
 _SECOND = """\
 out = f(*args, **kwargs)
 w = torch.ones_like(out, requires_grad=True)
-(g,) = torch.autograd.grad(out, args[0], w, create_graph=True)
+(g,) = torch.autograd.grad(out, {argument}, w, create_graph=True)
 print(torch.autograd.grad(g.sum(), w))"""
+
+
+def argument(place: int | str) -> str:
+    """An argument in a script."""
+    return f"args[{place}]" if isinstance(place, int) else f"kwargs[{place!r}]"
 
 
 def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> tuple[np.ndarray, Tensor]:
@@ -83,12 +88,13 @@ def check_gradient(trial: Trial, case: Case) -> None:
         wanted = "[a for a in args if getattr(a, 'requires_grad', False)]"
         return f"{GRAD}w = {recipe.code()}\nout = f(*args, **kwargs)\nprint(torch.autograd.grad(out, {wanted}, w, allow_unused=True))"
 
-    try:
-        grads = torch.autograd.grad(
-            out, [live[place] for place in chosen], incoming, allow_unused=True, retain_graph=bool(rng.integers(2))
-        )
-    except Exception as error:
-        raise Refuted(f"backward raises {describe(error)}", steps=steps) from None
+    with trial.limited(steps):
+        try:
+            grads = torch.autograd.grad(
+                out, [live[place] for place in chosen], incoming, allow_unused=True, retain_graph=bool(rng.integers(2))
+            )
+        except Exception as error:
+            raise Refuted(f"backward raises {describe(error)}", steps=steps) from None
     for place, grad in zip(chosen, grads, strict=True):
         name = _name(trial, place)
         leaf = dict(case.leaves())[place]
@@ -179,12 +185,12 @@ def _gradcheck(trial: Trial, case: Case, chosen: list[Any]) -> None:
     def call(*live: Any) -> Any:
         return trial.function(*live, **kwargs)
 
-    try:
-        torch.autograd.gradcheck(call, args, check_batched_grad=False, check_undefined_grad=True)
-    except RuntimeError as error:
-        raise Refuted(
-            f"torch.autograd.gradcheck: {describe(error)}", steps=GRAD + "torch.autograd.gradcheck(f, args)"
-        ) from None
+    steps = GRAD + "torch.autograd.gradcheck(f, args)"
+    with trial.limited(steps):
+        try:
+            torch.autograd.gradcheck(call, args, check_batched_grad=False, check_undefined_grad=True)
+        except RuntimeError as error:
+            raise Refuted(f"torch.autograd.gradcheck: {describe(error)}", steps=steps) from None
 
 
 def check_second_order(trial: Trial, case: Case) -> None:
@@ -203,19 +209,20 @@ def check_second_order(trial: Trial, case: Case) -> None:
     w = Tensor(random_like(rng, tuple(out.shape), dtype, "exact"), dtype).build(trial.device, requires_grad=True)
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
     moved = along_direction(trial, case, place, direction)
-    steps = GRAD + _SECOND
-    try:
-        (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
-        if grad is None or not grad.requires_grad:
-            if oracle.dependence(trial.operation, case.plain, place).any():
-                raise Refuted(f"the gradient for {_name(trial, place)} cannot be differentiated again", steps=steps)
-            raise Unsuitable
-        (second,) = torch.autograd.grad(grad, [w], direction.build(trial.device), allow_unused=True)
-    except RuntimeError as error:
-        raise Refuted(f"differentiating the gradient raises {describe(error)}", steps=steps) from None
+    steps = GRAD + _SECOND.format(argument=argument(place))
+    with trial.limited(steps):
+        try:
+            (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
+            if grad is None or not grad.requires_grad:
+                if oracle.dependence(trial.operation, case.plain, place).any():
+                    raise Refuted(f"the gradient for {_name(trial, place)} cannot be differentiated again", steps=steps)
+                raise Unsuitable
+            (second,) = torch.autograd.grad(grad, [w], direction.build(trial.device), allow_unused=True)
+        except RuntimeError as error:
+            raise Refuted(f"differentiating the gradient raises {describe(error)}", steps=steps) from None
     trial.require(
         torch.zeros_like(out) if second is None else second,
-        _derived(trial, moved),
+        derived(trial, moved),
         f"derivative of the gradient for {_name(trial, place)}",
         steps,
     )
@@ -236,7 +243,7 @@ def along_direction(trial: Trial, case: Case, place: Any, direction: Tensor) -> 
     return moved
 
 
-def _derived(trial: Trial, case: Case) -> Expected:
+def derived(trial: Trial, case: Case) -> Expected:
     """What a derivative of a linear operation must be: the operation itself, half types added in the half type."""
     error = trial.error
     if case.dtype in ("float16", "bfloat16"):
@@ -251,97 +258,12 @@ def _gradgradcheck(trial: Trial, case: Case) -> None:
     tensors = [a.detach() for a in args if isinstance(a, torch.Tensor)]
     if not all(a.numel() and 1e-2 < float(a.abs().max()) < 1e2 for a in tensors):
         raise Unsuitable
-    try:
-        torch.autograd.gradgradcheck(lambda *live: trial.function(*live, **kwargs), args)
-    except RuntimeError as error:
-        raise Refuted(
-            f"torch.autograd.gradgradcheck: {describe(error)}", steps=GRAD + "torch.autograd.gradgradcheck(f, args)"
-        ) from None
-
-
-def check_forward_mode(trial: Trial, case: Case) -> None:
-    """torch.func.jvp gives the directional derivative."""
-    rng = np.random.default_rng(case.seed)
-    args, kwargs = case.plain.build(trial.device)
-    if not case.differentiable:
-        raise Unsuitable
-    place = case.differentiable[int(rng.integers(len(case.differentiable)))]
-    leaf = dict(case.leaves())[place]
-    direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
-
-    def along(x: torch.Tensor) -> Any:
-        return trial.function(
-            *(x if i == place else a for i, a in enumerate(args)),
-            **{k: x if k == place else v for k, v in kwargs.items()},
-        )
-
-    steps = (
-        f"x = args[{place!r}]\nprint(torch.func.jvp(lambda x: f(x, *args[1:], **kwargs), (x,), (torch.ones_like(x),)))"
-    )
-    try:
-        tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))[1]
-    except Exception as error:
-        _unsuitable_if_it_fails_anyway(trial, case)
-        raise Refuted(f"torch.func.jvp raises {describe(error)}", steps=steps) from None
-    if trial.operation.gradient is None:
-        return trial.require(tangent, _derived(trial, along_direction(trial, case, place, direction)), "tangent", steps)
-    weights = random_like(rng, tuple(tangent.shape), oracle.result_dtype(trial.operation, case), "exact")
-    expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
-    direct = trial.values(
-        tangent,
-        np.zeros(
-            0, carrier(leaf.dtype) if leaf.dtype.startswith("complex") and tangent.is_complex() else np.dtype(float)
-        ),
-    )
-    flat = direction.values.ravel()
-    left, right = np.sum(np.conj(weights) * direct).real, np.sum(np.conj(expected.value) * flat).real
-    moved = flat != 0  # elsewhere a bound without limit does no harm
-    reach = float(np.sum(np.asarray(expected.bound)[moved] * np.abs(flat[moved])))
-    if not np.isfinite(reach):
-        raise Unsuitable
-    slack = 4 * reach + 128 * abs(right) * UNIT_ROUNDOFF[leaf.dtype]
-    if not abs(left - right) <= slack:
-        raise Refuted(f"⟨w, tangent⟩ is {left!r}; it should be {right!r}", steps=steps)
-    return None
-
-
-def _unsuitable_if_it_fails_anyway(trial: Trial, case: Case) -> None:
-    try:
-        trial.invoke(*case.plain.build(trial.device))
-    except Exception:
-        raise Unsuitable from None
-
-
-def check_vmap(trial: Trial, case: Case) -> None:
-    """torch.func.vmap over a data argument gives the stacked results."""
-    rng = np.random.default_rng(case.seed)
-    places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.data]
-    if not places or case.elements > 4 * SMALL:
-        raise Unsuitable
-    place = places[int(rng.integers(len(places)))]
-    leaf = replace(dict(case.leaves())[place], layout="contiguous")
-    turned = leaf.values[::-1].copy() if leaf.values.ndim else leaf.values
-    batch = [leaf.values, turned, turned]  # another one when read from its end
-    args, kwargs = case.plain.build(trial.device)
-    stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
-
-    def one(x: torch.Tensor) -> Any:
-        return trial.function(
-            *(x if i == place else a for i, a in enumerate(args)),
-            **{k: x if k == place else v for k, v in kwargs.items()},
-        )
-
-    steps = f"x = args[{place!r}]\nprint(torch.func.vmap(lambda x: f(x, *args[1:], **kwargs))(torch.stack([x, x])))"
-    try:
-        results = torch.func.vmap(one)(stacked)
-    except Exception as error:
-        _unsuitable_if_it_fails_anyway(trial, case)
-        raise Refuted(f"torch.func.vmap raises {describe(error)}", steps=steps) from None
-    for row, values in enumerate(batch):
-        expected = oracle.expected(
-            trial.operation, case.plain.with_leaf(place, replace(leaf, values=values)), trial.error
-        )
-        trial.require(results[row], expected, f"row {row} of the batch", steps)
+    steps = GRAD + "torch.autograd.gradgradcheck(f, args)"
+    with trial.limited(steps):
+        try:
+            torch.autograd.gradgradcheck(lambda *live: trial.function(*live, **kwargs), args)
+        except RuntimeError as error:
+            raise Refuted(f"torch.autograd.gradgradcheck: {describe(error)}", steps=steps) from None
 
 
 def check_locality(trial: Trial, case: Case) -> None:
@@ -400,12 +322,13 @@ def _local_gradient(trial: Trial, case: Case, place: Any, depends: np.ndarray, r
     recipe = Tensor(weights, dtype)
 
     def steps() -> str:
-        return f"{GRAD}w = {recipe.code()}\nprint(torch.autograd.grad(f(*args, **kwargs), args[{place!r}], w))"
+        return f"{GRAD}w = {recipe.code()}\nprint(torch.autograd.grad(f(*args, **kwargs), {argument(place)}, w))"
 
-    try:
-        (grad,) = torch.autograd.grad(out, [live], recipe.build(trial.device), allow_unused=True)
-    except Exception:
-        raise Unsuitable from None
+    with trial.limited(steps):
+        try:
+            (grad,) = torch.autograd.grad(out, [live], recipe.build(trial.device), allow_unused=True)
+        except Exception:
+            raise Unsuitable from None
     if grad is None:
         return
     values = trial.values(grad, np.zeros(0, carrier(leaf.dtype))).ravel()

@@ -156,7 +156,7 @@ def preserved_state() -> Iterator[None]:
     generator, numpys, pythons = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
     deterministic, errors = torch.get_deterministic_debug_mode(), np.geterr()
     anomaly, precision = torch.is_anomaly_enabled(), torch.get_float32_matmul_precision()
-    environment, folder = dict(os.environ), os.getcwd()
+    environment, folder, device = dict(os.environ), os.getcwd(), torch.get_default_device()
     try:
         with warnings.catch_warnings():
             yield
@@ -169,7 +169,8 @@ def preserved_state() -> Iterator[None]:
         torch.set_deterministic_debug_mode(deterministic)
         torch.autograd.set_detect_anomaly(anomaly)
         torch.set_float32_matmul_precision(precision)
-        torch.set_default_device(None)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
         np.random.set_state(numpys)
         random.setstate(pythons)
         np.seterr(**errors)
@@ -221,20 +222,27 @@ def check_purity(trial: Trial, case: Case) -> None:
 
 
 def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
-    if trial.operation.result == "sparse":
-        shares = any(shares_memory(value, result) for value in arguments if hasattr(value, "tocoo")) and hasattr(
-            result, "tocoo"
-        )
-    else:
-        return
+    """Memory is shared as the contract allows and a registered implementation declares: a sparse view always, tensors at times."""
+    shares = any(_in_common(value, result) for value in arguments)
     if trial.operation.fresh and shares:
         raise Refuted("the result shares memory with an argument; the contract promises a copy")
-    if trial.declared and shares != trial.implementation.view and not trial.operation.fresh:
-        raise Refuted(
-            "the result shares memory with an argument, which is not declared"
-            if shares
-            else "the result is a copy; a view is declared"
-        )
+    if not trial.declared or trial.operation.fresh:
+        return
+    if shares and not trial.implementation.view:
+        raise Refuted("the result shares memory with an argument, which is not declared")
+    if not shares and trial.implementation.view and trial.operation.result == "sparse":
+        raise Refuted("the result is a copy; a view is declared")
+
+
+def _in_common(argument: Any, result: Any) -> bool:
+    if isinstance(argument, torch.Tensor) and isinstance(result, torch.Tensor):
+        try:
+            one, other = (value.untyped_storage().data_ptr() for value in (argument, result))
+        except (RuntimeError, NotImplementedError):  # a layout that has none: the check of form's business
+            return False
+        return one == other and bool(argument.numel() and result.numel())
+    both_sparse = hasattr(argument, "tocoo") and hasattr(result, "tocoo")
+    return both_sparse and shares_memory(argument, result)
 
 
 _BEFORE_AFTER = """\
