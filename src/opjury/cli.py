@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from opjury import records, registry
+from opjury import disk, records, registry
 from opjury.faces.options import Bytes, Duration, ShardOf
 
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
@@ -380,7 +380,7 @@ def run() -> None:
     """The entry point: what the world is at fault for becomes one line, never a traceback."""
     try:
         sys.exit(main(standalone_mode=False))
-    except (registry.UnknownName, registry.Impossible, records.NoRecord, records.Unwritable) as error:
+    except (registry.UnknownName, registry.Impossible, records.NoRecord, disk.Unwritable) as error:
         click.echo(f"opjury: {error}", err=True)
         sys.exit(USAGE)
     except click.exceptions.Exit as status:

@@ -7,12 +7,13 @@ import functools
 import math
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+
+from opjury import disk
 
 FORMAT = 1
 _FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
@@ -23,10 +24,6 @@ SEVERITY: tuple[Status, ...] = ("not declared", "skipped", "holds", "waived", "r
 
 class NoRecord(ValueError):
     """Something that is no record of this version. The message says what is wrong with it."""
-
-
-class Unwritable(OSError):
-    """A file that cannot be written. The message says which, and why."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -379,41 +376,9 @@ def lenient(path: Path, problems: list[str]) -> list[Record]:
     return kept
 
 
-@contextlib.contextmanager
-def writing(path: Path | str) -> Iterator[None]:
-    """What goes wrong with the file system meanwhile is raised as `Unwritable`."""
-    try:
-        yield
-    except OSError as error:
-        what = f" ({error.filename})" if error.filename else ""
-        raise Unwritable(f"{path} cannot be written: {error.strerror or error}{what}") from error
-
-
 def write(path: Path | str, records: Iterable[Record]) -> None:
     """Write a file of records whole or not at all; `Unwritable` otherwise."""
-    write_text(path, b"".join(encode(record) + b"\n" for record in records))
-
-
-def write_text(path: Path | str, content: bytes) -> None:
-    """Write a file whole or not at all, beside it first, then renamed over it; `Unwritable` otherwise."""
-    with writing(path):
-        _write_beside(path, content)
-
-
-def _write_beside(path: Path | str, content: bytes) -> None:
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, target)
-    except BaseException:
-        os.unlink(beside)
-        raise
+    disk.write(path, b"".join(encode(record) + b"\n" for record in records))
 
 
 def schema() -> dict[str, Any]:

@@ -13,7 +13,7 @@ import click
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from opjury import records, registry
+from opjury import disk, records, registry
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
 from opjury.faces.verdicts import Tally
@@ -118,7 +118,7 @@ def run(
         assert journal is not None
         journal.end()
     if junit_file:
-        records.write_text(junit_file, exports.junit(found.verdicts))
+        disk.write(junit_file, exports.junit(found.verdicts))
     if not found.judged:
         elsewhere = shard is not None and any(map(applies, whole)) and not any(map(applies, tasks))
         click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
@@ -270,8 +270,8 @@ def _write_script(verdict: Verdict) -> str:
         return ""
     path = COUNTEREXAMPLES / f"{verdict.operation}-{verdict.implementation}-{verdict.check}.py"
     try:
-        records.write_text(path, verdict.script.encode())
-    except records.Unwritable as error:
+        disk.write(path, verdict.script.encode())
+    except disk.Unwritable as error:
         click.echo(f"opjury: {error}", err=True)
         return ""
     return str(path)

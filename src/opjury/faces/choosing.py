@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from opjury import records
+from opjury import disk, records
 from opjury.cli import GOOD, NOTHING
 from opjury.faces import terminal
 from opjury.measure.selftest import SLOWED, SURE, self_test
@@ -83,7 +83,7 @@ def _run_sweep(
     if json_file:
         records.write(json_file, [record for choice in found.choices for record in choice.records])
     if emit:
-        records.write_text(emit, dispatcher(found).encode())
+        disk.write(emit, dispatcher(found).encode())
         terminal.console.print(
             f"\n{emit} calls these by {name}. The same audit for it: opjury audit {emit}:{operation} --as {operation}",
             markup=False,

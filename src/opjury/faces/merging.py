@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from opjury import records
+from opjury import disk, records
 from opjury.cli import BAD, GOOD, NOTHING
 from opjury.faces import auditing, exports
 from opjury.uses.audit import Audit
@@ -27,7 +27,7 @@ def run(files: Sequence[Path], *, json_file: str | None, junit_file: str | None,
     if json_file:
         records.write(json_file, [*merged.others, *merged.verdicts])
     if junit_file:
-        records.write_text(junit_file, exports.junit(merged.verdicts))
+        disk.write(junit_file, exports.junit(merged.verdicts))
     if not merged.verdicts:
         click.echo("opjury: there is no verdict in these files", err=True)
         return NOTHING

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from opjury import records, registry
+from opjury import disk, records, registry
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import team, terminal
 from opjury.faces.asv_benchmarks import HANDED_OVER, class_name
@@ -183,7 +183,7 @@ def check(
         records.write(json_file, raised)
     text = markdown(raised, mine)
     if markdown_file:
-        records.write_text(markdown_file, text.encode())
+        disk.write(markdown_file, text.encode())
     terminal.add_to_job_summary(text)
     return BAD if sure else GOOD
 

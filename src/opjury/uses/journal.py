@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from opjury import records
+from opjury import disk, records
 from opjury.records import Record
 
 
@@ -37,7 +37,7 @@ class Journal:
 
     def add(self, found: Sequence[Record]) -> None:
         """Keep some more."""
-        with records.writing(self.path), self.path.open("ab") as stream:
+        with disk.writing(self.path), self.path.open("ab") as stream:
             stream.write(b"".join(records.encode(record) + b"\n" for record in found))
         self.kept += found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from opjury import records
+from opjury import disk
 from opjury.cli import GOOD, NOTHING, USAGE
 from opjury.faces import exports, terminal
 from opjury.faces.report import summary
@@ -46,7 +46,7 @@ def run(
         (junit, lambda: exports.junit(verdicts)),
     ):
         if file:
-            records.write_text(file, made())
+            disk.write(file, made())
     if form == "html":
         return _site(found, output, show)
     if form == "md":
@@ -60,7 +60,7 @@ def _site(found: Found, output: Path, show: bool) -> int:
     from opjury.faces.report import site
 
     try:
-        with records.writing(output):
+        with disk.writing(output):
             site.build(found, output)
     except site.NotOurs as error:
         click.echo(f"opjury: {error}", err=True)
