@@ -21,8 +21,10 @@ from opjury.measure.inputs import Inputs
 from opjury.measure.paired import measure
 from opjury.measure.stand import FLOOR, Competitor, Contest
 from opjury.measure.statistics import Ratio, fastest, ratio
+from opjury.registry import Impossible
 from opjury.shipping import Here
-from opjury.uses.choose import Request, recommend, usual_dtype
+from opjury.uses.choose import usual_dtype
+from opjury.uses.recommend import Request, recommend
 from opjury.uses.sweep import dispatcher, sweep
 from opjury.verify.corpus import workload_case
 from opjury.verify.oracle import evaluate
@@ -205,6 +207,15 @@ def test_a_function_of_ones_own_competes_and_a_wrong_one_does_not(tmp_path, monk
     assert choice.excluded["mine"].startswith("refuted in agreement")
     again = opjury.choose("circulant", {"n": 16}, functions=[right, written(False)], seconds=0.2, seed=2)
     assert "mine" in {m.implementation for m in again.measurements}, again.excluded
+
+
+def test_a_function_must_not_be_taken_for_another_one():
+    def gather(c):
+        return right(c)
+
+    for functions in ([gather], [right, right]):
+        with pytest.raises(Impossible, match="named"):
+            opjury.choose("circulant", {"n": 16}, functions=functions)
 
 
 def made(name, ratio_, tied, **changes):
