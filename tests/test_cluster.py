@@ -1,6 +1,7 @@
 """Audits on a dask cluster: a scheduler and workers of their own on this machine, and what can go wrong with them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -188,8 +189,8 @@ def test_an_audit_that_loses_its_cluster_keeps_what_it_has(request, address, tmp
         patch.setattr(Journal, "add", add_and_end)
         done = audited(first, "--json", str(file))
     assert done.exit_code == (2 if event == "killed" else 130)
-    words = "has ended or was restarted" if event == "killed" else "interrupted"
-    assert words in done.stderr
+    words = "has ended or was restarted|does not answer any more" if event == "killed" else "interrupted"
+    assert re.search(words, done.stderr)
     kept = Path(f"{file}.partial").read_bytes().splitlines()
     assert f"{len(kept)} of 10 verdicts are in" in done.stderr
     assert 3 <= len(kept) < 10
