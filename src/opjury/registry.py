@@ -11,6 +11,7 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import pkgutil
 import sys
 import warnings
@@ -55,10 +56,10 @@ def _origin(function: Any) -> tuple[str, str]:
 
 
 def _add(table: dict[Any, Any], key: Any, entry: Any, what: str, origin: Callable[[Any], Any]) -> None:
-    # pytest and asv may import the declaring folders a second time under another name: the same
-    # function declared again replaces itself, another one is an error.
-    if key in table and _origin(origin(table[key])) != _origin(origin(entry)):
-        first, second = _origin(origin(table[key])), _origin(origin(entry))
+    # pytest and asv may import the declaring folders a second time under another name, asv beside the installed package: the same
+    # function of the same file, as far as its last two folders tell, replaces itself, another one is an error.
+    first, second = (_origin(origin(each)) for each in (table.get(key, entry), entry))
+    if first[1] != second[1] or first[0].split(os.sep)[-3:] != second[0].split(os.sep)[-3:]:
         raise ValueError(
             f"{what} is declared twice: {first[1]} in {first[0]} and {second[1]} in {second[0]}; rename one"
         )
