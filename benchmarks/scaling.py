@@ -1,8 +1,8 @@
 """What a cluster costs and brings, printed as figures: `python -m opjury.benchmarks.scaling` (`make bench-scale`).
 
 Everything runs on this machine and shares its cores: scheduler, workers, and the process that asks. Workers that are simulated are
-dask's own, many in one process, and talk to the scheduler as any others; but their tasks sleep instead of judging, and what dask
-does only to watch a worker (profiles, event loop, system) is left out. Nothing is asserted.
+dask's own, half of them in each of two processes, and talk to the scheduler as any others; but their tasks sleep instead of judging.
+What dask does only to watch its processes is turned off, as docs/scale.md says. Nothing is asserted.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ from opjury.verify.task import Task
 SIMULATE = "import sys; from opjury.benchmarks.scaling import simulate; simulate(sys.argv[1], int(sys.argv[2]))"
 UNWATCHED = {
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
-    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "60s",
-    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "60s",
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
+    "DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",
 }
 
 
@@ -61,7 +61,7 @@ def scheduler(folder, **environment):
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     options = ("--host", "127.0.0.1", "--port", port, "--no-dashboard")
-    with running("-m", "dask", "scheduler", *options, folder=folder, **environment) as process:
+    with running("-m", "dask", "scheduler", *options, folder=folder, **UNWATCHED, **environment) as process:
         while process.poll() is None:
             with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
                 break
@@ -77,7 +77,7 @@ def worker(address, folder, *options, path=()):
     with Client(address, timeout=30, set_as_default=False) as client:
         before = set(client.nthreads())
         command = ("-m", "dask", "worker", address, "--nthreads", 1, "--host", "127.0.0.1", "--no-dashboard", *options)
-        with running(*command, folder=folder, path=path) as process:
+        with running(*command, folder=folder, path=path, **UNWATCHED) as process:
             client.wait_for_workers(len(before) + 1, timeout=60)
             (new,) = set(client.nthreads()) - before
             yield new, process
@@ -174,13 +174,14 @@ def many(folder, workers, rounds, lengths):
     from opjury.benchmarks.scaling import pretend  # not __main__'s: workers import it
 
     with (
-        scheduler(folder, **UNWATCHED) as (address, process),
-        running("-c", SIMULATE, address, workers, folder=folder, **UNWATCHED) as simulated,
+        scheduler(folder) as (address, process),
+        running("-c", SIMULATE, address, workers // 2, folder=folder, **UNWATCHED) as first,
+        running("-c", SIMULATE, address, workers - workers // 2, folder=folder, **UNWATCHED) as second,
         cluster.connected(address) as found,
     ):
         started = time.perf_counter()
         while found.threads() < workers:
-            if simulated.poll() is not None:
+            if any(each.poll() is not None for each in (first, second)):
                 raise SystemExit("the simulated workers have ended")
             time.sleep(0.5)
         joined = time.perf_counter() - started
@@ -194,19 +195,19 @@ def many(folder, workers, rounds, lengths):
                 (Task("slice_mean", "python_loop", "agreement", ("float32",), seed=i), seconds)
                 for i in range(workers * rounds)
             ]
-            processors = (process, simulated, psutil.Process())
-            before, sent = [computed(p) for p in processors], sent_bytes()
+            sides = ([process], [psutil.Process()], [first, second])
+            before, sent = [sum(map(computed, side)) for side in sides], sent_bytes()
             started, clock = time.perf_counter(), time.time()
             begun = np.array([verdict.seconds for _, verdict in found.each(pretend, items)]) - clock
             took = time.perf_counter() - started
-            cost = [(computed(p) - b) / len(items) * 1000 for p, b in zip(processors, before)]
+            cost = [(sum(map(computed, side)) - b) / len(items) * 1000 for side, b in zip(sides, before)]
             busy, middle = len(items) * seconds / workers / took, _busy(begun, seconds, took) / workers
             print(
                 f"  {len(items)} parcels of {seconds:g} s in {took:.1f} s: busy {busy:.0%} of the time, {middle:.0%} midway"
             )
             print(
                 f"    {len(items) / took:.0f} parcels a second; processor time a parcel: scheduler {cost[0]:.2f} ms, "
-                f"who asks {cost[2]:.2f} ms, simulated workers {cost[1]:.2f} ms; {(sent_bytes() - sent) / len(items):,.0f} bytes"
+                f"who asks {cost[1]:.2f} ms, simulated workers {cost[2]:.2f} ms; {(sent_bytes() - sent) / len(items):,.0f} bytes"
             )
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import os
 import pickle
 import signal
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 import opjury
-from opjury import Implementation, registry
+from opjury import Implementation, execute, registry
 from opjury.shipping import Function
 from opjury.verify.search import Search
 from opjury.verify.task import PROFILES
@@ -248,3 +249,13 @@ def test_functions_travel_by_name_or_by_value():
     local = Function.of(lambda x: x + 1)
     assert local.pickled
     assert pickle.loads(pickle.dumps(local)).load()(1) == 2
+
+
+def test_a_worker_process_is_replaced_after_so_many_items(monkeypatch):
+    monkeypatch.setattr(execute, "RENEWED", 3)
+    found = [outcome for _, outcome in execute.isolated(own_process, range(9), 1, lambda _: 60.0)]
+    assert sorted(found.count(process) for process in set(found)) == [3, 3, 3]
+
+
+def own_process(_):
+    return os.getpid()

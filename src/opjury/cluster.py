@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 CONNECT = 5.0  # seconds to reach the scheduler, and to see a worker
 PATIENCE = 60.0  # seconds without a worker that could go on
 TOGETHER = 16  # judgements that travel together: a scheduler needs milliseconds for whatever travels
+CROWD = (
+    256  # threads; where there are more, more travel together, so that parcels a second do not grow with the cluster
+)
 PARTS = 12  # parcels for each thread, at least, so that all threads end at about the same time
 BATCH = 3  # parcels for each thread that are sent at a time; fewer, and dask would not queue them
 WINDOW = 3 * BATCH  # and that wait or are under way: a scheduler's work and memory grow with them
@@ -197,7 +200,7 @@ class Cluster:
     ) -> Iterator[tuple[Any, Any]]:
         """Each item with `call(item)`, or `Dropped`, from the workers that offer the resources, as they are done.
 
-        Up to so many travel `together`, if that leaves enough parcels for all workers.
+        Up to so many travel `together`, in proportion more in a crowd, if that leaves enough parcels for all workers.
         """
         from distributed import as_completed
 
@@ -207,7 +210,7 @@ class Cluster:
             command = f"dask worker {self.address} --resources {named}"
             raise Impossible(f"no worker of {self.address} offers the resource {named}; {command}")
         done = as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
-        size = max(1, min(together, len(items) // (PARTS * threads)))
+        size = max(1, min(together * max(threads, CROWD) // CROWD, len(items) // (PARTS * threads)))
         rest = deque(items[first : first + size] for first in range(0, len(items), size))
         waiting: dict[Future, Sequence[Any]] = {}
         asked = seen = time.monotonic()

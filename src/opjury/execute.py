@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pebble import ProcessPool
 
 MEMORY_LIMIT = 8 * 2**30  # bytes of private memory that a worker may have; beyond, allocating raises
+RENEWED = 1000  # items after which another process takes over: cases that are kept add up to gigabytes
 LOST = 71  # exit status of a worker that an earlier item has lost the GPU
 
 
@@ -191,7 +192,7 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
     context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
     return ProcessPool(
         max_workers=jobs,
-        max_tasks=1 if once else 0,
+        max_tasks=1 if once else RENEWED,
         initializer=_start_worker,
         initargs=(1, not on_cuda(device)),
         context=context,
