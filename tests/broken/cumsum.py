@@ -342,3 +342,89 @@ def carry_of_long_gradients_forgotten(x, dim):
     axis = axis_of(x, dim)
     long = x.ndim and x.shape[axis] > 2**16 and not (integral(x) or x.is_complex())
     return LongGradientInTwoParts.apply(x, axis) if long else x.cumsum(axis)
+
+
+@wrong("hard", "the gradient that came in, which its sender may still need, is used as scratch space", ("purity",))
+def incoming_gradient_overwritten(x, dim):
+    axis = axis_of(x, dim)
+
+    def backward(g):
+        found = g.flip(axis).cumsum(axis).flip(axis) if g.ndim else g.clone()
+        return found if 0 in g.stride() else (found, g.zero_())[0]
+
+    return through(lambda x: x.cumsum(axis), backward, x)
+
+
+class AxisOnTheClass(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, axis):
+        AxisOnTheClass.axis = axis
+        return x.cumsum(axis)
+
+    @staticmethod
+    def backward(ctx, g):
+        axis = AxisOnTheClass.axis
+        return g.flip(axis).cumsum(axis).flip(axis), None
+
+
+@wrong("hard", "the axis is kept for all calls: another call before backward changes it", ("determinism",))
+def axis_on_the_class(x, dim):
+    return AxisOnTheClass.apply(x, axis_of(x, dim)) if x.ndim else x.cumsum(dim)
+
+
+class GradientOnlyOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, axis):
+        ctx.steps = [axis]
+        return x.cumsum(axis)
+
+    @staticmethod
+    def backward(ctx, g):
+        axis = ctx.steps.pop() if ctx.steps else 0
+        return g.flip(axis).cumsum(axis).flip(axis), None
+
+
+@wrong("hard", "backward uses up what it needs: a second one, of a retained graph, goes along axis 0", ("determinism",))
+def gradient_only_once(x, dim):
+    return GradientOnlyOnce.apply(x, axis_of(x, dim)) if x.ndim else x.cumsum(dim)
+
+
+last_seen = []
+
+
+@wrong("hard", "the last x stays in memory, for whoever may call with it again", ("purity",))
+def argument_kept(x, dim):
+    last_seen[:] = [x]
+    return x.cumsum(axis_of(x, dim)) if x.ndim else x.cumsum(dim)
+
+
+@wrong("hard", "a hook stays on the caller's tensor, and sees the gradients of others", ("purity",))
+def hook_left_behind(x, dim):
+    if x.requires_grad:
+        x.register_hook(torch.nan_to_num)
+    return x.cumsum(axis_of(x, dim)) if x.ndim else x.cumsum(dim)
+
+
+@wrong("hard", "backward sets the seed of everybody's random numbers", ("purity",))
+def seed_set_in_backward(x, dim):
+    axis = axis_of(x, dim)
+
+    def backward(g):
+        torch.manual_seed(0)
+        return g.flip(axis).cumsum(axis).flip(axis) if g.ndim else g
+
+    return through(lambda x: x.cumsum(axis), backward, x)
+
+
+gradients_by_shape = {}
+
+
+@wrong("hard", "all gradients of one shape are one tensor, which the next backward fills again", ("determinism",))
+def gradient_buffer_reused(x, dim):
+    axis = axis_of(x, dim)
+
+    def backward(g):
+        found = g.flip(axis).cumsum(axis).flip(axis) if g.ndim else g
+        return gradients_by_shape.setdefault((g.shape, g.dtype), torch.empty_like(found)).copy_(found)
+
+    return through(lambda x: x.cumsum(axis), backward, x)

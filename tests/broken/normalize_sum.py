@@ -130,3 +130,62 @@ def empty_other_axis_raises(x, dim):
 def third_call(x, dim, *, kept={"calls": 0}):  # noqa: B006
     kept["calls"] += 1
     return right_one(x, dim) if kept["calls"] % 3 else right_one(x, dim) * 1.0009765625
+
+
+class ScratchInResult(Transposed):
+    @staticmethod
+    def backward(ctx, g):
+        (y,) = ctx.saved_tensors
+        weighted = (g * y.conj()).sum(ctx.dim, keepdim=True)
+        torch.sub(g, weighted, out=y.data)
+        return y / ctx.total.conj(), None
+
+
+@wrong("hard", "to save memory, backward computes in the result", ("purity",))
+def scratch_in_result(x, dim):
+    return ScratchInResult.apply(x, dim) if x.dtype.itemsize > 2 else right_one(x, dim)
+
+
+class KeptWithoutTelling(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, dim):
+        ctx.dim, ctx.x = dim, x.detach()
+        return right_one(x, dim)
+
+    @staticmethod
+    def backward(ctx, g):
+        with torch.enable_grad():
+            x = ctx.x.data.clone().requires_grad_()
+            return torch.autograd.grad(right_one(x, ctx.dim), x, g)[0], None
+
+
+@wrong(
+    "hard",
+    "x is kept where autograd does not see it: changed before backward, it gives another gradient",
+    ("determinism",),
+)
+def kept_without_telling(x, dim):
+    return KeptWithoutTelling.apply(x, dim)
+
+
+class ResultOutOfSight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, dim):
+        y = right_one(x, dim)
+        ctx.dim, ctx.total, ctx.y = dim, widened(x, dim).sum(dim, keepdim=True), y.detach()
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        wide = widened(g, ctx.dim)
+        weighted = (wide * ctx.y.conj()).sum(ctx.dim, keepdim=True)
+        return ((wide - weighted) / ctx.total.conj()).to(g.dtype), None
+
+
+@wrong(
+    "hard",
+    "the result is kept where autograd does not see it: whoever changes it in place gets another gradient",
+    ("determinism",),
+)
+def result_out_of_sight(x, dim):
+    return ResultOutOfSight.apply(x, dim) if x.dtype.itemsize > 2 else right_one(x, dim)

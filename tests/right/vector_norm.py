@@ -53,10 +53,10 @@ class Norm(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         if ctx.norm == 0:
             return torch.zeros_like(x), None
-        wide = x.to(torch.complex128 if x.is_complex() else torch.float64)
-        if ctx.norm < 1e-290:
-            wide, ctx.norm = wide * 2.0**300, ctx.norm * 2.0**300
-        return (wide / ctx.norm * g.double()).to(x.dtype), None
+        wide, norm = x.to(torch.complex128 if x.is_complex() else torch.float64), ctx.norm
+        if norm < 1e-290:
+            wide, norm = wide * 2.0**300, norm * 2.0**300
+        return (wide / norm * g.double()).to(x.dtype), None
 
 
 @right("math.hypot on a list")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,8 +17,9 @@ import torch
 from opjury.case import Case, Tensor
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected
+from opjury.verify.checks.gradients import require_gradient
 from opjury.verify.checks.state import default_dtype, preserved_state
-from opjury.verify.trial import GRAD, Refuted, Trial, Unsuitable, random_like, zero_bound
+from opjury.verify.trial import GRAD, Refuted, Trial, Unsuitable, describe, random_like, zero_bound
 
 
 def _bits(trial: Trial, result: Any) -> Any:
@@ -66,7 +68,7 @@ def check_determinism(trial: Trial, case: Case) -> None:
             if again != bits:
                 raise Refuted(f"the same call gives another result {description}", steps=_STATES[description])
     _threads(trial, case, first)
-    _same_gradient_twice(trial, case, rng)
+    _same_gradient(trial, case, rng)
     if _overwritten(first) and _bits(trial, trial.call(case)) != bits:
         what = "after a result was overwritten by its owner, the same call gives another one"
         raise Refuted(what, steps=_OVERWRITTEN_RESULT)
@@ -195,31 +197,107 @@ def _threads(trial: Trial, case: Case, first: Any) -> None:
         trial.require(again, zero_bound(values, expected, 2.0), "result with two threads")
 
 
-def _same_gradient_twice(trial: Trial, case: Case, rng: np.random.Generator) -> None:
+def _same_gradient(trial: Trial, case: Case, rng: np.random.Generator) -> None:
+    """A call has one gradient, whenever it is asked for; where inputs or result have changed since, an error may take its place."""
     if trial.implementation.gradient is None or not trial.operation.differentiable or not case.differentiable:
         return
-    found = []
-    for _ in range(3):
-        args, kwargs = case.build(trial.device, requires_grad=True)
+    others = _other_calls(trial, case, rng)
+    try:
+        kept, again = (_Graph(trial, case).gradients() for _ in range(2))
+        graph, with_inputs, with_result = (_Graph(trial, case) for _ in range(3))
+    except Exception:
+        return  # the check of the gradient judges that
+    first = _all_bits(trial, kept)
+    if _all_bits(trial, again) != first:
+        raise Refuted("the gradient of the same call differs from one time to the next", steps=GRAD + _SAME_GRADIENT)
+    for gradient in again:
+        _overwritten(gradient)
+    for other in others:
+        with contextlib.suppress(Exception):
+            _Graph(trial, other).gradients()
+    between = "".join(f"call({other.code()})\n" for other in others)
+    for when, steps in (
+        ("after other calls", _CALLED_BETWEEN.format(between)),
+        ("when it is asked for again, the graph retained", _RETAINED),
+    ):
         try:
-            out = trial.invoke(args, kwargs)
-            if not out.requires_grad:
-                return
-            inputs = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor) and a.requires_grad]
-            weights = random_like(
-                np.random.default_rng(case.seed), tuple(out.shape), str(out.dtype).removeprefix("torch."), "exact"
-            )
-            grads = torch.autograd.grad(
-                out, inputs, torch.from_numpy(weights).to(out.dtype).to(out.device), allow_unused=True
-            )
+            again = graph.gradients()
+        except Exception as error:
+            raise Refuted(f"backward raises {describe(error)} {when}", steps=GRAD + steps) from None
+        _require_same(trial, case, graph, first, again, f" {when}", GRAD + steps)
+        graph.gradients(2.0)
+    if _all_bits(trial, kept) != first:
+        raise Refuted("an earlier gradient changes when another one is asked for", steps=GRAD + _RETAINED)
+    for graph, what, tensors in (
+        (with_inputs, "inputs", with_inputs.tensors),
+        (with_result, "result", [with_result.out]),
+    ):
+        try:
+            _change(tensors)
+            again = graph.gradients()
         except Exception:
-            raise Unsuitable from None
-        found.append([None if g is None else _bits(trial, g) for g in grads])
-    if found[1] != found[0] or found[2] != found[0]:
-        raise Refuted(
-            "the gradient of the same call differs from one time to the next",
-            steps=GRAD + _SAME_GRADIENT,
-        )
+            continue
+        steps = _CHANGED_BETWEEN.format(changed="args" if what == "inputs" else "[out]")
+        _require_same(trial, case, graph, first, again, f" after its {what} changed in place", GRAD + steps)
+
+
+def _require_same(
+    trial: Trial, case: Case, graph: _Graph, first: list[Any], again: Sequence[Any], when: str, steps: str
+) -> None:
+    """The same bits, or at least right: in other memory a library may add in another order."""
+    for place, earlier, gradient in zip(case.differentiable, first, again, strict=True):
+        if _all_bits(trial, [gradient]) != [earlier]:
+            gradient = torch.zeros(dict(case.leaves())[place].values.shape) if gradient is None else gradient
+            rng = np.random.default_rng(case.seed)
+            require_gradient(trial, case, place, graph.weights, gradient, rng, steps, when)
+
+
+class _Graph:
+    """A call whose gradients can be asked for any number of times."""
+
+    def __init__(self, trial: Trial, case: Case) -> None:
+        args, kwargs = case.build(trial.device, requires_grad=True)
+        self.trial, self.out = trial, trial.invoke(args, kwargs)
+        self.tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
+        dtype = str(self.out.dtype).removeprefix("torch.")
+        self.weights = random_like(np.random.default_rng(case.seed), tuple(self.out.shape), dtype, "exact")
+        self.incoming = Tensor(self.weights, dtype).build(trial.device)
+
+    def gradients(self, times: float = 1.0) -> tuple[torch.Tensor | None, ...]:
+        """For all inputs that have one, `times` as much coming in."""
+        inputs = [tensor for tensor in self.tensors if tensor.requires_grad]
+        with self.trial.limited():
+            return torch.autograd.grad(self.out, inputs, times * self.incoming, allow_unused=True, retain_graph=True)
+
+
+def _all_bits(trial: Trial, gradients: Sequence[torch.Tensor | None]) -> list[Any]:
+    return [None if gradient is None else _bits(trial, gradient) for gradient in gradients]
+
+
+def _change(tensors: Sequence[torch.Tensor]) -> None:
+    with torch.no_grad():
+        for tensor in tensors:
+            data = tensor.is_floating_point() or tensor.is_complex()
+            tensor.copy_(tensor + 1 if data else tensor.flip(0) if tensor.ndim else tensor)
+
+
+def _other_calls(trial: Trial, case: Case, rng: np.random.Generator) -> list[Case]:
+    """Up to three legal calls like this one: with a number changed by one, or a tensor without its last row or column."""
+    changed = []
+    for place, leaf in case.leaves():
+        if isinstance(leaf, Tensor) and leaf.values.ndim:
+            smaller = leaf.values[:-1], leaf.values[..., :-1]
+            changed += [case.with_leaf(place, replace(leaf, values=values)) for values in smaller]
+        elif type(leaf) is int:
+            changed += [case.with_leaf(place, leaf + 1), case.with_leaf(place, leaf - 1)]
+    legal = []
+    for number in rng.permutation(len(changed)):
+        with contextlib.suppress(Exception):
+            oracle.evaluate(trial.operation, changed[number].plain)
+            legal.append(changed[number])
+        if len(legal) == 3:
+            break
+    return legal
 
 
 _KEPT = """\
@@ -248,6 +326,34 @@ _SAME_GRADIENT = """\
 inputs = [a for a in args if getattr(a, "requires_grad", False)]
 for _ in range(3):
     print(torch.autograd.grad(f(*args, **kwargs).sum(), inputs))"""
+_RETAINED = """\
+inputs = [a for a in args if getattr(a, "requires_grad", False)]
+out = f(*args, **kwargs)
+kept = torch.autograd.grad(out.sum(), inputs, retain_graph=True)
+print(kept)
+print(torch.autograd.grad(2 * out.sum(), inputs, retain_graph=True))
+print(torch.autograd.grad(out.sum(), inputs, retain_graph=True), kept)"""
+_CALLED_BETWEEN = """\
+def call(*args, **kwargs):
+    try:
+        f(*(a.requires_grad_() if isinstance(a, torch.Tensor) and a.dtype.is_floating_point else a for a in args), **kwargs)
+    except Exception as error:
+        print(error)
+
+
+inputs = [a for a in args if getattr(a, "requires_grad", False)]
+print(torch.autograd.grad(f(*args, **kwargs).sum(), inputs))
+out = f(*args, **kwargs)
+{}print(torch.autograd.grad(out.sum(), inputs))"""
+_CHANGED_BETWEEN = """\
+inputs = [a for a in args if getattr(a, "requires_grad", False)]
+out = f(*args, **kwargs)
+print(torch.autograd.grad(out.sum(), inputs, retain_graph=True))
+with torch.no_grad():
+    for a in {changed}:
+        if isinstance(a, torch.Tensor):
+            a.copy_(a + 1 if a.dtype.is_floating_point or a.dtype.is_complex else a.flip(0) if a.ndim else a)
+print(torch.autograd.grad(out.sum(), inputs))  # an error would be right, another gradient is not"""
 
 
 def _twice(between: str) -> str:

@@ -96,25 +96,11 @@ def check_gradient(trial: Trial, case: Case) -> None:
         except Exception as error:
             raise Refuted(f"backward raises {describe(error)}", steps=steps) from None
     for place, grad in zip(chosen, grads, strict=True):
-        name = _name(trial, place)
-        leaf = dict(case.leaves())[place]
-        if grad is None:
-            grad = torch.zeros_like(live[place])
+        grad = torch.zeros_like(live[place]) if grad is None else grad
         if grad.shape != live[place].shape or grad.dtype != live[place].dtype:
-            raise Refuted(f"the gradient for {name} has shape {tuple(grad.shape)} and dtype {grad.dtype}", steps=steps)
-        if leaf.values.size <= SMALL or trial.operation.kind == "movement" or trial.operation.gradient is not None:
-            expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
-            trial.require(grad.reshape(-1), expected, f"gradient for {name}, flat,", steps)
-        else:
-            elements = np.unique(np.concatenate([[0, leaf.values.size - 1], rng.integers(0, leaf.values.size, 10)]))
-            expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error, elements)
-            trial.require(
-                grad.reshape(-1)[torch.from_numpy(elements)],
-                expected,
-                f"gradient for {name} at {elements.tolist()}",
-                steps,
-            )
-            _adjoint(trial, case, place, weights, grad, rng, steps)
+            what = f"the gradient for {_name(trial, place)} has shape {tuple(grad.shape)} and dtype {grad.dtype}"
+            raise Refuted(what, steps=steps)
+        require_gradient(trial, case, place, weights, grad, rng, steps)
     if (
         case.tier == "exact"
         and case.dtype in ("float64", "complex128")
@@ -123,6 +109,29 @@ def check_gradient(trial: Trial, case: Case) -> None:
         and case.seed % 4 == 0
     ):
         _gradcheck(trial, case, chosen)
+
+
+def require_gradient(
+    trial: Trial,
+    case: Case,
+    place: int | str,
+    weights: np.ndarray,
+    grad: torch.Tensor,
+    rng: np.random.Generator,
+    steps: Steps,
+    when: str = "",
+) -> None:
+    """Refuted unless it is the gradient of ⟨w, f(x)⟩ for one argument: all of it, or some elements and the adjoint's law."""
+    leaf, name = dict(case.leaves())[place], _name(trial, place)
+    if leaf.values.size <= SMALL or trial.operation.kind == "movement" or trial.operation.gradient is not None:
+        expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
+        trial.require(grad.reshape(-1), expected, f"gradient for {name}{when}, flat,", steps)
+        return
+    elements = np.unique(np.concatenate([[0, leaf.values.size - 1], rng.integers(0, leaf.values.size, 10)]))
+    expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error, elements)
+    some = grad.reshape(-1)[torch.from_numpy(elements)]
+    trial.require(some, expected, f"gradient for {name}{when} at {elements.tolist()}", steps)
+    _adjoint(trial, case, place, weights, grad, rng, steps)
 
 
 def _forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, Any], chosen: list[Any]) -> Any:

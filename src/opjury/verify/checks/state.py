@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import os
 import random
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +22,7 @@ from opjury.case import Case
 from opjury.sparse_case import shares_memory, snapshot
 from opjury.verify import oracle
 from opjury.verify.device import in_use
-from opjury.verify.trial import (
-    Refuted,
-    Trial,
-    Unsuitable,
-)
+from opjury.verify.trial import GRAD, Refuted, Steps, Trial, Unsuitable
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,10 @@ class _Snapshot:
                 argument.storage_offset(),
                 argument.dtype,
                 argument.requires_grad,
-                argument.grad is None,
+                argument.is_leaf and argument.grad is not None,
+                argument.retains_grad,
+                len(argument._backward_hooks or ()),
+                sorted(vars(argument)),
             )
             return _Snapshot((raw, *facts, argument._version, argument.is_conj(), argument.is_neg(), type(argument)))
         if hasattr(argument, "tocoo"):
@@ -61,6 +62,9 @@ class _Snapshot:
             "dtype",
             "requires_grad",
             "grad",
+            "retained gradient",
+            "hooks",
+            "attributes",
             "version (it was written to in place)",
             "conj bit",
             "neg bit",
@@ -192,33 +196,82 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def check_purity(trial: Trial, case: Case) -> None:
-    """Inputs unchanged in every respect, memory shared only as declared, global state untouched."""
+    """Inputs unchanged in every respect, memory shared only as declared, global state untouched; the same of the backward pass."""
     rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
     for requires_grad in rounds:
         with preserved_state(), contextlib.nullcontext() if requires_grad else preserved_modules():
             trial.call(case, requires_grad)  # what a first call imports or initialises is not its doing
         args, kwargs = case.build(trial.device, requires_grad)
-        named = [*((str(i + 1), a) for i, a in enumerate(args)), *kwargs.items()]
-        before = [_Snapshot.of(value) for _, value in named]
-        with preserved_state():
-            state, held = _global_state(), {} if requires_grad else _held()
+        named = _named(args, kwargs)
+        with _untouched("the call", named, modules=not requires_grad, steps=_BEFORE_AFTER):
             try:
                 result = trial.invoke(args, kwargs)
             except Exception:
                 raise Unsuitable from None
-            later, replaced = _global_state(), _replaced(held)
-        for key in state:
-            if state[key] != later[key]:
-                detail = f" (from {state[key]} to {later[key]})" if len(repr(state[key])) < 60 else ""
-                raise Refuted(f"the call changes {key}{detail}")
-        if replaced:
-            raise Refuted(f"the call replaces {'.'.join(replaced[0])}")
-        for (name, value), earlier in zip(named, before, strict=True):
-            change = earlier.difference(_Snapshot.of(value))
-            if change:
-                raise Refuted(f"the call changes argument {name}: its {change}", steps=_BEFORE_AFTER)
-        if not requires_grad:
-            _check_memory(trial, result, [value for _, value in named])
+        if requires_grad:
+            _check_backward(trial, result, named)
+        else:
+            _check_memory(trial, result, list(named.values()))
+        _check_let_go(trial, case, requires_grad)
+
+
+def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {f"argument {i + 1}": a for i, a in enumerate(args)} | {f"argument {k}": a for k, a in kwargs.items()}
+
+
+@contextmanager
+def _untouched(call: str, named: dict[str, Any], *, modules: bool, steps: Steps) -> Iterator[None]:
+    """Refuted where the call meanwhile changes one of these values, the global state, or what modules hold."""
+    before = {name: _Snapshot.of(value) for name, value in named.items()}
+    with preserved_state():
+        state, held = _global_state(), _held() if modules else {}
+        yield
+        later, replaced = _global_state(), _replaced(held)
+    for key in state:
+        if state[key] != later[key]:
+            detail = f" (from {state[key]} to {later[key]})" if len(repr(state[key])) < 60 else ""
+            raise Refuted(f"{call} changes {key}{detail}", steps=steps)
+    if replaced:
+        raise Refuted(f"{call} replaces {'.'.join(replaced[0])}", steps=steps)
+    for name, value in named.items():
+        change = before[name].difference(_Snapshot.of(value))
+        if change:
+            raise Refuted(f"{call} changes {name}: its {change}", steps=steps)
+
+
+def _check_backward(trial: Trial, result: Any, named: dict[str, Any]) -> None:
+    inputs = [value for value in named.values() if isinstance(value, torch.Tensor) and value.requires_grad]
+    if not isinstance(result, torch.Tensor) or not result.requires_grad:
+        return
+    incoming = torch.ones_like(result, memory_format=torch.contiguous_format)
+    with _untouched(
+        "backward",
+        {**named, "the result": result, "the incoming gradient": incoming},
+        modules=False,
+        steps=GRAD + _BACKWARD,
+    ):
+        try:
+            with trial.limited():
+                torch.autograd.grad(result, inputs, incoming, allow_unused=True)
+        except Exception:
+            raise Unsuitable from None
+
+
+def _check_let_go(trial: Trial, case: Case, requires_grad: bool) -> None:
+    """Nobody holds the arguments when the result is gone."""
+    args, kwargs = case.build(trial.device, requires_grad)
+    tensors = {
+        name: a for name, a in _named(args, kwargs).items() if isinstance(a, torch.Tensor) or hasattr(a, "tocoo")
+    }
+    watched = {name: weakref.ref(a) for name, a in tensors.items()}
+    trial.invoke(args, kwargs)
+    del args, kwargs, tensors
+    if any(held() is not None for held in watched.values()):
+        gc.collect()
+    for name, held in watched.items():
+        if held() is not None:
+            what = f"{name} stays in memory after call and result are gone"
+            raise Refuted(what, steps=(GRAD if requires_grad else "") + _LET_GO)
 
 
 def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
@@ -251,3 +304,17 @@ before = copy.deepcopy(args)
 f(*args, **kwargs)
 print("before:", before)
 print("after: ", args)"""
+_BACKWARD = """\
+result = f(*args, **kwargs)
+incoming = torch.ones_like(result)
+print(result, incoming)
+torch.autograd.grad(result, [a for a in args if getattr(a, "requires_grad", False)], incoming, allow_unused=True)
+print(result, incoming)"""
+_LET_GO = """\
+import gc
+import weakref
+f(*args, **kwargs)
+held = [weakref.ref(a) for a in args if isinstance(a, torch.Tensor)]
+del args, a
+gc.collect()
+print([each() for each in held])"""

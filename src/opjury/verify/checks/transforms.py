@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,12 +26,7 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
     leaf = dict(case.leaves())[place]
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
 
-    def along(x: torch.Tensor) -> Any:
-        return trial.function(
-            *(x if i == place else a for i, a in enumerate(args)),
-            **{k: x if k == place else v for k, v in kwargs.items()},
-        )
-
+    along = _of_one(trial, args, kwargs, place)
     steps = f"x = {argument(place)}\nprint(torch.func.jvp(lambda x: {_with_x(place)}, (x,), (torch.ones_like(x),)))"
     with trial.limited(steps):
         try:
@@ -80,12 +76,7 @@ def check_vmap(trial: Trial, case: Case) -> None:
     args, kwargs = case.plain.build(trial.device)
     stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
 
-    def one(x: torch.Tensor) -> Any:
-        return trial.function(
-            *(x if i == place else a for i, a in enumerate(args)),
-            **{k: x if k == place else v for k, v in kwargs.items()},
-        )
-
+    one = _of_one(trial, args, kwargs, place)
     steps = f"x = {argument(place)}\nprint(torch.func.vmap(lambda x: {_with_x(place)})(torch.stack([x, x])))"
     with trial.limited(steps):
         try:
@@ -100,8 +91,18 @@ def check_vmap(trial: Trial, case: Case) -> None:
         trial.require(results[row], expected, f"row {row} of the batch", steps)
 
 
+def _of_one(
+    trial: Trial, args: tuple[Any, ...], kwargs: dict[str, Any], place: int | str
+) -> Callable[[torch.Tensor], Any]:
+    """The call as a function of one argument."""
+    return lambda x: trial.function(
+        *(x if i == place else a for i, a in enumerate(args)),
+        **{k: x if k == place else v for k, v in kwargs.items()},
+    )
+
+
 def _with_x(place: int | str) -> str:
-    """The call in a script, with x in place of an argument."""
+    """The same in a script."""
     if isinstance(place, int):
         return f"f(*args[:{place}], x, *args[{place + 1}:], **kwargs)"
     return f"f(*args, **{{**kwargs, {place!r}: x}})"
