@@ -209,6 +209,14 @@ def test_a_function_of_ones_own_competes_and_a_wrong_one_does_not(tmp_path, monk
     assert "mine" in {m.implementation for m in again.measurements}, again.excluded
 
 
+def test_verdicts_that_cannot_be_kept_are_a_warning(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match=r"cannot be written.*judged again"):
+        choice = opjury.choose("circulant", {"n": 16}, seconds=0.2, seed=1)
+    assert choice.implementation
+
+
 def test_a_function_must_not_be_taken_for_another_one():
     def gather(c):
         return right(c)
@@ -280,6 +288,8 @@ def test_workloads_read_their_sizes_from_a_call(operation):
         (["slice_mean", "length=1e5"], "between 1 and 10000"),
         (["difference_matrix", "--gradient"], "has no gradient"),
         (["circulant", "--with", "nowhere.py:f"], "cannot be imported"),
+        (["circulant", "--mixed"], "about the workers of a --cluster"),
+        (["circulant", "--trust", __file__, "--jobs", "2"], "with --trust there is none"),
     ],
 )
 def test_impossible_requests_say_what_is_wrong(arguments, message):

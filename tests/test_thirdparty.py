@@ -1,5 +1,6 @@
 """The example plug-in, installed and audited; plug-ins that cannot be used are named and left out."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from opjury import Implementation, registry
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "thirdparty"
 
@@ -67,6 +70,20 @@ def test_the_installed_suites_judge_the_operation_of_a_plugin(installed, tmp_pat
     assert "test_agreement[suffix_sum-exclusive-all-cpu]" in done.stdout
     assert "test_agreement[suffix_sum-flipped_cumsum-float32-cpu]" in done.stdout
     assert "cumsum-torch_cumsum" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "twice"), [("benchmarks.x", False), ("opjury.benchmarks.x", False), ("mine.benchmarks.x", True)]
+)
+def test_a_checkout_beside_the_installed_package_declares_the_same(module, twice):
+    """As asv imports it."""
+    with registry.apart() as found:
+        for name, file in (("opjury.benchmarks.x", "installed/x.py"), (module, "checkout/x.py")):
+            scope = {"__name__": name}
+            exec(compile("def scan(x, dim):\n    return x.cumsum(dim)\n", file, "exec"), scope)
+            with pytest.raises(ValueError, match="twice") if twice and name == module else contextlib.nullcontext():
+                registry.add_implementation(Implementation("cumsum", "scan", scope["scan"]))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(

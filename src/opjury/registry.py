@@ -11,7 +11,6 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
-import os
 import pkgutil
 import sys
 import warnings
@@ -55,11 +54,18 @@ def _origin(function: Any) -> tuple[str, str]:
     return (getattr(code, "co_filename", ""), getattr(function, "__qualname__", repr(function)))
 
 
+def _same(first: Any, second: Any) -> bool:
+    """Whether two functions are one that was imported twice: from one file, or by asv from its checkout beside the installed package."""
+    modules = [str(getattr(each, "__module__", "")).removeprefix("opjury.") for each in (first, second)]
+    (file, name), (other_file, other_name) = map(_origin, (first, second))
+    return name == other_name and (file == other_file or modules[0] == modules[1])
+
+
 def _add(table: dict[Any, Any], key: Any, entry: Any, what: str, origin: Callable[[Any], Any]) -> None:
-    # pytest and asv may import the declaring folders a second time under another name, asv beside the installed package: the same
-    # function of the same file, as far as its last two folders tell, replaces itself, another one is an error.
-    first, second = (_origin(origin(each)) for each in (table.get(key, entry), entry))
-    if first[1] != second[1] or first[0].split(os.sep)[-3:] != second[0].split(os.sep)[-3:]:
+    # pytest and asv may import the declaring folders a second time under another name: the same
+    # function declared again replaces itself, another one is an error.
+    if key in table and not _same(origin(table[key]), origin(entry)):
+        first, second = _origin(origin(table[key])), _origin(origin(entry))
         raise ValueError(
             f"{what} is declared twice: {first[1]} in {first[0]} and {second[1]} in {second[0]}; rename one"
         )

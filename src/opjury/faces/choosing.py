@@ -38,6 +38,10 @@ def run(
         raise click.UsageError(
             "--jobs and --trust are about this machine; with --cluster a worker of it does everything"
         )
+    if mixed and not cluster:
+        raise click.UsageError("--mixed is about the workers of a --cluster")
+    if options["trust"] and options["jobs"]:
+        raise click.UsageError("--jobs is about an audit; with --trust there is none")
     options["functions"] = [_function(target, Function.to_send if cluster else Function.of) for target in rivals]
     if over:
         return _run_sweep(operation, sizes, over, json_file, emit, options, cluster, mixed)

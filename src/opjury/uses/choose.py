@@ -23,13 +23,12 @@ from opjury.registry import Impossible
 from opjury.shipping import Function
 from opjury.uses import standing
 from opjury.uses.audit import names_checked
-from opjury.uses.recommend import Request, measurements, recommend
+from opjury.uses.recommend import NEEDS, Request, measurements, recommend
 from opjury.verify.corpus import workload_case
 from opjury.verify.device import present
 from opjury.verify.task import why_not
 
 HOPELESS, TOLD = 20.0, 0.05  # times as long as the best, and seconds: one call has told enough
-NEEDS = ("second_order", "forward_mode", "vmap")
 
 
 @dataclass(frozen=True)

@@ -13,21 +13,12 @@ from opjury import records
 from opjury.measure.footprint import Footprint
 from opjury.measure.stand import FLOOR, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
+from opjury.operation import CHECKS
 from opjury.records import Measurement, Recommendation
 
-FORWARD = (
-    "agreement",
-    "specials",
-    "form",
-    "layouts",
-    "purity",
-    "determinism",
-    "laws",
-    "rejects",
-    "terminates",
-    "devices",
-)
 BACKWARD = ("gradient", "locality")
+NEEDS = ("second_order", "forward_mode", "vmap")  # only where asked for
+FORWARD = tuple(check for check in CHECKS if check not in (*BACKWARD, *NEEDS))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from opjury import records
+from opjury.disk import Unwritable
 from opjury.operation import Implementation, Operation
 from opjury.records import Verdict
 from opjury.shipping import Function
@@ -83,8 +85,11 @@ def judged(
         fresh.setdefault(verdict.implementation, []).append(verdict)
     for name, verdicts in fresh.items():
         found[name] += verdicts
-        if name in stores:
-            records.write(stores[name], [*_stored(stores[name]), *verdicts])
+    try:
+        for name in stores.keys() & fresh.keys():
+            records.write(stores[name], [*_stored(stores[name]), *fresh[name]])
+    except Unwritable as error:
+        warnings.warn(f"{error}; what was found is judged again next time", stacklevel=2)
     for verdicts in found.values():  # the more elementary check first, whatever was judged first
         verdicts.sort(key=lambda verdict: concern.checks.index(verdict.check))
     return found
