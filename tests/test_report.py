@@ -15,7 +15,7 @@ from opjury import records, registry
 from opjury.benchmarks import reporting
 from opjury.cli import main
 from opjury.faces.report import charts, questions
-from opjury.faces.report.compare import changes
+from opjury.faces.report.changes import changes
 from opjury.faces.report.gather import State, default_workload, gather, workload_name
 from opjury.faces.report.nights import Curve
 from opjury.uses import history

@@ -19,7 +19,7 @@ from typing import Any
 from opjury import records, registry
 from opjury.operation import Implementation, Operation
 from opjury.records import Measurement
-from opjury.uses.changes import relative_time
+from opjury.uses.alarms import relative_time
 from opjury.uses.choose import choose
 from opjury.uses.track import SEED
 from opjury.verify.device import present

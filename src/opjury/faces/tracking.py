@@ -23,8 +23,8 @@ from opjury.faces.choosing import memory, seconds, times
 from opjury.measure.steps import SURE, SUSPECT
 from opjury.records import Alarm, Measurement, Verdict
 from opjury.uses import history
+from opjury.uses.alarms import alarms
 from opjury.uses.audit import names_checked
-from opjury.uses.changes import alarms
 from opjury.uses.compare import Comparison, Side, side
 from opjury.uses.compare import compare as compare_sides
 from opjury.uses.confirm import confirmed

@@ -14,8 +14,8 @@ from opjury import records, registry
 from opjury.measure.steps import SURE, SUSPECT
 from opjury.records import Alarm, Night, Record
 from opjury.registry import Impossible
+from opjury.uses.alarms import growths
 from opjury.uses.audit import audit
-from opjury.uses.changes import growths
 from opjury.uses.choose import choose, usual_dtype
 from opjury.uses.compare import compare, side
 from opjury.uses.history import Chronicle, Series, in_short

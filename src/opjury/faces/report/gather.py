@@ -16,7 +16,7 @@ from opjury.faces.report.nights import Curve, curves, nights_of, whole
 from opjury.measure.steps import WINDOW
 from opjury.records import Alarm, Environment, Measurement, Night, Part, Recommendation, Record, Standing, Verdict
 from opjury.uses import history
-from opjury.uses.changes import alarms
+from opjury.uses.alarms import alarms
 from opjury.uses.history import Chronicle, Series
 
 TOLD = 20  # problems that are told one by one

@@ -16,7 +16,7 @@ import jinja2
 from opjury import registry
 from opjury.faces.choosing import times
 from opjury.faces.report import charts, operation, questions, rendering
-from opjury.faces.report.compare import Change, changes
+from opjury.faces.report.changes import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.faces.report.rendering import Slugs
 from opjury.faces.tracking import between, change, subject

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from opjury.faces import terminal
 from opjury.faces.choosing import times
-from opjury.faces.report.compare import Change, changes
+from opjury.faces.report.changes import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.faces.tracking import between, change, subject
 from opjury.faces.verdicts import Tally
