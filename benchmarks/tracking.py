@@ -1,6 +1,6 @@
 """How good `track` is, printed as figures: `python -m opjury.benchmarks.tracking` (`make bench-track`).
 
-Samples: contests as a night runs them, again and again in new processes, and comparisons in turns of the same files, as an alarm is
+Samples: contests as a night runs them, again and again, and comparisons in turns of the same files, as an alarm is
 confirmed. From them months are simulated, stretch by stretch so that neighbouring nights stay as alike as they were, with a step and
 without, with a commit every night. Then a real repository is followed from commit to commit. Nothing is asserted.
 """
@@ -24,9 +24,9 @@ import opjury
 from opjury import records, registry
 from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
-from opjury.measure.contests import run_contest
-from opjury.measure.stand import Competitor, Contest
+from opjury.measure.stand import OBVIOUSLY
 from opjury.measure.steps import SUSPECT, steps
+from opjury.uses.alarms import relative_time
 from opjury.uses.compare import Side, compare
 from opjury.uses.confirm import SECONDS, SLOWER
 from opjury.uses.track import SEED
@@ -35,69 +35,65 @@ console = Console(width=100)
 
 SUBJECTS = (
     ("cumsum", "small", False),
-    ("cumsum", "medium", False),
     ("toeplitz", "medium", False),
-    ("slice_mean", "medium", False),
     ("moving_mean", "small", False),
     ("gather", "medium", True),
     ("normalize_sum", "medium", True),
     ("vector_norm", "medium", False),
     ("sparse_diff", "small", False),
 )
+SHARE = 17.0  # seconds for a contest: what a night with its usual budget has for each of its 111
 LEAST = math.log(1.03)
 MONTH, YEAR = 30, 365
 STRETCH = 9  # nights that stay together
 
 
-def contests(seconds):
-    """What a night measures at the subjects' workloads."""
-    for operation, workload, gradient in SUBJECTS:
-        choice = opjury.choose(operation, workload, gradient=gradient, seconds=0.5)
-        names = [m.implementation for m in choice.measurements if m.ratio < 4]
-        baseline = registry.operation(operation).baseline
-        if baseline in names and len(names) > 1:
-            sizes = tuple(registry.workload(operation).sizes[workload].items())
-            dtype = choice.recommendation.dtype
-            competitors = tuple(map(Competitor, names))
-            how = dict(gradient=gradient, seconds=seconds, seed=SEED, to_the_end=True)
-            yield baseline, Contest(operation, competitors, sizes, dtype, **how)
-
-
 def sample(nights, comparisons, seconds, file):
     """Append the log-ratios to the baseline of so many nights, a line for each contest, and comparisons of the same with the same."""
-    wanted = list(contests(seconds)) if nights or comparisons else []
     rng = np.random.default_rng()
     together = math.ceil(comparisons / nights) if nights else comparisons
     for night in track(range(max(nights, 1)), "nights", console=Console(stderr=True)):
-        for baseline, contest in wanted if nights else ():
-            seen = run_contest(contest, {}).least
-            names = [c.name for c in contest.competitors if c.name != baseline and c.name in seen]
-            ratios = {name: math.log(seen[name] / seen[baseline]) for name in names}
-            keep(file, contest, ratios=ratios)
+        for operation, workload, gradient in SUBJECTS if nights else ():
+            options = dict(gradient=gradient, seconds=seconds, seed=SEED, thorough=True, longest=SHARE)
+            choice = opjury.choose(operation, workload, **options)
+            found = {m.implementation: m for m in choice.measurements}
+            baseline = found.get(registry.operation(operation).baseline)
+            ratios = {name: math.log(relative_time(m, baseline)) for name, m in found.items()}
+            near = [name for name, m in found.items() if m.ratio < OBVIOUSLY]
+            keep(file, operation, choice.recommendation.sizes, gradient, ratios=ratios, near=near)
+        contests = [line for line in lines(file) if "near" in line]
         for _ in range(min(together, comparisons - night * together)):
-            _, contest = wanted[rng.integers(len(wanted))]
-            name = contest.competitors[rng.integers(len(contest.competitors))].name
-            here, how = Side("here"), dict(gradient=contest.gradient, seconds=SECONDS)
-            (found,), _ = compare(here, here, contest.operation, [name], dict(contest.sizes), **how)
-            keep(file, contest, implementation=name, low=math.log(found.ratio.low), median=math.log(found.ratio.median))
+            one = contests[rng.integers(len(contests))]
+            operation, sizes, gradient = one["operation"], one["sizes"], one["gradient"]
+            name = one["near"][rng.integers(len(one["near"]))]
+            here = Side("here")
+            (seen,), _ = compare(here, here, operation, [name], sizes, gradient=gradient, seconds=SECONDS)
+            low, median = math.log(seen.ratio.low), math.log(seen.ratio.median)
+            keep(file, operation, sizes, gradient, implementation=name, low=low, median=median)
 
 
-def keep(file, contest, **found):
+def keep(file, operation, sizes, gradient, **found):
     """Append a line."""
-    line = dict(operation=contest.operation, sizes=dict(contest.sizes), gradient=contest.gradient, **found)
     with file.open("a") as stream:
-        stream.write(json.dumps(line) + "\n")
+        stream.write(json.dumps(dict(operation=operation, sizes=sizes, gradient=gradient, **found)) + "\n")
+
+
+def lines(file):
+    """All of them, as data."""
+    return list(map(json.loads, file.read_text().splitlines()))
 
 
 def samples_of(file):
-    """Log-ratios of all nights, by series; of comparisons of the same with the same, (n, 2): the lower bounds and the medians."""
-    found, compared = {}, []
-    for line in map(json.loads, file.read_text().splitlines()):
+    """Log-ratios of all nights, by series; which series are near the best; lower bounds and medians of comparisons, (n, 2)."""
+    found, close, compared = {}, {}, []
+    for line in lines(file):
         for name, value in line.get("ratios", {}).items():
             key = (line["operation"], *line["sizes"].values(), line["gradient"], name)
             found.setdefault(key, []).append(value)
+            close.setdefault(key, []).append(name in line["near"])
         compared += [(line["low"], line["median"])] if "low" in line else []
-    return {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}, np.array(compared)
+    series = {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}
+    return series, [key for key in series if np.mean(close[key]) > 0.5], np.array(compared)
 
 
 def slower(compared, height=0.0):
@@ -117,8 +113,8 @@ def suspected(values, since):
     return any(step.height > 0 and step.at >= since for step in steps(values, LEAST, SUSPECT))
 
 
-def simulate(series, compared, trials, seed):
-    """Print how many steps are found within three nights, and how many false alarms a year has in a hundred series."""
+def simulate(series, near, compared, trials, seed):
+    """Print how many steps of who is near the best are found within three nights, and how many false alarms a year has in a hundred series."""
     rng = np.random.default_rng(seed)
     table = Table(
         "step", "suspected in 3 nights", "found in 1", "2", "3", title="a month of nights, a step after the 20th"
@@ -127,8 +123,7 @@ def simulate(series, compared, trials, seed):
         hits, suspects = np.zeros(3), 0
         confirmed = slower(compared, height)
         for _ in range(trials):
-            values = list(series.values())[rng.integers(len(series))]
-            month = nights_like(values, MONTH, rng)
+            month = nights_like(series[near[rng.integers(len(near))]], MONTH, rng)
             at = 20
             month[at:] += math.log1p(height)
             raised = np.array([suspected(month[: at + n], at - 1) for n in (1, 2, 3)])
@@ -317,14 +312,19 @@ def path_with(folder):
 def main(nights, comparisons, seconds, samples, trials, seed, repository):
     """Print the figures."""
     samples.parent.mkdir(parents=True, exist_ok=True)
+    samples.touch()
     sample(nights, comparisons, seconds, samples)
-    series, compared = samples_of(samples)
-    scatter = [np.std(values) for values in series.values()]
-    console.print(
-        f"{len(series)} series of {min(map(len, series.values()))} nights; scatter of the ratios from night to night: "
-        f"median {np.median(scatter):.2%}, largest {max(scatter):.2%}"
-    )
-    simulate(series, compared, trials, seed)
+    series, near, compared = samples_of(samples)
+    if not near or not len(compared):
+        raise SystemExit(f"a simulation takes {2 * STRETCH} nights and a comparison, at the least")
+    scatter = {key: np.std(values) for key, values in series.items()}
+    for which, keys in ((f"less than {OBVIOUSLY:g} times as slow as the best", near), ("others", series.keys() - near)):
+        own = [scatter[key] for key in keys]
+        console.print(
+            f"{len(own)} series of {min(len(series[key]) for key in keys)} nights, {which}; scatter of the ratios from night to night: "
+            f"median {np.median(own):.2%}, largest {max(own):.2%}"
+        )
+    simulate(series, near, compared, trials, seed)
     if repository:
         with tempfile.TemporaryDirectory() as folder:
             follow_repository(Path(folder))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from opjury import registry
 from opjury.measure.clock import Times
 from opjury.measure.stand import FLOOR, OBVIOUSLY, Contest, Outcome, Stand, threads
 from opjury.measure.statistics import fastest, ratio
@@ -61,9 +62,7 @@ class _Race:
                     row[name] = times
             taken.append(row)
             active = [name for name in active if name not in self.outcome.faults]
-            if self.contest.to_the_end:
-                continue
-            if number == 4:
+            if number + 1 == (_TRIAL_ROUNDS if self.contest.to_the_end else 5):
                 active = self._still_in(active, taken, OBVIOUSLY)
             elif number + 1 == _TRIAL_ROUNDS:
                 active = self._still_in(active, taken, _CLEARLY)
@@ -104,9 +103,10 @@ class _Race:
         return all(r.high <= r.median * _NARROW and r.low * _NARROW >= r.median for r in seen)
 
     def _still_in(self, active: Sequence[str], taken: list[dict[str, Times]], times: float) -> list[str]:
-        """Without those that took so many times as long as the best in every round."""
+        """Without those that took so many times as long as the best in every round; to the end, the baseline stays."""
         table = {name: self._column(name, taken) for name in active}
         best = min((name for name in active if name != FLOOR), key=lambda name: float(np.median(table[name])))
-        left = {name for name in active if name != FLOOR and np.all(table[name] > times * table[best])}
+        pinned = {FLOOR, registry.operation(self.contest.operation).baseline if self.contest.to_the_end else ""}
+        left = {name for name in active if name not in pinned and np.all(table[name] > times * table[best])}
         self.outcome.left |= left
         return [name for name in active if name not in left]

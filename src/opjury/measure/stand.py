@@ -98,8 +98,7 @@ class Contest:
     rounds : int
     seed : int
     to_the_end : bool
-        For a history, which needs everyone's shortest time as exactly as the best's: nobody leaves early for being slower, and
-        blocks are brief.
+        For a history, which needs the shortest times: who is near the best stays to the end, and the baseline; blocks are brief.
     longest : float
         Seconds after which a contest to the end is given no more processes than it must have.
     """
