@@ -1,8 +1,9 @@
 """How good `track` is, printed as figures: `python -m opjury.benchmarks.tracking` (`make bench-track`).
 
-Samples: contests as a night runs them, again and again, and comparisons in turns of the same files, as an alarm is
-confirmed. From them months are simulated, stretch by stretch so that neighbouring nights stay as alike as they were, with a step and
-without, with a commit every night. Then a real repository is followed from commit to commit. Nothing is asserted.
+Samples: contests as a night runs them, again and again, and comparisons in turns of the same files, as a commit is compared
+with the one before. From them months are simulated, stretch by stretch so that neighbouring nights stay as alike as they were, with a
+step and without: once as if a commit had changed the files, once as if another version of a library had come with the step. Then a real
+repository is followed from commit to commit. Nothing is asserted.
 """
 
 import json
@@ -11,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from string import Template
 
@@ -25,10 +27,11 @@ from opjury import records, registry
 from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.stand import OBVIOUSLY
-from opjury.measure.steps import SUSPECT, steps
+from opjury.measure.statistics import Ratio
+from opjury.measure.steps import SURE, SUSPECT, steps
 from opjury.uses.alarms import relative_time
 from opjury.uses.compare import Side, compare
-from opjury.uses.confirm import SECONDS, SLOWER
+from opjury.uses.confirm import AGAIN, ENOUGH, NEAR, SECONDS, SLOWER, TWICE, slower
 from opjury.uses.track import SEED
 
 console = Console(width=100)
@@ -84,22 +87,21 @@ def lines(file):
 
 
 def samples_of(file):
-    """Log-ratios of all nights, by series; which series are near the best; lower bounds and medians of comparisons, (n, 2)."""
+    """Log-ratios of all nights, by series; which series are near the best; ratios of comparisons."""
     found, close, compared = {}, {}, []
     for line in lines(file):
         for name, value in line.get("ratios", {}).items():
             key = (line["operation"], *line["sizes"].values(), line["gradient"], name)
             found.setdefault(key, []).append(value)
             close.setdefault(key, []).append(name in line["near"])
-        compared += [(line["low"], line["median"])] if "low" in line else []
+        compared += [Ratio(math.exp(line["median"]), math.exp(line["low"]), math.inf)] if "low" in line else []
     series = {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}
-    return series, [key for key in series if np.mean(close[key]) > 0.5], np.array(compared)
+    return series, [key for key in series if np.mean(close[key]) > 0.5], compared
 
 
-def slower(compared, height=0.0):
-    """Which comparisons, shifted by a step, tell that something is slower."""
-    low, median = (compared + math.log1p(height)).T
-    return (low > 0) & (median > math.log(SLOWER))
+def told_slower(compared, height=0.0):
+    """Which comparisons tell that something is slower, had there been a step."""
+    return np.array([slower(Ratio(r.median * (1 + height), r.low * (1 + height), r.high)) for r in compared])
 
 
 def nights_like(values, count, rng):
@@ -109,42 +111,71 @@ def nights_like(values, count, rng):
 
 
 def suspected(values, since):
-    """Whether there is a step upwards at `since` or later: then `track check` measures in turns with the commit before."""
-    return any(step.height > 0 and step.at >= since for step in steps(values, LEAST, SUSPECT))
+    """Where there is a step upwards at `since` or later, which `track check` tries; None where there is none."""
+    return next((step.at for step in steps(values, LEAST, SUSPECT) if step.height > 0 and step.at >= since), None)
+
+
+def seen_again(nights, at, more):
+    """Whether a suspect is sure when it is measured again and again, as `track check` does where there is another library."""
+    for count in range(1, AGAIN + 1):
+        values = np.concatenate([nights, more[:count]])
+        near = [
+            any(s.height > 0 and abs(s.at - at) <= NEAR and s.at < len(nights) for s in steps(values, LEAST, sure))
+            for sure in (SURE, SUSPECT)
+        ]
+        if near[0] or (count >= ENOUGH and not near[1]):
+            return near[0]
+    return False
+
+
+def a_month(values, told, height, seed):
+    """Of a month with a step after the 20th: which of the three nights after it find it, by a commit, by another library."""
+    rng = np.random.default_rng(seed)
+    at, later = 20, math.log1p(height)
+    month, more = nights_like(values, MONTH, rng), nights_like(values, AGAIN, rng) + later
+    month[at:] += later
+    places = [(month[: at + n], suspected(month[: at + n], at - 1)) for n in (1, 2, 3)]
+    by_commit = rng.choice(told, (3, TWICE)).all(axis=1)
+    by_library = [place is not None and seen_again(nights, place, more) for nights, place in places]
+    return np.logical_or.accumulate([by_commit, by_library], axis=1)
+
+
+def a_year(values, told, seed):
+    """Of a year without a step: nights with a suspect, those at which a commit is blamed for it, or another library."""
+    rng = np.random.default_rng(seed)
+    year, found = nights_like(values, YEAR, rng), np.zeros(3, int)
+    for night in range(15, YEAR):
+        at = suspected(year[:night], night - 3)
+        if at is not None:
+            more = nights_like(values, AGAIN, rng)
+            found += (True, rng.choice(told, TWICE).all(), seen_again(year[:night], at, more))
+    return found
 
 
 def simulate(series, near, compared, trials, seed):
     """Print how many steps of who is near the best are found within three nights, and how many false alarms a year has in a hundred series."""
     rng = np.random.default_rng(seed)
-    table = Table(
-        "step", "suspected in 3 nights", "found in 1", "2", "3", title="a month of nights, a step after the 20th"
-    )
-    for height in (0.03, 0.05, 0.1):
-        hits, suspects = np.zeros(3), 0
-        confirmed = slower(compared, height)
-        for _ in range(trials):
-            month = nights_like(series[near[rng.integers(len(near))]], MONTH, rng)
-            at = 20
-            month[at:] += math.log1p(height)
-            raised = np.array([suspected(month[: at + n], at - 1) for n in (1, 2, 3)])
-            suspects += raised.any()
-            hits += np.logical_or.accumulate(raised & rng.choice(confirmed, 3))
-        table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in (suspects / trials, *hits / trials)))
-    console.print(table)
-    false = slower(compared)
-    years, suspects, alarms = 0, 0, 0
-    for values in series.values():
-        for _ in range(max(1, trials // 100)):
-            year = nights_like(values, YEAR, rng)
-            years += 1
-            for night in range(15, YEAR):
-                if suspected(year[:night], night - 3):
-                    suspects += 1
-                    alarms += rng.choice(false)
+    columns = [number for cause in ("commit", "library") for number in (f"{cause}: 1", "2", "3")]
+    table = Table("step with a", *columns, title="found within so many nights")
+    with ProcessPoolExecutor() as pool:
+        for height in (0.03, 0.05, 0.1):
+            told = told_slower(compared, height)
+            keys = [near[i] for i in rng.integers(len(near), size=trials)]
+            months = [pool.submit(a_month, series[key], told, height, rng.integers(2**32)) for key in keys]
+            shares = np.mean([month.result() for month in months], axis=0)
+            table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in shares.flatten()))
+        console.print(table)
+        told = told_slower(compared)
+        every = [values for values in series.values() for _ in range(max(1, trials // 200))]
+        years = [pool.submit(a_year, values, told, rng.integers(2**32)) for values in every]
+        suspects, commits, libraries = 100 * np.mean([year.result() for year in years], axis=0)
     console.print(
-        f"no step, {years} years of one series: {100 * suspects / years:.0f} comparisons in turns a year in a hundred series, "
-        f"{100 * alarms / years:.2f} false alarms; {false.sum()} of {len(false)} comparisons of the same files were false, "
-        f"their medians scatter by {np.std(compared[:, 1]):.2%}, {SLOWER - 1:.1%} would be an alarm"
+        f"no step, {len(years)} years of one series: {suspects:.0f} suspects a year in a hundred series; {commits:.2f} false alarms, had "
+        f"commits come every night; {libraries:.2f}, had other libraries"
+    )
+    console.print(
+        f"{len(compared)} comparisons of the same files: {told.sum()} told that something is slower, where it takes {TWICE} in a row for "
+        f"an alarm; their medians scatter by {np.std([r.median for r in compared]):.2%}, {SLOWER - 1:.1%} and more would be slower"
     )
 
 
@@ -303,7 +334,7 @@ def path_with(folder):
 
 @click.command()
 @click.option("--nights", default=60, show_default=True, help="Of samples; 0 takes those that are there.")
-@click.option("--comparisons", default=60, show_default=True, help="Of the same files, in turns.")
+@click.option("--comparisons", default=150, show_default=True, help="Of the same files, in turns.")
 @click.option("--seconds", default=2.0, show_default=True, help="For the rounds of a contest.")
 @click.option("--samples", type=click.Path(path_type=Path), default=Path(".opjury/samples.jsonl"), show_default=True)
 @click.option("--trials", default=1000, show_default=True, help="Simulated months.")
@@ -315,13 +346,13 @@ def main(nights, comparisons, seconds, samples, trials, seed, repository):
     samples.touch()
     sample(nights, comparisons, seconds, samples)
     series, near, compared = samples_of(samples)
-    if not near or not len(compared):
+    if not near or not compared:
         raise SystemExit(f"a simulation takes {2 * STRETCH} nights and a comparison, at the least")
     scatter = {key: np.std(values) for key, values in series.items()}
     for which, keys in ((f"less than {OBVIOUSLY:g} times as slow as the best", near), ("others", series.keys() - near)):
-        own = [scatter[key] for key in keys]
+        own = [scatter[key] for key in keys] or [math.nan]
         console.print(
-            f"{len(own)} series of {min(len(series[key]) for key in keys)} nights, {which}; scatter of the ratios from night to night: "
+            f"{len(keys)} series of {min(map(len, series.values()))} nights, {which}; scatter of the ratios from night to night: "
             f"median {np.median(own):.2%}, largest {max(own):.2%}"
         )
     simulate(series, near, compared, trials, seed)

@@ -23,10 +23,10 @@ from opjury.measure.steps import steps
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
 from opjury.registry import Impossible
 from opjury.uses import history
-from opjury.uses.alarms import alarms
+from opjury.uses.alarms import alarms, touched
 from opjury.uses.choose import Choice
 from opjury.uses.compare import Comparison, Side, compare
-from opjury.uses.confirm import ENOUGH
+from opjury.uses.confirm import ENOUGH, TWICE
 from opjury.uses.track import Plan, run_night
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
@@ -213,6 +213,54 @@ def test_another_recommendation_is_an_alarm_unless_they_are_tied():
     assert [a.kind for a in alarms(chronicles([recommended("a")], [recommended("b")]))] == ["recommendation"]
     assert alarms(chronicles([recommended("a", "b")], [recommended("b")])) == []
     assert alarms(chronicles([recommended("a")], [recommended("b", "a")])) == []
+
+
+def of_circulant(name, workload="small", ratio=1.0, **changes):
+    sizes = dict(registry.workload("circulant").sizes[workload])
+    return msgspec.structs.replace(measured(name, operation="circulant", sizes=sizes, **changes), ratio=ratio)
+
+
+def changing(*digests, environment=HERE, **changes):
+    """Nights of two implementations, of which the first one's files have these digests."""
+    found = [
+        of_circulant("strided", "small", 3.0),
+        of_circulant("strided", "medium", 2.0),
+        of_circulant("loop", "small", 1.0),
+        measured(sizes={"n": 1}, operation="circulant", name="strided"),
+    ]
+    nights = []
+    for i, digest in enumerate(digests):
+        sources = {"circulant:strided": digest, "circulant:loop": "as it was"}
+        where = environment if i == len(digests) - 1 else HERE
+        nights.append(
+            history.Chronicle(night(i, sources=sources, environment=where, **changes), tuple(found), Path("x"))
+        )
+    return nights
+
+
+@pytest.mark.parametrize(
+    ("digests", "places"),
+    [
+        ("aaaab", (3, 4)),
+        ("aaabb", (2, 3)),
+        ("aabcc", (1, 3)),
+        ("abbbb", None),
+        ("aaaaa", None),
+        ("aaba", (1, 3)),
+    ],
+)
+def test_whose_files_changed_lately_is_tried_nearest_to_the_best_first(digests, places):
+    found = list(touched(changing(*digests), 3))
+    series = [(s.implementation, registry.workload("circulant").name_of(dict(s.sizes))) for s, *_ in found]
+    assert series == ([("strided", "medium"), ("strided", "small")] if places else [])
+    assert {(last, at) for _, last, at in found} == ({places} if places else set())
+
+
+def test_what_may_have_another_cause_is_not_tried_with_the_commit_before():
+    newer = msgspec.structs.replace(HERE, torch="2.13")
+    assert not list(touched(changing("a", "a", "b", environment=newer), 3))
+    assert not list(touched(changing("a", "a", "b", dirty=True), 3))
+    assert not list(touched(changing("b"), 3))
 
 
 # --- the history
@@ -450,9 +498,56 @@ def test_what_became_slower_with_a_commit_is_measured_in_turns_with_the_one_befo
 
     monkeypatch.setattr("opjury.uses.confirm.compare", compare)
     done = track("check", "--machine", "here")
-    assert asked == [(old, "the working tree", "cumsum", ["triangular_matmul"], {"n": 100}, False)]
+    once = (old, "the working tree", "cumsum", ["triangular_matmul"], {"n": 100}, False)
+    assert asked == [once] * (TWICE if status else 1)
     assert done.exit_code == status, done.output
     assert ("not seen when measured again" in done.output) == (status == 0)
+
+
+SLOWER, AS_FAST = (ratio(times * np.ones(30), np.ones(30)) for times in (1.05, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "told"),
+    [
+        ([SLOWER, SLOWER], 1, "time circulant:strided n=64 float32 cpu"),
+        ([AS_FAST], 0, "1 series whose files changed"),
+        ([SLOWER, AS_FAST], 0, "1 series whose files changed"),
+        ([], 0, "0 series whose files changed were measured in turns with the commit before, 1 more could not be"),
+    ],
+)
+def test_whose_files_changed_is_measured_in_turns_though_no_night_is_suspicious(
+    repository, monkeypatch, answers, status, told
+):
+    commits = [git("rev-parse", "HEAD")]
+    Path("notes").write_text("two\n")
+    commit("second")
+    commits.append(git("rev-parse", "HEAD"))
+    for i, (digest, of) in enumerate(zip("ab", commits)):
+        content = night(i, environment=records.environment(), commit=of, sources={"circulant:strided": digest})
+        history.add(content, [of_circulant("strided")], history.FOLDER)
+    seeds, left = [], list(answers)
+
+    def compare(first, second, operation, implementations, sizes, *, seed, **options):
+        assert (first.label, second.label, sizes) == (commits[0], "the working tree", {"n": 64})
+        seeds.append(seed)
+        return [Comparison(operation, "strided", sizes, "float32", False, seconds=(1e-5, 2e-5), ratio=left.pop(0))], {}
+
+    monkeypatch.setattr("opjury.uses.confirm.compare", compare)
+    if not answers:
+        monkeypatch.setattr("opjury.uses.confirm.LEAST", 0.0)
+        monkeypatch.setattr("opjury.uses.confirm.SHARE", 0.0)
+    done = track("check", "--machine", "here", "--json", "a.jsonl")
+    assert done.exit_code == status, done.output
+    assert told in " ".join(done.output.split())
+    assert seeds == list(range(len(answers)))
+    for alarm in records.read("a.jsonl"):
+        assert (alarm.before, alarm.after, alarm.low, alarm.confirmed) == (1e-5, 2e-5, SLOWER.low, True)
+        assert alarm.commits == tuple(commits)
+        assert alarm.command == (
+            f"opjury track compare {commits[0][:10]} {commits[1][:10]} circulant:strided --workload small"
+        )
+    assert len(list(records.read("a.jsonl"))) == status
 
 
 def test_what_nothing_has_changed_for_is_the_machines_doing(repository):

@@ -311,6 +311,7 @@ def track_nightly(context: click.Context, /, **options: Any) -> None:
 @click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION]]...")
 @click.option("--workload", "workloads", multiple=True, default=["medium"], show_default=True, help="Repeatable.")
 @click.option("--gradient", is_flag=True, help="Forward and backward together.")
+@_device
 @click.option("--seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="For each implementation.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="The arguments are drawn from it, the same in A and in B."

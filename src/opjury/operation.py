@@ -255,6 +255,10 @@ class _Workload:
     read_from: Mapping[str, str] = field(default_factory=dict)
     long: Sequence[Mapping[str, int]] = ()
 
+    def name_of(self, sizes: Mapping[str, int]) -> str:
+        """What these sizes are called; "" where they have no name."""
+        return next((name for name, known in self.sizes.items() if known == sizes), "")
+
 
 class Workload(_Workload):
     """Benchmark inputs of one operation, by named sizes. Declaring one registers it.

@@ -21,7 +21,7 @@ from opjury.operation import CHECKS
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, imported
 from opjury.uses import history, shards
-from opjury.uses.audit import Audit, identity, in_order, names_checked, plan, planned
+from opjury.uses.audit import Audit, device_checked, identity, in_order, names_checked, plan, planned
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal, left_in
 from opjury.uses.shards import Shard
@@ -335,7 +335,6 @@ def _again(verdict: Verdict) -> Task:
     names_checked("profile", [profile], PROFILES)
     registry.operation(verdict.operation)
     registry.implementation(verdict.operation, verdict.implementation)
-    if not present(verdict.device):
-        raise registry.Impossible("no CUDA device is present")
+    device_checked(verdict.device)
     where = (verdict.operation, verdict.implementation, verdict.check, verdict.dtypes, profile, verdict.device)
     return Task(*where, shrink=False, only=verdict.counterexample)

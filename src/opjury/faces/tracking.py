@@ -23,11 +23,11 @@ from opjury.faces.choosing import memory, seconds, times
 from opjury.measure.steps import SURE, SUSPECT
 from opjury.records import Alarm, Measurement, Verdict
 from opjury.uses import history
-from opjury.uses.alarms import alarms
+from opjury.uses.alarms import LATEST, alarms
 from opjury.uses.audit import names_checked
 from opjury.uses.compare import Comparison, Side, side
 from opjury.uses.compare import compare as compare_sides
-from opjury.uses.confirm import confirmed
+from opjury.uses.confirm import Tried, confirmed
 from opjury.uses.track import Done, Plan, Unready, run_night
 from opjury.verify.device import present
 
@@ -171,14 +171,21 @@ def check(
     sureness = SURE if no_confirm else SUSPECT
     latest = None if nights == "all" else int(nights)
     raised = alarms(mine, latest, sureness)
-    if raised and not no_confirm:
+    tried = Tried(tuple(raised))
+    if not no_confirm:
         with terminal.console.status("measuring again"):
-            raised = confirmed(raised, mine, plan or Plan(folder=folder, machine=machine))
+            planned = plan or Plan(folder=folder, machine=machine)
+            tried = confirmed(raised, mine, planned, LATEST if latest is None else latest)
     # Of what was not measured again only what is sure by itself counts.
     certain = {(alarm.kind, subject(alarm)) for alarm in alarms(mine, latest, SURE)}
-    raised = [a for a in raised if a.confirmed is not None or (a.kind, subject(a)) in certain]
+    raised = [a for a in tried.alarms if a.confirmed is not None or (a.kind, subject(a)) in certain]
     sure = [alarm for alarm in raised if alarm.confirmed is not False]
     show_alarms(raised, mine)
+    if tried.compared or tried.left_out:
+        left_out = f", {tried.left_out} more could not be" if tried.left_out else ""
+        terminal.console.print(
+            f"{tried.compared} series whose files changed were measured in turns with the commit before{left_out}"
+        )
     if json_file:
         records.write(json_file, raised)
     text = markdown(raised, mine)
@@ -298,6 +305,7 @@ def compare(
     targets: Sequence[str],
     workloads: Sequence[str],
     gradient: bool,
+    device: str,
     seconds: float,
     seed: int,
     json_file: str | None,
@@ -325,6 +333,7 @@ def compare(
                     names,
                     workload,
                     gradient=gradient,
+                    device=device,
                     seconds=seconds,
                     seed=seed,
                     notify=status.update,
@@ -377,6 +386,7 @@ def _measurement(each: Comparison, sides: tuple[Side, Side], seed: int) -> Measu
         implementation=each.implementation,
         sizes=each.sizes,
         dtype=each.dtype,
+        device=each.device,
         gradient=each.gradient,
         seconds=each.seconds[1],
         reference=f"{each.implementation} in {sides[0].label}",

@@ -25,6 +25,7 @@ class Opening(msgspec.Struct, frozen=True):
     implementations: tuple[str, ...]
     sizes: dict[str, int]
     dtype: str
+    device: str
     gradient: bool
     seed: int
     impls: str = ""
@@ -72,6 +73,7 @@ def _ready(opening: Opening) -> tuple[Stand | None, dict[str, str]]:
                 competitors,
                 sizes,
                 opening.dtype,
+                opening.device,
                 gradient=opening.gradient,
                 seed=opening.seed,
                 to_the_end=True,

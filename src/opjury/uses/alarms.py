@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import numpy as np
 
 from opjury import registry
 from opjury.measure.steps import SURE, Step, steps
-from opjury.records import Alarm, Measurement, Recommendation
+from opjury.records import Alarm, Measurement, Night, Recommendation
 from opjury.uses.history import Chronicle, Series
 
+LATEST = 3  # nights: what is older is known by now
 _WITHIN_99 = 2.576 * math.sqrt(math.pi / 2)  # standard errors of means, for medians
 
 
@@ -62,7 +64,7 @@ QUANTITIES = (
 )
 
 
-def alarms(nights: Sequence[Chronicle], latest: int | None = 3, sure: float = SURE) -> list[Alarm]:
+def alarms(nights: Sequence[Chronicle], latest: int | None = LATEST, sure: float = SURE) -> list[Alarm]:
     """What changed for the worse, the latest first.
 
     Parameters
@@ -125,6 +127,38 @@ def _growth_alarms(nights: Sequence[Chronicle], sure: float) -> Iterator[tuple[i
         yield step.at, _growth(quantity, series, step, own, nights)
 
 
+def touched(nights: Sequence[Chronicle], latest: int) -> Iterator[tuple[Series, int, int]]:
+    """The series, at named sizes, of implementations whose files changed within the `latest` nights, and nothing else since.
+
+    Yields
+    ------
+    Series, int, int
+        With the last night before the first change and the first night after the last one. The order is that in which to try them:
+        each implementation's series at which it is nearest to the best, then each one's next.
+    """
+    window, now = range(max(0, len(nights) - 1 - latest), len(nights)), nights[-1]
+    places: dict[str, tuple[int, int]] = {}
+    for name, digest in now.night.sources.items():
+        digests = [(i, seen) for i in window if (seen := nights[i].night.sources.get(name))]
+        changes = [(i, j) for (i, before), (j, after) in itertools.pairwise(digests) if before != after]
+        if changes and digests[-1] == (window[-1], digest) and alike(nights[changes[0][0]].night, now.night):
+            places[name] = (changes[0][0], changes[-1][1])
+    measured = {series: m for i in window for series, m in nights[i].measurements.items()}
+    mine: dict[str, list[Series]] = {}
+    for series in sorted(measured, key=lambda series: measured[series].ratio):
+        mine.setdefault(f"{series.operation}:{series.implementation}", []).append(series)
+    for turn in itertools.zip_longest(*(all_of for name, all_of in mine.items() if name in places)):
+        for series in filter(None, turn):
+            if registry.workload(series.operation).name_of(dict(series.sizes)):
+                yield (series, *places[f"{series.operation}:{series.implementation}"])
+
+
+def alike(before: Night, now: Night) -> bool:
+    """Whether two nights are of whole commits and differ in nothing else."""
+    whole = before.commit and now.commit and not before.dirty and not now.dirty
+    return bool(whole) and before.environment == now.environment
+
+
 def _baseline(operation: str) -> str:
     """The baseline's name; "" for an operation that is not known any more."""
     try:
@@ -154,16 +188,14 @@ def _growth(
         after = before * math.exp(step.height)
         margin = _WITHIN_99 * step.error
         interval = dict(low=math.exp(step.height - margin), high=math.exp(step.height + margin))
-    return Alarm(
-        kind=quantity.kind,  # type: ignore[arg-type]
-        implementation=series.implementation,
-        before=before,
-        after=after,
-        command=_choose_again(series),
-        **interval,
-        **_where(series),
-        **_when(nights, max(i for i, m in enumerate(own[: step.at]) if m is not None), step.at),
-    )
+    last = max(i for i, m in enumerate(own[: step.at]) if m is not None)
+    told = dict(before=before, after=after, command=_choose_again(series), **interval)
+    return alarm_of(quantity.kind, series, nights, last, step.at, **told)
+
+
+def alarm_of(kind: str, series: Series, nights: Sequence[Chronicle], last: int, at: int, **told: Any) -> Alarm:
+    """An alarm about a series, for what is different since night `at` and was not yet on night `last`."""
+    return Alarm(kind=kind, implementation=series.implementation, **told, **_where(series), **_when(nights, last, at))  # type: ignore[arg-type]
 
 
 def _where(series: Series) -> dict[str, Any]:
@@ -240,16 +272,6 @@ def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]
             known[series] = now, at
             if now.implementation in before.tied or before.implementation in now.tied:
                 continue
-            yield (
-                at,
-                Alarm(
-                    kind="recommendation",
-                    implementation=now.implementation,
-                    before=before.implementation,
-                    after=now.implementation,
-                    message=now.reason,
-                    command=_choose_again(series),
-                    **_where(series),
-                    **_when(nights, last, at),
-                ),
-            )
+            told = dict(before=before.implementation, after=now.implementation, message=now.reason)
+            place = series._replace(implementation=now.implementation)
+            yield at, alarm_of("recommendation", place, nights, last, at, command=_choose_again(series), **told)

@@ -14,7 +14,7 @@ from opjury.case import is_floating
 from opjury.operation import CHECKS, Operation, Waives, group_dtypes, waived_on
 from opjury.records import Verdict
 from opjury.verify.checks import CHECKS as RUN
-from opjury.verify.device import on_cuda
+from opjury.verify.device import on_cuda, present
 from opjury.verify.examples import local_folder, usable
 from opjury.verify.judge import NOT_JUDGED
 from opjury.verify.task import PROFILES, Task, implementation_of
@@ -149,6 +149,13 @@ def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None
     for name in given:
         if name not in known:
             raise registry.UnknownName(registry.unknown(what, name, known))
+
+
+def device_checked(device: str) -> None:
+    """Raise for a device that there is not: `UnknownName` for none in the world, `Impossible` for none here."""
+    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
+    if not present(device):
+        raise registry.Impossible("no CUDA device is present")
 
 
 def run(

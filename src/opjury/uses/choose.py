@@ -22,10 +22,9 @@ from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.shipping import Function
 from opjury.uses import standing
-from opjury.uses.audit import names_checked
+from opjury.uses.audit import device_checked, names_checked
 from opjury.uses.recommend import NEEDS, Request, measurements, recommend
 from opjury.verify.corpus import workload_case
-from opjury.verify.device import present
 from opjury.verify.task import why_not
 
 HOPELESS, TOLD = 20.0, 0.05  # times as long as the best, and seconds: one call has told enough
@@ -135,7 +134,7 @@ def choose(
     UnknownName
     """
     contract, sizes = registry.operation(operation), sizes_of(operation, workload)
-    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
+    device_checked(device)
     names_checked("need", needs, NEEDS)
     names_checked("dtype", [dtype] if dtype else [], contract.dtypes)
     request = Request(
@@ -195,8 +194,6 @@ def sizes_of(operation: str, workload: str | Mapping[str, int]) -> dict[str, int
 
 def _possible_case(contract: Operation, request: Request) -> Case:
     """The arguments of one call; `Impossible` where there is none."""
-    if not present(request.device):
-        raise Impossible("no CUDA device is present")
     if request.gradient and not contract.differentiable:
         raise Impossible(f"{contract.name} has no gradient")
     shown = ", ".join(f"{name}={value}" for name, value in request.sizes)

@@ -25,6 +25,7 @@ from opjury.measure.stand import Competitor, Contest, Outcome
 from opjury.measure.statistics import Ratio, ratio
 from opjury.measure.turns import Opening, Ready, Turn
 from opjury.registry import Impossible
+from opjury.uses.audit import device_checked
 from opjury.uses.choose import sizes_of, usual_dtype
 from opjury.uses.repository import checked_out, commit_of
 
@@ -74,6 +75,7 @@ class Comparison:
     sizes : dict of str to int
     dtype : str
     gradient : bool
+    device : str
     seconds : tuple of float
         Of a call, on the first and the second side: medians, or the shortest ones of processes that take turns.
     ratio : Ratio
@@ -87,6 +89,7 @@ class Comparison:
     sizes: dict[str, int]
     dtype: str
     gradient: bool
+    device: str = "cpu"
     seconds: tuple[float, float] = (0.0, 0.0)
     ratio: Ratio = field(default=Ratio(1.0, 0.0, float("inf")))
     fault: str = ""
@@ -121,6 +124,7 @@ def compare(
     workload: str | dict[str, int] = "medium",
     *,
     gradient: bool = False,
+    device: str = "cpu",
     seconds: float = 3.0,
     seed: int = 0,
     notify: Callable[[str], None] = lambda stage: None,
@@ -134,6 +138,7 @@ def compare(
     implementations : sequence of str
     workload : str or dict of str to int
     gradient : bool
+    device : str
     seconds : float
         For each implementation.
     seed : int
@@ -144,8 +149,9 @@ def compare(
     list of Comparison, dict of str to (str, str)
         The comparisons, and the versions that differ between the sides.
     """
+    device_checked(device)
     shared: dict[str, Any] = dict(operation=operation, sizes=sizes_of(operation, workload), gradient=gradient)
-    shared |= dict(dtype=usual_dtype(registry.operation(operation)))
+    shared |= dict(device=device, dtype=usual_dtype(registry.operation(operation)))
     options: dict[str, Any] = dict(seconds=seconds, seed=seed, notify=notify)
     if {first.python, second.python} != {sys.executable}:
         return _in_two_processes((first, second), implementations, shared, **options)

@@ -1,23 +1,25 @@
-"""Alarms tried again before anybody is woken: in turns with the commit before, or night after night until it is clear."""
+"""Who became slower: in turns with an earlier commit, or measured again night after night, before anybody is woken."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from opjury import records, registry
+from opjury.measure.statistics import Ratio
 from opjury.measure.steps import SURE, SUSPECT
-from opjury.records import Alarm, Night, Record
+from opjury.records import Alarm, Record
 from opjury.registry import Impossible
-from opjury.uses.alarms import growths
+from opjury.uses.alarms import LATEST, alarm_of, alike, growths, touched
 from opjury.uses.audit import audit
 from opjury.uses.choose import choose, usual_dtype
-from opjury.uses.compare import compare, side
+from opjury.uses.compare import Comparison, Side, compare, side
 from opjury.uses.history import Chronicle, Series, in_short
 from opjury.uses.track import SEED, Plan, state_of_repository
 
@@ -25,20 +27,45 @@ AGAIN = 9  # times at most that a suspect is measured again
 ENOUGH = 3  # times after which it may be dismissed
 SHARE, LEAST = 0.125, 60.0  # of the budget, and seconds however small that is, for all alarms together
 LONGEST = 20.0  # for one of them, once more
-SECONDS = 6.0  # for measuring in turns
+SECONDS = 3.0  # for measuring in turns
+TWICE = 2  # comparisons that must agree before anybody is woken
 SLOWER = (
     1.025  # than at the commit before, at least: comparisons of the same with the same scatter by a quarter of that
 )
-_NEAR = 2  # nights that a step may move by when more is known
+NEAR = 2  # nights that a step may move by when more is known
 
 
-def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan) -> list[Alarm]:
-    """The same alarms, each with what measuring again says.
+@dataclass(frozen=True)
+class Tried:
+    """What is known when suspects have been tried.
+
+    Parameters
+    ----------
+    alarms : tuple of Alarm
+        Those that were raised, each with what measuring again says; after them those of implementations whose files changed.
+    compared, left_out : int
+        Series of implementations whose files changed: how many were measured in turns with the commit before, for how many there was
+        no time.
+    """
+
+    alarms: tuple[Alarm, ...]
+    compared: int = 0
+    left_out: int = 0
+
+
+def slower(seen: Ratio) -> bool:
+    """Whether a comparison in turns tells that something is slower."""
+    return seen.low > 1 and seen.median > SLOWER
+
+
+def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, latest: int = LATEST) -> Tried:
+    """Try alarms again, and whatever a commit may have made slower without that the nights could tell.
 
     What became slower with a commit alone is measured in turns with the commit before. What nothing has changed for is the machine's
-    doing, and no alarm. Everything else is measured more and more often, until it is sure or no longer suspect. What was found in
-    another commit or with other versions than those at hand cannot be tried, and nothing is begun after `SHARE` of the night's
-    budget: `confirmed` stays None.
+    doing, and no alarm. Everything else is measured more and more often, until it is sure or no longer suspect. Last, whoever's files
+    changed is measured in turns with the commit before, suspect or not: that tells much smaller differences than two nights do. What
+    was found in another commit or with other versions than those at hand cannot be tried, and nothing is begun after `SHARE` of the
+    night's budget: `confirmed` stays None.
 
     Parameters
     ----------
@@ -46,45 +73,108 @@ def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Pla
     nights : sequence of Chronicle
     planned : Plan
         Of the last night.
+    latest : int
+        Changes of so many nights are tried, suspect or not.
     """
-    latest = nights[-1].night
+    suspects = {_series(alarm) for alarm in raised if alarm.kind == "time"}
+    unsuspected = [each for each in touched(nights, latest) if each[0] not in suspects]
+    if not raised and not unsuspected:
+        return Tried(())
+    now = nights[-1].night
     commit, dirty = state_of_repository(replace(planned, allow_dirty=True))
-    if (latest.commit, latest.environment) != (commit, records.environment()):
-        return list(raised)
+    if (now.commit, now.environment) != (commit, records.environment()):
+        return Tried(tuple(raised))
     until = time.monotonic() + max(LEAST, SHARE * planned.budget)
-    seen = [None if dirty or time.monotonic() > until else _in_turns(alarm, nights) for alarm in raised]
-    again: list[Chronicle] = []
-    while None in seen and len(again) < AGAIN and time.monotonic() < until:
-        undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
-        again.append(Chronicle(latest, tuple(_again(undecided, planned, until)), nights[-1].path))
-        steps_at = {sure: _places([*nights, *again], sure, undecided) for sure in (SURE, SUSPECT)}
-        seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
-    if len(again) == AGAIN:
-        seen = [bool(known) for known in seen]
-    return [msgspec.structs.replace(alarm, confirmed=known) for alarm, known in zip(raised, seen)]
+    with contextlib.ExitStack() as stack:
+        in_turns = _InTurns(functools.cache(lambda name: stack.enter_context(side(name))), until, possible=not dirty)
+        seen = [_with_its_commit(alarm, nights, in_turns) for alarm in raised]
+        again: list[Chronicle] = []
+        while None in seen and len(again) < AGAIN and time.monotonic() < until:
+            undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
+            again.append(Chronicle(now, tuple(_again(undecided, planned, until)), nights[-1].path))
+            steps_at = {sure: _places([*nights, *again], sure, undecided) for sure in (SURE, SUSPECT)}
+            seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
+        if len(again) == AGAIN:
+            seen = [bool(known) for known in seen]
+        known = [msgspec.structs.replace(alarm, confirmed=found) for alarm, found in zip(raised, seen)]
+        tried = [(each, in_turns.of(each[0], nights[each[1]].night.commit)) for each in unsuspected]
+    compared = [(each, found) for each, found in tried if found]
+    new = [_slower_with(*each, found, nights) for each, found in compared if slower(found.ratio)]
+    return Tried((*known, *new), len(compared), len(tried) - len(compared))
 
 
-def _in_turns(alarm: Alarm, nights: Sequence[Chronicle]) -> bool | None:
+@dataclass(frozen=True)
+class _InTurns:
+    """Comparisons of the files as they are with earlier commits, each of which is checked out once.
+
+    Parameters
+    ----------
+    at : callable
+        A commit's files.
+    until : float
+        When the time is over, by the monotonic clock.
+    possible : bool
+        Not where files differ from the commit.
+    """
+
+    at: Callable[[str], Side]
+    until: float
+    possible: bool = True
+
+    def of(self, series: Series, commit: str) -> Comparison | None:
+        """The comparison with a commit; where it tells that something is slower, a second one that may deny it. None: untried."""
+        if not self.possible or series.dtype != usual_dtype(registry.operation(series.operation)):
+            return None
+        options: dict[str, Any] = dict(device=series.device, gradient=series.gradient, seconds=SECONDS)
+        found = None
+        for seed in range(TWICE):
+            if time.monotonic() > self.until:
+                return None
+            try:
+                sides = self.at(commit), self.at(".")
+                (found,), _ = compare(
+                    *sides, series.operation, [series.implementation], dict(series.sizes), seed=seed, **options
+                )
+            except Impossible:  # the commit is not there, or it has no such implementation
+                return None
+            if found.fault or not slower(found.ratio):
+                break
+        return None if found is None or found.fault else found
+
+
+def _with_its_commit(alarm: Alarm, nights: Sequence[Chronicle], in_turns: _InTurns) -> bool | None:
     """Whether it takes longer than at the commit before; None where something else may be the cause, or that cannot be tried."""
-    before, now = nights[max(0, _since(alarm, nights) - 1 - _NEAR)].night, nights[-1].night
-    usual = ("cpu", usual_dtype(registry.operation(alarm.operation)))
-    if alarm.kind != "time" or not _alike(before, now) or (alarm.device, alarm.dtype) != usual:
+    before, now = nights[max(0, _since(alarm, nights) - 1 - NEAR)].night, nights[-1].night
+    if alarm.kind != "time" or not in_turns.possible or not alike(before, now):
         return None
     if before.commit == now.commit:
         return False
-    try:
-        with side(before.commit) as old, side(".") as new:
-            options: dict[str, Any] = dict(gradient=alarm.gradient, seconds=SECONDS)
-            (found,), _ = compare(old, new, alarm.operation, [alarm.implementation], alarm.sizes, **options)
-    except Impossible:  # the commit is not there, or it has no such implementation
-        return None
-    return None if found.fault else found.ratio.low > 1 and found.ratio.median > SLOWER
+    found = in_turns.of(_series(alarm), before.commit)
+    return None if found is None else slower(found.ratio)
 
 
-def _alike(before: Night, now: Night) -> bool:
-    """Whether two nights differ in their commits at most."""
-    clean = before.commit and now.commit and not before.dirty and not now.dirty
-    return bool(clean) and before.environment == now.environment
+def _slower_with(series: Series, last: int, at: int, found: Comparison, nights: Sequence[Chronicle]) -> Alarm:
+    """An alarm of somebody whose files changed."""
+    commits = " ".join(nights[i].night.commit[:10] for i in (last, at))
+    workload = registry.workload(series.operation).name_of(dict(series.sizes))
+    words = [f"opjury track compare {commits} {series.operation}:{series.implementation} --workload {workload}"]
+    words += [f"--device {series.device}"] if series.device != "cpu" else []
+    words += ["--gradient"] if series.gradient else []
+    return msgspec.structs.replace(
+        alarm_of(
+            "time",
+            series,
+            nights,
+            last,
+            at,
+            before=found.seconds[0],
+            after=found.seconds[1],
+            low=found.ratio.low,
+            high=found.ratio.high,
+            command=" ".join(words),
+        ),
+        confirmed=True,
+    )
 
 
 _Places = dict[tuple[str, Series], list[int]]
@@ -124,8 +214,7 @@ def _seen(
     since = _since(alarm, nights)
     sure, suspect = (
         any(
-            abs(at - since) <= _NEAR and at < len(nights)
-            for at in steps_at[level].get((alarm.kind, _series(alarm)), ())
+            abs(at - since) <= NEAR and at < len(nights) for at in steps_at[level].get((alarm.kind, _series(alarm)), ())
         )
         for level in (SURE, SUSPECT)
     )

@@ -202,11 +202,11 @@ def _state(chronicle: Chronicle) -> State:
 def workload_name(series: Series) -> str:
     """How a workload is called: `medium`, `medium backward float64`, `rows=1 n=1000`."""
     try:
-        known = {tuple(sizes.items()): name for name, sizes in registry.workload(series.operation).sizes.items()}
+        known = registry.workload(series.operation).name_of(dict(series.sizes))
         usual = "float32" if "float32" in registry.operation(series.operation).dtypes else series.dtype
     except registry.UnknownName:
-        known, usual = {}, "float32"
-    words = [known.get(series.sizes) or " ".join(f"{name}={value}" for name, value in series.sizes) or "no sizes"]
+        known, usual = "", "float32"
+    words = [known or " ".join(f"{name}={value}" for name, value in series.sizes) or "no sizes"]
     words += ["backward"] if series.gradient else []
     words += [series.dtype] if series.dtype != usual else []
     words += [series.device] if series.device != "cpu" else []
