@@ -15,7 +15,9 @@ from opjury.case import Case
 from opjury.operation import Implementation
 from opjury.uses.audit import plan, run
 from opjury.verify import judge, trial
+from opjury.verify.corpus import repeated_cases
 from opjury.verify.device import finish, lost, on_cuda
+from opjury.verify.task import Task
 from tests import hostile
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +73,16 @@ def test_sums_over_more_than_two_to_the_thirty_one_elements():
     sums = opjury.get("cumsum", "decoupled_look_back")(x, 0)
     places = torch.tensor([0, 2**31 - 1, 2**31, count - 1], device="cuda")
     assert torch.equal(sums[places], places + 1)
+
+
+@needs_cuda
+@pytest.mark.parametrize("name", [name for name in IN_TRITON if registry.workload(name.partition(":")[0]).growths])
+def test_kernels_hold_beyond_two_to_the_thirty_one_elements(name):
+    operation, _, implementation = name.partition(":")
+    if not list(repeated_cases(registry.operation(operation), ("float32",), 0, "cuda")):
+        pytest.skip("too little GPU memory")
+    task = Task(operation, implementation, "agreement", ("float32",), "nightly", "cuda", scale=0.001)
+    assert judge.judge(task).status == "holds"
 
 
 def test_without_a_gpu_nothing_is_lost_and_nothing_is_waited_for():

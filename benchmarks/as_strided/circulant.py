@@ -1,6 +1,6 @@
 """Sizes at which circulant is worth measuring: from a matrix within the first cache to one of 64 MB."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, n):
@@ -11,6 +11,7 @@ def arguments(rng, n):
 Workload(
     "circulant",
     sizes={"small": dict(n=64), "medium": dict(n=512), "large": dict(n=4096)},
+    growths=(Growth(lambda rng: arguments(rng, n=50), {0: 0}, (0, 1)),),
     arguments=arguments,
     read_from=dict(n="len(c)"),
     least_bytes=lambda itemsize, n: itemsize * (n + n * n),

@@ -1,6 +1,6 @@
 """Sizes at which sliding_window is worth measuring: narrow and wide windows, steps, and a batch."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, n, size, step):
@@ -22,6 +22,7 @@ Workload(
         "batch": dict(rows=64, n=4096, size=64, step=32),
     },
     long=(dict(rows=140_000, n=5, size=3, step=2),),
+    growths=(Growth(lambda rng: arguments(rng, rows=8, n=40, size=3, step=2), {0: 0}, (0,)),),
     arguments=arguments,
     read_from=dict(rows="x.numel() // max(x.shape[-1], 1)", n="x.shape[-1]", size="size", step="step"),
     least_bytes=least_bytes,

@@ -1,11 +1,19 @@
 """Sizes at which toeplitz is worth measuring: square matrices from cache to memory, and a flat and a tall one."""
 
-from opjury import Case, Tensor, Workload
+import numpy as np
+
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, columns):
     """A column and a row of normal values."""
     return Case.of(Tensor(rng.standard_normal(rows), "float64"), Tensor(rng.standard_normal(columns), "float64"))
+
+
+def wrapped(rng):
+    """A row that goes on with the column from its end: diagonals come round again."""
+    column = rng.standard_normal(50)
+    return Case.of(*(Tensor(values, "float64") for values in (column, np.roll(column[::-1], 1))))
 
 
 Workload(
@@ -18,6 +26,7 @@ Workload(
         "tall": dict(rows=65_536, columns=16),
     },
     long=(dict(rows=140_000, columns=3), dict(rows=3, columns=140_000)),
+    growths=(Growth(wrapped, {0: 0}, (0,)), Growth(wrapped, {0: 0, 1: 0}, (0, 1))),
     arguments=arguments,
     read_from=dict(rows="len(c)", columns="len(c) if r is None else len(r)"),
     least_bytes=lambda itemsize, rows, columns: itemsize * (rows * columns + rows + columns),

@@ -1,6 +1,6 @@
 """Sizes at which toeplitz_matmul is worth measuring: where the matrix fits the caches, where it does not, and several columns."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, n, columns):
@@ -16,6 +16,7 @@ Workload(
         "large": dict(n=8192, columns=1),
         "block": dict(n=1024, columns=64),
     },
+    growths=(Growth(lambda rng: arguments(rng, n=40, columns=8), {2: 1}, (1,)),),
     arguments=arguments,
     read_from=dict(n="len(x)", columns="x.numel() // max(len(x), 1)"),
     least_bytes=lambda itemsize, n, columns: itemsize * (2 * n + 2 * n * columns),

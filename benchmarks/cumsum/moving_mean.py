@@ -1,6 +1,6 @@
 """Sizes at which moving_mean is worth measuring: short, long and very long windows; one row and many."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, n, window):
@@ -18,6 +18,7 @@ Workload(
         "rows": dict(rows=4096, n=256, window=16),
     },
     long=(dict(rows=140_000, n=5, window=3), dict(rows=1, n=140_000, window=3)),
+    growths=(Growth(lambda rng: arguments(rng, rows=8, n=40, window=3), {0: 0}, (0,)),),
     arguments=arguments,
     read_from=dict(rows="x.numel() // max(x.shape[-1], 1)", n="x.shape[-1]", window="window"),
     least_bytes=lambda itemsize, rows, n, window: itemsize * rows * (2 * n - window + 1),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, features, slices, length):
@@ -26,6 +26,10 @@ Workload(
     long=(
         dict(rows=140_000, features=2, slices=20, length=3),
         dict(rows=5, features=140_000, slices=2, length=3),
+    ),
+    growths=(
+        Growth(lambda rng: arguments(rng, rows=9, features=40, slices=7, length=3), {0: 1}, (1,)),
+        Growth(lambda rng: arguments(rng, rows=9, features=64, slices=7, length=3), {1: 0}, (0,)),
     ),
     arguments=arguments,
     read_from=dict(rows="len(x)", features="x.numel() // max(len(x), 1)", slices="len(slices)"),

@@ -1,6 +1,6 @@
 """Sizes at which gather is worth measuring: square matrices, and few picks from a long one."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, columns, picks):
@@ -26,6 +26,10 @@ Workload(
         dict(rows=140_000, columns=3, picks=2),
         dict(rows=3, columns=140_000, picks=50),
         dict(rows=3, columns=5, picks=140_000),
+    ),
+    growths=(
+        Growth(lambda rng: arguments(rng, rows=8, columns=40, picks=50), {0: 0, 2: 0}, (0,)),
+        Growth(lambda rng: arguments(rng, rows=8, columns=40, picks=50), {2: 1}, (1,)),
     ),
     arguments=arguments,
     read_from=dict(

@@ -1,6 +1,6 @@
 """Sizes at which outer_map is worth measuring: products of two vectors, from a small table to one beyond the caches."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 from opjury.properties.gather.outer_map import Elementwise
 
 
@@ -17,6 +17,7 @@ Workload(
         "large": dict(rows=1000, columns=1000),
     },
     long=(dict(rows=140_000, columns=3), dict(rows=3, columns=140_000)),
+    growths=(Growth(lambda rng: arguments(rng, rows=50, columns=40), {1: 0, 2: 0}, (0, 1)),),
     arguments=arguments,
     read_from=dict(rows="len(vectors[0]) if vectors else 1", columns="len(vectors[-1]) if vectors else 1"),
     least_bytes=lambda itemsize, rows, columns: itemsize * (rows + columns + rows * columns),

@@ -1,6 +1,6 @@
 """Sizes at which normalize_sum is worth measuring: square, tall and wide matrices, normalised by columns."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, columns):
@@ -18,6 +18,7 @@ Workload(
         "wide": dict(rows=8, columns=10_000),
     },
     long=(dict(rows=140_000, columns=3), dict(rows=3, columns=140_000)),
+    growths=(Growth(lambda rng: arguments(rng, rows=40, columns=8), {0: 1}, (1,)),),
     arguments=arguments,
     read_from=dict(rows="x.shape[0] if x.ndim else 1", columns="x.shape[-1] if x.ndim else 1"),
     least_bytes=lambda itemsize, rows, columns: 2 * itemsize * rows * columns,

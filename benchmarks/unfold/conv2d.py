@@ -1,6 +1,6 @@
 """Sizes at which conv2d is worth measuring: few and many channels, small and large kernels, strides."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, batch, inputs, outputs, side, kernel, stride):
@@ -25,6 +25,7 @@ Workload(
         "strided": dict(batch=8, inputs=3, outputs=64, side=224, kernel=7, stride=2),
     },
     long=(dict(batch=140_000, inputs=1, outputs=1, side=2, kernel=3, stride=1),),
+    growths=(Growth(lambda rng: arguments(rng, 2, 3, outputs=4, side=8, kernel=3, stride=1), {0: 0}, (0,)),),
     arguments=arguments,
     read_from=dict(
         batch="x.shape[0]",

@@ -1,6 +1,6 @@
 """Sizes at which unfold is worth measuring: one small image to batches of large ones, dense and dilated windows, patches."""
 
-from opjury import Case, Tensor, Workload
+from opjury import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, batch, channels, side, kernel, dilation, stride):
@@ -26,6 +26,10 @@ Workload(
     long=(
         dict(batch=140_000, channels=1, side=2, kernel=2, dilation=1, stride=1),
         dict(batch=1, channels=140_000, side=2, kernel=2, dilation=1, stride=1),
+    ),
+    growths=(
+        Growth(lambda rng: arguments(rng, 2, 3, side=8, kernel=3, dilation=1, stride=1), {0: 0}, (0,)),
+        Growth(lambda rng: arguments(rng, 2, 3, side=8, kernel=3, dilation=2, stride=1), {0: 1}, (1,)),
     ),
     arguments=arguments,
     read_from=dict(batch="x.shape[0]", channels="x.shape[1]", side="x.shape[-1]"),

@@ -23,7 +23,7 @@ def sum_windows(
     """GROUPS blocks of one window: the ends of each, and the starts of the next, added."""
     item = tl.program_id(0).to(tl.int64) * GROUPS + tl.arange(0, GROUPS)[:, None]
     row, group = item // groups, item % groups
-    k = tl.arange(0, WIDTH)[None, :]
+    k = tl.arange(0, WIDTH)[None, :].to(INDEX)
     within = (k < window) & (row < rows)
     start = group * window  # of the windows that begin here; their first elements come `shift` before
     here = (start - shift).to(INDEX) + k
@@ -53,9 +53,11 @@ def means(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
             together = power_of_two(rows * groups, TILE // width)
             kind = tl.float64 if accumulator(x.dtype) == torch.float64 else tl.float32
             for part, whole in zip(parts(x), parts(out), strict=True):
+                extent = (count + 2 * window) * max(part.stride(1), 1)
                 sum_windows[(triton.cdiv(rows * groups, together),)](
-                    part, whole, rows, x.shape[1], count, window, shift, *part.stride(), whole.stride(1),
-                    groups, GROUPS=together, WIDTH=width, INDEX=tl.int32 if count + 2 * window < 2**30 else tl.int64, ACCUMULATOR=kind, num_warps=8,
+                    part, whole, rows, x.shape[1], count, window, shift, *part.stride(), whole.stride(1), groups,
+                    GROUPS=together, WIDTH=width, ACCUMULATOR=kind, INDEX=tl.int32 if extent < 2**30 else tl.int64,
+                    num_warps=8,
                 )  # fmt: skip
     return out
 

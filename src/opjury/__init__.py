@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opjury.operation import Error, Gradient, Implementation, Law, Operation, Workload, implementation
+from opjury.operation import Error, Gradient, Growth, Implementation, Law, Operation, Workload, implementation
 from opjury.registry import Impossible, UnknownName
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = [
     "Choice",
     "Error",
     "Gradient",
+    "Growth",
     "Implementation",
     "Impossible",
     "Law",

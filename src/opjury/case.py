@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import torch
 
@@ -218,6 +219,29 @@ def literal(value: Any) -> str:
     return repr(value)
 
 
+@dataclass(frozen=True)
+class Repetition:
+    """How a small case stands for a call that no memory of the host could hold as values.
+
+    Parameters
+    ----------
+    times : int
+    arguments : tuple of (int, int)
+        The places of the arguments that are repeated so many times, and the dimension of each.
+    result : tuple of int
+        The dimensions along which the result is repeated then.
+    """
+
+    times: int
+    arguments: tuple[tuple[int, int], ...]
+    result: tuple[int, ...]
+
+    def of(self, place: int | str, ndim: int) -> list[int] | None:
+        """How often an argument is repeated along each of its dimensions; None where it is not."""
+        along = next((dim for where, dim in self.arguments if where == place), None)
+        return None if along is None else [self.times if dim == along else 1 for dim in range(ndim)]
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """The arguments of one call.
@@ -229,12 +253,15 @@ class Case:
     tier : {"exact", "rounding", "special", "illegal"}
     seed : int
         From which checks derive whatever else they need (incoming gradients, partners of a law).
+    repeated : Repetition, optional
+        The call has arguments repeated; the reference and the contract see the small case.
     """
 
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     tier: str = "exact"
     seed: int = 0
+    repeated: Repetition | None = None
 
     @cached_property
     def memory(self) -> dict[Any, Any]:
@@ -288,7 +315,9 @@ class Case:
 
         def live(place: int | str, leaf: Any) -> Any:
             wanted = requires_grad if isinstance(requires_grad, bool) else place in requires_grad
-            return leaf.build(device, wanted) if hasattr(leaf, "build") else leaf
+            built = leaf.build(device, wanted) if hasattr(leaf, "build") else leaf
+            times = self._times(place, leaf)
+            return built.repeat(times) if times else built
 
         args = tuple(live(place, leaf) for place, leaf in enumerate(self.args))
         return args, {name: live(name, leaf) for name, leaf in self.kwargs.items()}
@@ -304,10 +333,23 @@ class Case:
     def code(self) -> str:
         """The arguments as Python: `torch.tensor([1., 2.], dtype=torch.float32), dim=0`."""
 
-        def text(leaf: Any) -> str:
-            return leaf.code() if hasattr(leaf, "code") else repr(leaf)
+        args, kwargs = self.texts()
+        return ", ".join([*args, *(f"{name}={text}" for name, text in kwargs.items())])
 
-        return ", ".join([*map(text, self.args), *(f"{name}={text(v)}" for name, v in self.kwargs.items())])
+    def texts(self) -> tuple[list[str], dict[str, str]]:
+        """Each argument as Python."""
+
+        def text(place: int | str, leaf: Any) -> str:
+            code = leaf.code() if hasattr(leaf, "code") else repr(leaf)
+            times = self._times(place, leaf)
+            return f"{code}.repeat({times})" if times else code
+
+        return [text(i, leaf) for i, leaf in enumerate(self.args)], {
+            k: text(k, leaf) for k, leaf in self.kwargs.items()
+        }
+
+    def _times(self, place: int | str, leaf: Any) -> list[int] | None:
+        return self.repeated.of(place, len(leaf.shape)) if self.repeated and hasattr(leaf, "shape") else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, from which `from_json` makes it again."""
@@ -328,6 +370,7 @@ class Case:
             "kwargs": {name: plain(v) for name, v in self.kwargs.items()},
             "tier": self.tier,
             "seed": self.seed,
+            **({"repeated": msgspec.to_builtins(self.repeated)} if self.repeated else {}),
         }
 
     @staticmethod
@@ -358,6 +401,7 @@ class Case:
             {name: live(v) for name, v in entry["kwargs"].items()},
             entry["tier"],
             entry["seed"],
+            msgspec.convert(entry["repeated"], Repetition) if "repeated" in entry else None,
         )
 
 

@@ -246,6 +246,25 @@ def group_dtypes(dtypes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """A way in which calls grow without end: with these arguments repeated, the result is repeated.
+
+    Parameters
+    ----------
+    small : callable
+        `small(rng)` returns the case that is repeated, its data arguments in float64.
+    arguments : mapping of int to int
+        The places of the arguments that are repeated, and along which of their dimensions.
+    result : tuple of int
+        The dimensions of the result that are repeated.
+    """
+
+    small: Callable[..., Any]
+    arguments: Mapping[int, int]
+    result: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class _Workload:
     operation: str
     sizes: Mapping[str, Mapping[str, int]]
@@ -254,6 +273,7 @@ class _Workload:
     least_operations: Callable[..., int]
     read_from: Mapping[str, str] = field(default_factory=dict)
     long: Sequence[Mapping[str, int]] = ()
+    growths: Sequence[Growth] = ()
 
     def name_of(self, sizes: Mapping[str, int]) -> str:
         """What these sizes are called; "" where they have no name."""
@@ -278,6 +298,8 @@ class Workload(_Workload):
     long : sequence of mapping of str to int, optional
         Sizes with one side beyond 2¹⁷ and the others small, at which every audit tries a call: narrow indices, a GPU's grid and two
         levels of blocks end before.
+    growths : sequence of Growth, optional
+        How a call becomes one beyond 2³¹ elements, which the nightly profile tries where there is memory for it.
     """
 
     def __init__(self, operation: str, **kwargs: Any) -> None:

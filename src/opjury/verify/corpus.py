@@ -8,6 +8,7 @@ go into hypothesis's database, from which its engine takes the case up and shrin
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,16 +19,20 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 
 from opjury import registry
-from opjury.case import Case, Tensor, is_floating, round_to
+from opjury.case import Case, Repetition, Tensor, is_floating, round_to, torch_dtype
 from opjury.operation import Operation, Workload
 from opjury.sparse_case import Sparse
+from opjury.verify import oracle
 from opjury.verify.checks import Check
+from opjury.verify.device import free_memory
 from opjury.verify.strategies import BOUNDARIES, any_case, tiers_of
 
 CHUNK = 32
 _BYTES = 4096  # more than any case draws
 _SIZED = "medium"  # the workload at whose sizes one more case is tried
 _MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24  # of its arguments, and least operations: what the reference can afford
+BEYOND = 2**31  # elements, of a call whose arguments are repeated
+_ROOM = 3  # times the memory of its arguments and result: what is needed besides
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,11 @@ def _shuffled(rng: np.random.Generator, items: Sequence[Any]) -> Iterator[Any]:
 
 def workload_case(workload: Workload, sizes: dict[str, int], dtype: str, seed: int) -> Case:
     """The workload's arguments for some sizes, in a dtype."""
-    case = workload.arguments(np.random.default_rng(seed), **sizes)
+    return in_dtype(workload.arguments(np.random.default_rng(seed), **sizes), dtype, seed)
+
+
+def in_dtype(case: Case, dtype: str, seed: int) -> Case:
+    """A workload's arguments in a dtype."""
 
     def cast(leaf: Any) -> Any:
         if isinstance(leaf, Tensor) and leaf.data:
@@ -153,11 +162,17 @@ def workload_case(workload: Workload, sizes: dict[str, int], dtype: str, seed: i
     return replace(case.map(cast), tier="rounding", seed=seed)
 
 
+def _usual(operation: Operation) -> str:
+    """The dtype in which large cases are tried; "" where there is none."""
+    return next((name for name in ("float32", "float64") if name in operation.dtypes), "")
+
+
 @lru_cache(maxsize=8)
 def sized_cases(operation: str, check: str, dtypes: tuple[str, ...], seed: int) -> tuple[Case, ...]:
     """Cases of a workload's sizes, far beyond those that are drawn, as far as the reference can afford them."""
-    known = registry.operation(operation).dtypes
-    dtype = next((name for name in ("float32", "float64") if name in known), None)
+    dtype = _usual(registry.operation(operation))
+    if len(dtypes) == 1 and dtypes[0] not in ("float64", "complex128"):  # of doubles float32's cases tell enough
+        dtype = dtypes[0]
     if dtype not in dtypes or check not in ("agreement", "gradient"):
         return ()
     try:
@@ -168,3 +183,35 @@ def sized_cases(operation: str, check: str, dtypes: tuple[str, ...], seed: int) 
     affordable = (sizes for sizes in (*wanted, *workload.long) if workload.least_operations(**sizes) <= _MOST_WORK)
     cases = (workload_case(workload, dict(sizes), dtype, seed) for sizes in affordable)
     return tuple(case for case in cases if case.elements <= _MOST_ELEMENTS)
+
+
+def repeated_cases(operation: Operation, dtypes: tuple[str, ...], seed: int, device: str) -> Iterator[Case]:
+    """A case for each way in which calls of an operation grow, where there is memory for it on the device."""
+    dtype = _usual(operation)
+    if dtype not in dtypes:
+        return
+    try:
+        growths = registry.workload(operation.name).growths
+    except registry.UnknownName:
+        return
+    for growth in growths:
+        case = in_dtype(growth.small(np.random.default_rng(seed)), dtype, seed)
+        shape = oracle.evaluate(operation, case).shape
+        times = math.ceil((BEYOND / math.prod(shape)) ** (1 / len(growth.result))) + 1
+        case = replace(case, repeated=Repetition(times, tuple(growth.arguments.items()), tuple(growth.result)))
+        if _ROOM * _bytes(case, shape) < free_memory(device):
+            yield case
+
+
+def _bytes(case: Case, shape: tuple[int, ...]) -> int:
+    """Of the arguments and a result that is new."""
+    assert case.repeated is not None
+    leaves, times = dict(case.leaves()), case.repeated.times
+    arguments = [
+        math.prod(leaves[place].shape) * torch_dtype(leaves[place].dtype).itemsize
+        for place, _ in case.repeated.arguments
+    ]
+    return (
+        times * sum(arguments)
+        + times ** len(case.repeated.result) * math.prod(shape) * torch_dtype(case.dtype).itemsize
+    )

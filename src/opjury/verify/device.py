@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import psutil
 import torch
 
 
@@ -22,6 +23,14 @@ def on_cuda(device: str) -> bool:
 def present(device: str) -> bool:
     """Whether this machine has the device."""
     return not on_cuda(device) or torch.cuda.is_available()
+
+
+def free_memory(device: str) -> int:
+    """Bytes that a call on the device may still take."""
+    if not on_cuda(device):
+        return int(psutil.virtual_memory().available)
+    torch.cuda.empty_cache()
+    return int(torch.cuda.mem_get_info(device)[0])
 
 
 def finish(device: str) -> None:

@@ -22,7 +22,7 @@ def write_script(function: Callable[..., Any], parameters: Sequence[str], case: 
     """
     body, name = _source(function)
     head = [line for line in ("import numpy as np", "import scipy", "import torch") if line not in body.splitlines()]
-    values = ", ".join(_argument(v) for v in case.args)
+    args, kwargs = case.texts()
     lines = [
         '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""',
         "",
@@ -32,8 +32,8 @@ def write_script(function: Callable[..., Any], parameters: Sequence[str], case: 
         "",
         "",
         f"f = {_positional(function, name, parameters[: len(case.args)])}",
-        f"args = ({values}{',' if case.args else ''})",
-        f"kwargs = dict({', '.join(f'{k}={_argument(v)}' for k, v in case.kwargs.items())})",
+        f"args = ({', '.join(args)}{',' if args else ''})",
+        f"kwargs = dict({', '.join(f'{name}={text}' for name, text in kwargs.items())})",
         steps,
         "",
     ]
@@ -50,10 +50,6 @@ def _positional(function: Callable[..., Any], name: str, parameters: Sequence[st
     if passed == list(parameters):
         return name
     return f"lambda {', '.join(parameters)}, **kwargs: {name}({', '.join(passed)}, **kwargs)"
-
-
-def _argument(value: Any) -> str:
-    return value.code() if hasattr(value, "code") else repr(value)
 
 
 def _source(function: Callable[..., Any]) -> tuple[str, str]:

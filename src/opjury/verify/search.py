@@ -22,7 +22,7 @@ from opjury.case import Case
 from opjury.operation import COMPLEX, HALF, REAL
 from opjury.verify.behaviour import behaviour
 from opjury.verify.checks import CHECKS, Check
-from opjury.verify.corpus import Kind, kind_for, sized_cases, stream
+from opjury.verify.corpus import Kind, kind_for, repeated_cases, sized_cases, stream
 from opjury.verify.device import DeviceLost
 from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
@@ -33,6 +33,7 @@ _SMALL = (
     64  # cases without a boundary that are tried before a refutation is shrunk; the simplest failing one is its start
 )
 _HASTE = 1.0  # seconds that a call at a workload's sizes may take
+_HASTE_BEYOND = 10.0  # that one beyond 2³¹ elements may take
 _BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
 _SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
 _MORE_ELEMENTARY = {
@@ -86,6 +87,8 @@ class Search:
                 self._drawn(kind, task)
             if self.refuted is None and task.scale >= 1:
                 self._sized(task)
+            if self.refuted is None and self.profile.beyond and task.check == "agreement":
+                self._beyond(task)
         except TimeLimitExceeded:
             self.late = True
             late = f"no answer within {self.trial.patience:.2g} s"
@@ -94,7 +97,7 @@ class Search:
             return
         except (Refuted, _Enough):
             pass
-        if self.refuted is not None and task.shrink:
+        if self.refuted is not None and task.shrink and not self.refuted[0].repeated:
             self._minimise(task)
         elif not self.executed:
             self.problem = "no drawn case was suitable for this check"
@@ -143,11 +146,18 @@ class Search:
             if _in_domain(self.trial, case) and self._affords(case, task.check == "gradient"):
                 self._try(case)
 
-    def _affords(self, case: Case, backward: bool) -> bool:
+    def _beyond(self, task: Task) -> None:
+        """Cases beyond 2³¹ elements; again only what is returned counts."""
+        for case in repeated_cases(self.trial.operation, task.dtypes, task.seed, task.device):
+            if _in_domain(self.trial, case) and self._affords(case, False, _HASTE_BEYOND):
+                with contextlib.suppress(TimeLimitExceeded):
+                    self._try(case)
+
+    def _affords(self, case: Case, backward: bool, seconds: float = _HASTE) -> bool:
         """Whether a call has the time and the memory that it needs."""
-        hasty = replace(self.trial, limit=_HASTE, in_flight=None)
-        args, kwargs = case.build(hasty.device, requires_grad=backward)
+        hasty = replace(self.trial, limit=seconds, in_flight=None)
         try:
+            args, kwargs = case.build(hasty.device, requires_grad=backward)
             result = hasty.invoke(args, kwargs)
             if backward and isinstance(result, torch.Tensor) and result.requires_grad:
                 with time_limit(_HASTE):

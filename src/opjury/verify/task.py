@@ -27,6 +27,8 @@ class Profile:
         Seconds of processor time that one call on a small case may take.
     grouped : bool
         Judge half, complex and integer dtypes together (each case draws one) instead of one by one.
+    beyond : bool
+        Try calls beyond 2³¹ elements, where there is memory for them.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Profile:
     shrink: float
     limit: float
     grouped: bool
+    beyond: bool = False
 
 
 PROFILES = {
@@ -41,7 +44,7 @@ PROFILES = {
     for profile in (
         Profile("quick", 40, 2.0, 4.0, True),
         Profile("full", 120, 5.0, 5.0, False),
-        Profile("nightly", 1500, 20.0, 10.0, False),
+        Profile("nightly", 1500, 20.0, 10.0, False, beyond=True),
     )
 }
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury.case import Case, Tensor, carrier, is_floating
+from opjury.case import Case, Repetition, Tensor, carrier, is_floating
 from opjury.operation import Error, Implementation, Operation
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare
 from opjury.verify.device import DeviceLost, finish, lost, on_cuda
+from opjury.verify.repeated import repeated_shape, wrong_at
 
 Steps = str | Callable[[], str]
 
@@ -257,18 +258,40 @@ class Trial:
         if comparison.wrong_at is None:
             return
         at = comparison.wrong_at
-        observed, exact = values[at], expected.value[at]
-        bound = np.broadcast_to(expected.bound, expected.value.shape)[at]
-        place = f"{what}[{', '.join(map(str, at))}]" if at else what
-        allowed = "exactly" if not bound else f"within {float(bound):.3g}"
-        if isinstance(exact, (np.floating, np.complexfloating)) and not np.isfinite(exact):
-            allowed = "exactly"
         raise Refuted(
-            f"{place} is {number(observed)}; it should be {number(exact)}, {allowed}",
+            _differs(what, at, values[at], expected.value[at], np.broadcast_to(expected.bound, values.shape)[at]),
             show(values),
             show(expected.value),
             steps,
         )
+
+    def require_repeated(self, result: Any, expected: Expected, repeated: Repetition) -> None:
+        """Raise `Refuted` unless the result is what must come out of the small case, repeated."""
+        if type(result) is not torch.Tensor or result.layout is not torch.strided:
+            raise Unsuitable
+        shape = repeated_shape(expected, repeated)
+        told = f" ({repeated.times} repetitions of a small case)"
+        if tuple(result.shape) != shape:
+            raise Refuted(f"result has shape {tuple(result.shape)}; it should have {shape}{told}")
+        at = wrong_at(result, expected, repeated)
+        if at is None:
+            return
+        small = tuple(place % n for place, n in zip(at, expected.value.shape))
+        bound = np.broadcast_to(expected.bound, expected.value.shape)[small]
+        move = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n" * on_cuda(self.device)
+        raise Refuted(
+            _differs("result", at, result[at].item(), expected.value[small], bound) + told,
+            steps=f"{move}print(f(*args, **kwargs){list(at)})",
+        )
+
+
+def _differs(what: str, at: tuple[int, ...], observed: Any, exact: Any, bound: Any) -> str:
+    """`result[0, 3] is 2; it should be 1, within 1e-07`"""
+    place = f"{what}[{', '.join(map(str, at))}]" if at else what
+    allowed = "exactly" if not bound else f"within {float(bound):.3g}"
+    if isinstance(exact, (np.floating, np.complexfloating)) and not np.isfinite(exact):
+        allowed = "exactly"
+    return f"{place} is {number(observed)}; it should be {number(exact)}, {allowed}"
 
 
 def dense(matrix: Any, kind: np.dtype) -> np.ndarray:

@@ -34,7 +34,10 @@ def check_agreement(trial: Trial, case: Case) -> None:
         result = trial.invoke(*case.build(trial.device))
     except Exception as error:
         raise Refuted(f"raises {describe(error)} for a legal call") from None
-    trial.require(result, expected)
+    if case.repeated:
+        trial.require_repeated(result, expected, case.repeated)
+    else:
+        trial.require(result, expected)
 
 
 def check_specials(trial: Trial, case: Case) -> None:
