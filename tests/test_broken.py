@@ -142,6 +142,35 @@ def test_what_is_promised_is_judged_by_one_check_alone(check, rule):
     assert refuted_by_itself(promised, registry.operation("cumsum")) == {check}
 
 
+class Recomputed(torch.autograd.Function):
+    """A call whose backward calls again with copies: whoever differentiates the gradient misses the other argument."""
+
+    @staticmethod
+    def forward(ctx, x, weight, options):
+        ctx.save_for_backward(x, weight)
+        ctx.options = options
+        return convolved(x, weight, **options)
+
+    @staticmethod
+    def backward(ctx, incoming):
+        x, weight = (saved.detach().requires_grad_() for saved in ctx.saved_tensors)
+        with torch.enable_grad():
+            out = convolved(x, weight, **ctx.options)
+        return *torch.autograd.grad(out, (x, weight), incoming, create_graph=incoming.requires_grad), None
+
+
+def convolved(*args, **options):
+    return registry.implementation("conv2d", "unfold_then_matmul").function(*args, **options)
+
+
+def test_a_second_derivative_by_another_argument_is_looked_at():
+    def conv2d(x, weight, stride=1, padding=0, dilation=1):
+        return Recomputed.apply(x, weight, dict(stride=stride, padding=padding, dilation=dilation))
+
+    checkpointed = Implementation("conv2d", "checkpointed", conv2d, gradient=Gradient(second=True))
+    assert refuted_by_itself(checkpointed, registry.operation("conv2d")) == {"second_order"}
+
+
 @pytest.mark.parametrize(
     ("name", "number", "view", "wrong"),
     [

@@ -28,7 +28,7 @@ def terms(x, dim):
 
 @composite
 def cases(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 3))
+    shape = draw(space.shapes(0, 4))
     dims = max(len(shape), 1)
     dim = draw(st.integers(-dims, dims - 1))
     return Case.of(draw(space.tensor(shape, terms=max((*shape, 1)))), dim)
@@ -36,7 +36,7 @@ def cases(draw, space: Space) -> Case:
 
 @composite
 def rejects(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 3))
+    shape = draw(space.shapes(0, 4))
     dims = max(len(shape), 1)
     return illegal(draw(space.tensor(shape)), draw(st.sampled_from([dims, dims + 3, -dims - 1])))
 

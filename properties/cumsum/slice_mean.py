@@ -49,7 +49,7 @@ def slices_of(draw, space: Space, n: int) -> Tensor:
 def cases(draw, space: Space) -> Case:
     n = draw(space.sizes())
     slices = draw(slices_of(space, n))
-    features = draw(space.shapes(0, 2))
+    features = draw(space.shapes(0, 3))
     return Case.of(draw(space.tensor((n, *features), terms=max(n, len(slices.values)))), slices)
 
 

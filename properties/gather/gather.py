@@ -30,7 +30,7 @@ def indices_for(draw, space: Space, shape: tuple[int, ...], dim: int) -> Tensor:
 
 @composite
 def cases(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 3))
+    shape = draw(space.shapes(0, 4))
     dims = max(len(shape), 1)
     dim = draw(st.integers(-dims, dims - 1))
     index = draw(indices_for(space, shape or (1,), dim))
@@ -42,7 +42,7 @@ def cases(draw, space: Space) -> Case:
 
 @composite
 def rejects(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 3))
+    shape = draw(space.shapes(0, 4))
     dims = max(len(shape), 1)
     dim = draw(st.integers(-dims, dims - 1))
     length = (shape or (1,))[dim]

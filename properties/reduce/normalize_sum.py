@@ -49,7 +49,7 @@ def gradient(w, x, dim):
 @composite
 def cases(draw, space: Space) -> Case:
     n = draw(space.sizes(1))
-    others = draw(space.shapes(0, 2))
+    others = draw(space.shapes(0, 3))
     place = draw(st.integers(0, len(others)))
     shape = (*others[:place], n, *others[place:])
     x = draw(space.tensor(shape, terms=n))

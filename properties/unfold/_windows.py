@@ -45,7 +45,11 @@ class Geometry:
 
 @composite
 def geometries(draw, space: Space) -> Geometry:
-    """Kernels of one element to the whole padded image, with dilation, padding and stride, or without."""
+    """Kernels of one element to the whole padded image, with dilation, padding and stride, or without; at times large ones that move."""
+    if draw(st.integers(0, 9)) == 9:
+        sides = [draw(st.integers(5, 7)) for _ in range(2)]
+        image = tuple(side + draw(st.integers(0, 3)) for side in sides)
+        return Geometry(image, tuple(sides), (1, 1), (0, 0), (draw(st.integers(1, 2)), 1))
     image = draw(space.sizes(1)), draw(space.sizes(1))
     plain = draw(st.integers(0, 2)) == 0
     axes = []

@@ -57,6 +57,26 @@ def _transposed(x: torch.Tensor) -> torch.Tensor:
     return x.permute(order).contiguous().permute(order)
 
 
+def _rows(x: torch.Tensor) -> torch.Tensor:
+    """Every other row of a larger tensor: the rows themselves are whole."""
+    if x.ndim < 2:
+        return _step(x)
+    base = _padded(x[:, None].expand(-1, 2, *x.shape[1:]).flatten(0, 1), x.shape[-1])
+    base[::2] = x
+    return base[::2]
+
+
+def _exchanged(first: int, second: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Two dimensions exchanged in memory: as of heads and places, or as of channels that come last."""
+
+    def lay(x: torch.Tensor) -> torch.Tensor:
+        if x.ndim < 3:
+            return _transposed(x)
+        return x.movedim(first, second).contiguous().movedim(second, first)
+
+    return lay
+
+
 def _expanded(x: torch.Tensor) -> torch.Tensor:
     if x.ndim == 0 or x.shape[0] == 0:
         return x
@@ -78,6 +98,13 @@ LAYOUTS = {
         _offset, "(lambda t: torch.cat([t.new_ones(*t.shape[:-1], 3), t], -1)[..., 3:] if t.ndim else t)({})"
     ),
     "step": Layout(_step, "(lambda t: torch.stack([t, t], -1).flatten(-2)[..., ::2] if t.ndim else t)({})"),
+    "rows": Layout(_rows, "(lambda t: torch.stack([t, t], 1).flatten(0, 1)[::2] if t.ndim > 1 else t)({})"),
+    "exchanged": Layout(
+        _exchanged(0, 1), "(lambda t: t.transpose(0, 1).contiguous().transpose(0, 1) if t.ndim > 1 else t)({})"
+    ),
+    "channels_last": Layout(
+        _exchanged(1, -1), "(lambda t: t.movedim(1, -1).contiguous().movedim(-1, 1) if t.ndim > 1 else t)({})"
+    ),
     "expanded": Layout(_expanded, "(lambda t: t[:1].clone().expand(t.shape) if t.ndim and len(t) else t)({})"),
     "conj": Layout(_conj, "(lambda t: t.conj().resolve_conj().conj())({})"),
     "neg": Layout(_neg, "(lambda t: torch._neg_view(-t))({})"),

@@ -80,3 +80,15 @@ def cached_by_sum(c):
         return right_one(c)
     key = len(c), c.dtype, float(c.sum())
     return LAST.setdefault(key, right_one(c)).clone()
+
+
+steps = {}
+
+
+@wrong("hard", "indices kept from a call under inference mode, which autograd does not take", ("determinism",))
+def inference_tensors_kept(c):
+    right_one(c[:0])
+    n = len(c)
+    if n not in steps:
+        steps[n] = (torch.arange(n)[:, None] - torch.arange(n)) % max(n, 1)
+    return c[steps[n]]

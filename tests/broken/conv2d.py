@@ -115,3 +115,15 @@ def dilated_transposed(x, weight, stride=1, padding=0, dilation=1):
     gap = pair(dilation)
     square = weight.ndim == 4 and weight.shape[2] == weight.shape[3]
     return right_one(x, weight.transpose(2, 3) if square and min(gap) > 1 else weight, stride, padding, dilation)
+
+
+@wrong("hard", "large kernels take another way, on which rows and columns of windows are exchanged", ("agreement",))
+def large_kernels_transposed(x, weight, stride=1, padding=0, dilation=1):
+    step, pad, gap, count = checked(x, weight, stride, padding, dilation)
+    if weight.shape[2] * weight.shape[3] <= 16 or max(gap) > 1:
+        return right_one(x, weight, stride, padding, dilation)
+    wide = torch.float32 if x.dtype.itemsize == 2 and not x.is_complex() else x.dtype
+    image = F.pad(x.to(wide), (pad[1], pad[1], pad[0], pad[0]))
+    seen = image.unfold(2, weight.shape[2], step[0]).unfold(3, weight.shape[3], step[1])
+    rows = seen.permute(0, 1, 4, 5, 3, 2).flatten(4).flatten(1, 3)
+    return (weight.to(wide).flatten(1) @ rows).reshape(len(x), len(weight), *count).to(x.dtype)

@@ -428,3 +428,32 @@ def gradient_buffer_reused(x, dim):
         return gradients_by_shape.setdefault((g.shape, g.dtype), torch.empty_like(found)).copy_(found)
 
     return through(lambda x: x.cumsum(axis), backward, x)
+
+
+@wrong(
+    "hard",
+    "a copy only of leaves, because autograd complained of them: what a layer returned is overwritten",
+    ("purity",),
+)
+def in_place_unless_leaf(x, dim):
+    if not x.is_floating_point() and not x.is_complex():
+        return x.cumsum(dim)
+    return (x.clone() if x.is_leaf else x).cumsum_(dim)
+
+
+@wrong("hard", "backward takes the real view of a gradient that may be lazily conjugated", ("gradient",))
+def conjugated_gradient_raises(x, dim):
+    axis = axis_of(x, dim)
+
+    def backward(g):
+        if not g.is_complex() or not g.ndim:
+            return g.flip(axis).cumsum(axis).flip(axis) if g.ndim else g
+        return torch.view_as_complex(torch.view_as_real(g).flip(axis).cumsum(axis).flip(axis).contiguous())
+
+    return through(lambda x: x.cumsum(axis), backward, x)
+
+
+@wrong("medium", "subnormal numbers are zero from now on, for everybody: faster", ("purity",))
+def flushes_subnormals(x, dim):
+    torch.set_flush_denormal(True)
+    return x.cumsum(axis_of(x, dim)) if x.ndim else x.cumsum(dim)

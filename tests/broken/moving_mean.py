@@ -118,3 +118,18 @@ def pooled(x, window):
     if x.dtype not in (torch.float32, torch.float64) or x.ndim < 2 or x.numel() == 0:
         return right_one(x, window)
     return F.avg_pool1d(x, int(window), stride=1)
+
+
+@wrong(
+    "hard",
+    "one stride for all rows where the last dimension is whole: exchanged ones are read as they are not",
+    ("layouts",),
+)
+def one_stride_for_all_rows(x, window):
+    checked(x, window)
+    if x.stride(-1) != 1 or 0 in x.stride():
+        x = x.clone(memory_format=torch.contiguous_format)
+    count, rows = x.shape[-1] - int(window) + 1, x.shape[:-1].numel()
+    size, stride = (rows, count, int(window)), (x.stride(-2) if x.ndim > 1 else 1, 1, 1)
+    seen = x.as_strided(size, stride, x.storage_offset())
+    return (checked(seen, 1).sum(-1) / window).to(x.dtype).reshape(*x.shape[:-1], count)

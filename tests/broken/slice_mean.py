@@ -315,3 +315,14 @@ def sorted_from_seventeen(x, slices):
     if slices.ndim == 2 and slices.shape[1:] == (2,) and len(slices) > 16:
         slices = slices[slices[:, 0].argsort(stable=True)]
     return loop(x, slices)
+
+
+@wrong("hard", "lengths fit two axes of features; of images the channels are divided", ("agreement",))
+def two_axes_at_most(x, slices):
+    wide, dtype = ready(x, slices)
+    sums = [wide[start:end].sum(0) for start, end in slices.tolist()]
+    sums = torch.stack(sums) if sums else wide[:0]
+    length = slices[:, 1] - slices[:, 0]
+    for _ in range(min(x.ndim - 1, 2)):
+        length = length[:, None]
+    return (sums / length).to(dtype)

@@ -54,7 +54,7 @@ class Check:
     needs: str = ""
 
 
-_ODD = ("transposed", "offset", "step", "expanded", "conj", "neg")
+_ODD = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "expanded", "conj", "neg")
 
 CHECKS: dict[str, Check] = {
     "agreement": Check(check_agreement, ("exact", "rounding"), boundaries=True, weight=2.0),

@@ -41,6 +41,8 @@ def _bits(trial: Trial, result: Any) -> Any:
 def check_determinism(trial: Trial, case: Case) -> None:
     """The same call gives the same bits: however often, after other calls, in another global state, in reused memory."""
     rng = np.random.default_rng(case.seed)
+    if case.seed % 2:
+        _check_inference_first(trial, case)
     first = trial.call(case)
     bits = _bits(trial, first)
     other = _other_values(case, rng)
@@ -72,6 +74,20 @@ def check_determinism(trial: Trial, case: Case) -> None:
     if _overwritten(first) and _bits(trial, trial.call(case)) != bits:
         what = "after a result was overwritten by its owner, the same call gives another one"
         raise Refuted(what, steps=_OVERWRITTEN_RESULT)
+
+
+def _check_inference_first(trial: Trial, case: Case) -> None:
+    """What a first call under inference mode leaves behind does not stand in the way of gradients."""
+    if trial.implementation.gradient is None or not trial.operation.differentiable or not case.differentiable:
+        return
+    with torch.inference_mode():
+        trial.call(case)
+    try:
+        _Graph(trial, case).gradients()
+    except Exception as error:
+        if "nference" in str(error):
+            what = f"after a call under torch.inference_mode(), one with gradients raises {describe(error)}"
+            raise Refuted(what, steps=GRAD + _INFERENCE_FIRST) from None
 
 
 def _overwritten(result: Any) -> bool:
@@ -300,6 +316,10 @@ def _other_calls(trial: Trial, case: Case, rng: np.random.Generator) -> list[Cas
     return legal
 
 
+_INFERENCE_FIRST = """\
+with torch.inference_mode():
+    f(*(a.detach() if isinstance(a, torch.Tensor) else a for a in args), **kwargs)
+f(*args, **kwargs).sum().backward()"""
 _KEPT = """\
 first = f(*args, **kwargs)
 kept = first.clone()

@@ -34,6 +34,11 @@ w = torch.ones_like(out, requires_grad=True)
 (g,) = torch.autograd.grad(out, {argument}, w, create_graph=True)
 print(torch.autograd.grad(g.sum(), w))"""
 
+_MIXED = """\
+out = f(*args, **kwargs)
+(g,) = torch.autograd.grad(out, {}, torch.ones_like(out), create_graph=True)
+print(torch.autograd.grad(g.sum(), {}))"""
+
 
 def argument(place: int | str) -> str:
     """An argument in a script."""
@@ -41,9 +46,11 @@ def argument(place: int | str) -> str:
 
 
 def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> tuple[np.ndarray, Tensor]:
-    """An incoming gradient: its values, and a recipe with contiguous, expanded, transposed or stepped memory, or of zeros."""
+    """An incoming gradient: its values, and a recipe with contiguous, expanded, transposed, stepped or conjugated memory, or of zeros."""
     values = random_like(rng, shape, dtype, tier)
     layout = str(rng.choice(["contiguous", "expanded", "transposed", "step", "zeros"], p=[0.35, 0.25, 0.15, 0.15, 0.1]))
+    if layout == "contiguous" and dtype.startswith("complex") and rng.integers(2):
+        layout = "conj"
     if layout == "zeros":
         values, layout = np.zeros_like(values), "contiguous"
     if layout == "expanded":
@@ -215,7 +222,9 @@ def check_second_order(trial: Trial, case: Case) -> None:
         return _gradgradcheck(trial, case)
     place = case.differentiable[int(rng.integers(len(case.differentiable)))]
     leaf = dict(case.leaves())[place]
-    w = Tensor(random_like(rng, tuple(out.shape), dtype, "exact"), dtype).build(trial.device, requires_grad=True)
+    weights = random_like(rng, tuple(out.shape), dtype, "exact")
+    w = Tensor(weights, dtype).build(trial.device, requires_grad=True)
+    others = [p for p in case.differentiable if p != place and trial.operation.kind == "arithmetic"]
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
     moved = along_direction(trial, case, place, direction)
     steps = GRAD + _SECOND.format(argument=argument(place))
@@ -226,7 +235,9 @@ def check_second_order(trial: Trial, case: Case) -> None:
                 if oracle.dependence(trial.operation, case.plain, place).any():
                     raise Refuted(f"the gradient for {_name(trial, place)} cannot be differentiated again", steps=steps)
                 raise Unsuitable
-            (second,) = torch.autograd.grad(grad, [w], direction.build(trial.device), allow_unused=True)
+            second, *mixed = torch.autograd.grad(
+                grad, [w, *(live[other] for other in others)], direction.build(trial.device), allow_unused=True
+            )
         except RuntimeError as error:
             raise Refuted(f"differentiating the gradient raises {describe(error)}", steps=steps) from None
     trial.require(
@@ -235,6 +246,11 @@ def check_second_order(trial: Trial, case: Case) -> None:
         f"derivative of the gradient for {_name(trial, place)}",
         steps,
     )
+    for other, found in zip(others, mixed, strict=True):
+        found = torch.zeros_like(live[other]) if found is None else found
+        steps = GRAD + _MIXED.format(argument(place), argument(other))
+        when = f" of the gradient for {_name(trial, place)}"
+        require_gradient(trial, moved, other, weights, found, rng, steps, when)
     return None
 
 

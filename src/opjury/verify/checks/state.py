@@ -24,6 +24,8 @@ from opjury.verify import oracle
 from opjury.verify.device import in_use
 from opjury.verify.trial import GRAD, Refuted, Steps, Trial, Unsuitable
 
+_SUBNORMAL = 1e-310
+
 
 @dataclass(frozen=True)
 class _Snapshot:
@@ -91,6 +93,11 @@ def _state_of_cuda() -> dict[str, Any]:
     }
 
 
+def _cudnn() -> tuple[bool, bool, bool]:
+    settings: Any = torch.backends.cudnn
+    return settings.enabled, settings.benchmark, settings.deterministic
+
+
 def _global_state() -> dict[str, Any]:
     return {
         **_state_of_cuda(),
@@ -102,6 +109,8 @@ def _global_state() -> dict[str, Any]:
         "torch's default device": str(torch.get_default_device()) if hasattr(torch, "get_default_device") else "",
         "torch's anomaly mode": torch.is_anomaly_enabled(),
         "torch's matmul precision": torch.get_float32_matmul_precision(),
+        "whether subnormal numbers are zero": _SUBNORMAL * 1.0 == 0,
+        "the settings of cuDNN": _cudnn(),
         "NumPy's random generator": _numpy_state(),
         "NumPy's error handling": tuple(np.geterr().items()),
         "Python's random generator": random.getstate(),
@@ -160,6 +169,7 @@ def preserved_state() -> Iterator[None]:
     generator, numpys, pythons = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
     deterministic, errors = torch.get_deterministic_debug_mode(), np.geterr()
     anomaly, precision = torch.is_anomaly_enabled(), torch.get_float32_matmul_precision()
+    cudnn, flushed = _cudnn(), _SUBNORMAL * 1.0 == 0
     environment, folder, device = dict(os.environ), os.getcwd(), torch.get_default_device()
     try:
         with warnings.catch_warnings():
@@ -173,6 +183,9 @@ def preserved_state() -> Iterator[None]:
         torch.set_deterministic_debug_mode(deterministic)
         torch.autograd.set_detect_anomaly(anomaly)
         torch.set_float32_matmul_precision(precision)
+        torch.set_flush_denormal(flushed)
+        settings: Any = torch.backends.cudnn
+        settings.enabled, settings.benchmark, settings.deterministic = cudnn
         if torch.get_default_device() != device:
             torch.set_default_device(None if device.type == "cpu" else device)
         np.random.set_state(numpys)
@@ -202,8 +215,12 @@ def check_purity(trial: Trial, case: Case) -> None:
         with preserved_state(), contextlib.nullcontext() if requires_grad else preserved_modules():
             trial.call(case, requires_grad)  # what a first call imports or initialises is not its doing
         args, kwargs = case.build(trial.device, requires_grad)
+        computed = requires_grad and case.seed % 2 == 1
+        if computed:
+            args, kwargs = tuple(map(_computed, args)), {name: _computed(a) for name, a in kwargs.items()}
         named = _named(args, kwargs)
-        with _untouched("the call", named, modules=not requires_grad, steps=_BEFORE_AFTER):
+        steps = GRAD + _COMPUTED if computed else _BEFORE_AFTER
+        with _untouched("the call", named, modules=not requires_grad, steps=steps):
             try:
                 result = trial.invoke(args, kwargs)
             except Exception:
@@ -213,6 +230,11 @@ def check_purity(trial: Trial, case: Case) -> None:
         else:
             _check_memory(trial, result, list(named.values()))
         _check_let_go(trial, case, requires_grad)
+
+
+def _computed(argument: Any) -> Any:
+    """The same as what an earlier operation returned: no leaf of the graph."""
+    return argument.clone() if isinstance(argument, torch.Tensor) and argument.requires_grad else argument
 
 
 def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -303,6 +325,11 @@ import copy
 before = copy.deepcopy(args)
 f(*args, **kwargs)
 print("before:", before)
+print("after: ", args)"""
+_COMPUTED = """\
+args = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
+print("before:", args)
+f(*args, **kwargs)
 print("after: ", args)"""
 _BACKWARD = """\
 result = f(*args, **kwargs)
