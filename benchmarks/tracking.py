@@ -28,10 +28,10 @@ from opjury.faces.tracking import change as change_of
 from opjury.faces.tracking import subject
 from opjury.measure.stand import OBVIOUSLY
 from opjury.measure.statistics import Ratio
-from opjury.measure.steps import SURE, SUSPECT, steps
+from opjury.measure.steps import SUSPECT, steps
 from opjury.uses.alarms import relative_time
 from opjury.uses.compare import Side, compare
-from opjury.uses.confirm import AGAIN, ENOUGH, NEAR, SECONDS, SLOWER, TWICE, slower
+from opjury.uses.confirm import AGAIN, CERTAIN, ENOUGH, NEAR, SECONDS, SLOWER, TWICE, slower
 from opjury.uses.track import SEED
 
 console = Console(width=100)
@@ -112,19 +112,24 @@ def nights_like(values, count, rng):
 
 def suspected(values, since):
     """Where there is a step upwards at `since` or later, which `track check` tries; None where there is none."""
-    return next((step.at for step in steps(values, LEAST, SUSPECT) if step.height > 0 and step.at >= since), None)
+    return next((step.at for step in _upwards(values, SUSPECT) if step.at >= since), None)
+
+
+def _upwards(values, sure):
+    """The steps that count."""
+    return [step for step in steps(values, LEAST, sure) if step.height > 0 and step.exceeds(values)]
 
 
 def seen_again(nights, at, more):
     """Whether a suspect is sure when it is measured again and again, as `track check` does where there is another library."""
     for count in range(1, AGAIN + 1):
         values = np.concatenate([nights, more[:count]])
-        near = [
-            any(s.height > 0 and abs(s.at - at) <= NEAR and s.at < len(nights) for s in steps(values, LEAST, sure))
-            for sure in (SURE, SUSPECT)
-        ]
-        if near[0] or (count >= ENOUGH and not near[1]):
-            return near[0]
+        sure, suspect = (
+            any(abs(step.at - at) <= NEAR and step.at < len(nights) for step in _upwards(values, level))
+            for level in (CERTAIN, SUSPECT)
+        )
+        if sure or (count >= ENOUGH and not suspect):
+            return sure
     return False
 
 

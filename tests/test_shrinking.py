@@ -82,7 +82,7 @@ DEFECTS = [
     (
         "compose_conv2d",
         "cut_to_larger",
-        "form",
+        "agreement",
         ["float32"],
         one(first=image(1, 1, 1, 3), second=image(1, 1, 1, 2)),
         "it happens for widths 3 and 2 alone; nothing else need be more than one",
@@ -160,7 +160,7 @@ DEFECTS = [
     (
         "gather",
         "broadcasting",
-        "form",
+        "agreement",
         ["int64", "int32", "int16", "int8", "uint8"],
         (dict(x=T((2, 1)), dim=1, index=T((1, 1))), dict(x=T((1, 2)), dim=0, index=T((1, 1)))),
         "one row of indices for two rows",

@@ -101,6 +101,18 @@ def test_a_small_step_does_not_matter():
     assert steps(values, 0.005) != []
 
 
+def test_a_level_that_a_wandering_series_had_before_is_no_news():
+    values = NOISE[:60].copy()
+    values[20:40] += 0.05
+    values[50:] += 0.04
+    assert [(step.at, step.exceeds(values)) for step in steps(values, 0.02) if step.height > 0] == [
+        (20, True),
+        (50, False),
+    ]
+    values[50:] += 0.05
+    assert steps(values, 0.02)[-1].exceeds(values)
+
+
 # --- alarms
 
 

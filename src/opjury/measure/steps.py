@@ -12,6 +12,7 @@ SUSPECT = 2.0  # of one that is worth measuring again, which costs seconds
 WINDOW = 90  # nights that are looked at
 _LEAST_NOISE = 0.001  # of a log-ratio: no series of measurements is quieter
 _LEAST_NIGHTS = 5
+_USUAL = 0.9  # of the nights before: what they had is not news
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Step:
     def height(self) -> float:
         """after - before"""
         return self.after - self.before
+
+    def exceeds(self, values: np.ndarray) -> bool:
+        """Whether the new level is above nine in ten of all earlier values: what a wandering series had before is nothing new."""
+        earlier = values[max(0, len(values) - WINDOW) : self.at]
+        return self.after > float(np.nanquantile(earlier, _USUAL))
 
 
 def steps(values: np.ndarray, least: float, sure: float = SURE) -> list[Step]:

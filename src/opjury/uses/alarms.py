@@ -107,11 +107,13 @@ def growths(
             continue
         baseline = _of_baseline(table, series, len(own))
         for quantity in QUANTITIES:
-            least = math.log(quantity.least)
-            found = steps(values(quantity, own, baseline), least, sure)
+            least, seen = math.log(quantity.least), values(quantity, own, baseline)
+            found = steps(seen, least, sure)
             for step in found:
                 lasting = step.height > 0 and found[-1].after - step.before >= least
-                if lasting and not (quantity.kind == "time" and _baseline_is_faster(step, own, baseline)):
+                if lasting and (
+                    quantity.kind != "time" or (step.exceeds(seen) and not _baseline_is_faster(step, own, baseline))
+                ):
                     yield quantity, series, step
 
 

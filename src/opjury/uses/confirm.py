@@ -13,7 +13,7 @@ import msgspec
 
 from opjury import records, registry
 from opjury.measure.statistics import Ratio
-from opjury.measure.steps import SURE, SUSPECT
+from opjury.measure.steps import SUSPECT
 from opjury.records import Alarm, Record
 from opjury.registry import Impossible
 from opjury.uses.alarms import LATEST, alarm_of, alike, growths, touched
@@ -25,6 +25,7 @@ from opjury.uses.track import SEED, Plan, state_of_repository
 
 AGAIN = 9  # times at most that a suspect is measured again
 ENOUGH = 3  # times after which it may be dismissed
+CERTAIN = 11.0  # standard errors of a step that is seen again: what else changes from night to night is not in them
 SHARE, LEAST = 0.125, 60.0  # of the budget, and seconds however small that is, for all alarms together
 LONGEST = 20.0  # for one of them, once more
 SECONDS = 3.0  # for measuring in turns
@@ -42,7 +43,7 @@ class Tried:
     Parameters
     ----------
     alarms : tuple of Alarm
-        Those that were raised, each with what measuring again says; after them those of implementations whose files changed.
+        Those that were raised, each with what measuring again says; after them those that comparisons alone have shown.
     compared, left_out : int
         Series of implementations whose files changed: how many were measured in turns with the commit before, for how many there was
         no time.
@@ -61,11 +62,11 @@ def slower(seen: Ratio) -> bool:
 def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, latest: int = LATEST) -> Tried:
     """Try alarms again, and whatever a commit may have made slower without that the nights could tell.
 
-    What became slower with a commit alone is measured in turns with the commit before. What nothing has changed for is the machine's
-    doing, and no alarm. Everything else is measured more and more often, until it is sure or no longer suspect. Last, whoever's files
-    changed is measured in turns with the commit before, suspect or not: that tells much smaller differences than two nights do. What
-    was found in another commit or with other versions than those at hand cannot be tried, and nothing is begun after `SHARE` of the
-    night's budget: `confirmed` stays None.
+    First, whoever's files changed is measured in turns with the commit before, suspect or not: that tells much smaller differences
+    than two nights do, and has half of the time at the most. What else became slower with a commit alone is tried in the same way.
+    What nothing has changed for is the machine's doing, and no alarm. Everything else is measured more and more often, until it is
+    sure or no longer suspect. What was found in another commit or with other versions than those at hand cannot be tried, and
+    nothing is begun after `SHARE` of the night's budget: `confirmed` stays None.
 
     Parameters
     ----------
@@ -77,30 +78,39 @@ def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Pla
         Changes of so many nights are tried, suspect or not.
     """
     suspects = {_series(alarm) for alarm in raised if alarm.kind == "time"}
-    unsuspected = [each for each in touched(nights, latest) if each[0] not in suspects]
-    if not raised and not unsuspected:
+    changed = sorted(touched(nights, latest), key=lambda each: each[0] not in suspects)
+    if not raised and not changed:
         return Tried(())
     now = nights[-1].night
     commit, dirty = state_of_repository(replace(planned, allow_dirty=True))
     if (now.commit, now.environment) != (commit, records.environment()):
         return Tried(tuple(raised))
-    until = time.monotonic() + max(LEAST, SHARE * planned.budget)
+    share = max(LEAST, SHARE * planned.budget)
+    until = time.monotonic() + share
     with contextlib.ExitStack() as stack:
-        in_turns = _InTurns(functools.cache(lambda name: stack.enter_context(side(name))), until, possible=not dirty)
-        seen = [_with_its_commit(alarm, nights, in_turns) for alarm in raised]
+        in_turns = _InTurns(functools.cache(lambda name: stack.enter_context(side(name))), possible=not dirty)
+        compared = {
+            series: (last, at, found)
+            for series, last, at in changed
+            if (found := in_turns.of(series, nights[last].night.commit, until - share / 2))
+        }
+        seen = [_with_its_commit(alarm, nights, compared, in_turns, until) for alarm in raised]
         again: list[Chronicle] = []
         while None in seen and len(again) < AGAIN and time.monotonic() < until:
             undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
             again.append(Chronicle(now, tuple(_again(undecided, planned, until)), nights[-1].path))
-            steps_at = {sure: _places([*nights, *again], sure, undecided) for sure in (SURE, SUSPECT)}
+            steps_at = {sure: _places([*nights, *again], sure, undecided) for sure in (CERTAIN, SUSPECT)}
             seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
-        if len(again) == AGAIN:
-            seen = [bool(known) for known in seen]
-        known = [msgspec.structs.replace(alarm, confirmed=found) for alarm, found in zip(raised, seen)]
-        tried = [(each, in_turns.of(each[0], nights[each[1]].night.commit)) for each in unsuspected]
-    compared = [(each, found) for each, found in tried if found]
-    new = [_slower_with(*each, found, nights) for each, found in compared if slower(found.ratio)]
-    return Tried((*known, *new), len(compared), len(tried) - len(compared))
+    if len(again) == AGAIN:
+        seen = [bool(known) for known in seen]
+    known = [msgspec.structs.replace(alarm, confirmed=found) for alarm, found in zip(raised, seen)]
+    told = {_series(alarm) for alarm in known if alarm.kind == "time" and alarm.confirmed}
+    new = [
+        _slower_with(series, *place, nights)
+        for series, place in compared.items()
+        if slower(place[2].ratio) and series not in told
+    ]
+    return Tried((*known, *new), len(compared), len(changed) - len(compared))
 
 
 @dataclass(frozen=True)
@@ -111,24 +121,24 @@ class _InTurns:
     ----------
     at : callable
         A commit's files.
-    until : float
-        When the time is over, by the monotonic clock.
     possible : bool
         Not where files differ from the commit.
     """
 
     at: Callable[[str], Side]
-    until: float
-    possible: bool = True
+    possible: bool
 
-    def of(self, series: Series, commit: str) -> Comparison | None:
-        """The comparison with a commit; where it tells that something is slower, a second one that may deny it. None: untried."""
+    def of(self, series: Series, commit: str, until: float) -> Comparison | None:
+        """The comparison with a commit; where it tells that something is slower, a second one that may deny it. None: untried.
+
+        Nothing is begun after `until`, by the monotonic clock.
+        """
         if not self.possible or series.dtype != usual_dtype(registry.operation(series.operation)):
             return None
         options: dict[str, Any] = dict(device=series.device, gradient=series.gradient, seconds=SECONDS)
         found = None
         for seed in range(TWICE):
-            if time.monotonic() > self.until:
+            if time.monotonic() > until:
                 return None
             try:
                 sides = self.at(commit), self.at(".")
@@ -142,14 +152,25 @@ class _InTurns:
         return None if found is None or found.fault else found
 
 
-def _with_its_commit(alarm: Alarm, nights: Sequence[Chronicle], in_turns: _InTurns) -> bool | None:
+def _with_its_commit(
+    alarm: Alarm,
+    nights: Sequence[Chronicle],
+    compared: dict[Series, tuple[int, int, Comparison]],
+    in_turns: _InTurns,
+    until: float,
+) -> bool | None:
     """Whether it takes longer than at the commit before; None where something else may be the cause, or that cannot be tried."""
-    before, now = nights[max(0, _since(alarm, nights) - 1 - NEAR)].night, nights[-1].night
-    if alarm.kind != "time" or not in_turns.possible or not alike(before, now):
+    if alarm.kind != "time":
+        return None
+    series, since = _series(alarm), _since(alarm, nights)
+    if series in compared and compared[series][0] < since:
+        return slower(compared[series][2].ratio)
+    before, now = nights[max(0, since - 1 - NEAR)].night, nights[-1].night
+    if not in_turns.possible or not alike(before, now):
         return None
     if before.commit == now.commit:
         return False
-    found = in_turns.of(_series(alarm), before.commit)
+    found = in_turns.of(series, before.commit, until)
     return None if found is None else slower(found.ratio)
 
 
@@ -216,7 +237,7 @@ def _seen(
         any(
             abs(at - since) <= NEAR and at < len(nights) for at in steps_at[level].get((alarm.kind, _series(alarm)), ())
         )
-        for level in (SURE, SUSPECT)
+        for level in (CERTAIN, SUSPECT)
     )
     return True if sure else False if enough and not suspect else None
 

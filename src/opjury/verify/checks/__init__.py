@@ -60,7 +60,7 @@ CHECKS: dict[str, Check] = {
     "agreement": Check(check_agreement, ("exact", "rounding"), boundaries=True, weight=2.0),
     "specials": Check(check_specials, ("special",), boundaries=True, weight=1.0),
     "form": Check(check_form, ("exact",), ("contiguous", *_ODD), weight=0.5),
-    "layouts": Check(check_layouts, ("exact",), _ODD, boundaries=True, weight=0.7),
+    "layouts": Check(check_layouts, ("exact",), _ODD, boundaries=True, weight=1.0),
     "purity": Check(check_purity, ("exact", "special"), ("contiguous", *_ODD), weight=0.4),
     "determinism": Check(check_determinism, ("exact", "rounding"), boundaries=True, weight=0.4),
     "gradient": Check(
