@@ -30,9 +30,7 @@ SHARE, LEAST = 0.125, 60.0  # of the budget, and seconds however small that is, 
 LONGEST = 20.0  # for one of them, once more
 SECONDS = 3.0  # for measuring in turns
 TWICE = 2  # comparisons that must agree before anybody is woken
-SLOWER = (
-    1.025  # than at the commit before, at least: comparisons of the same with the same scatter by a quarter of that
-)
+SLOWER = 1.025  # than at the commit before, at least; comparisons of the same with the same scatter by a fifth of that
 NEAR = 2  # nights that a step may move by when more is known
 
 
