@@ -148,13 +148,7 @@ class Tensor:
         return self.data and is_floating(self.dtype)
 
     def build(self, device: str = "cpu", requires_grad: bool = False) -> torch.Tensor:
-        """A new tensor with memory of its own.
-
-        Raises
-        ------
-        ValueError
-            For a layout that these values cannot have.
-        """
+        """A new tensor with memory of its own. In the layout "expanded" the values have equal rows."""
         values = np.array(self.values, dtype=carrier(self.dtype), order="C")
         plain = (
             torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format).to(device)

@@ -6,6 +6,7 @@ elements are taken away and the others stay as they are. Nobody drew such a case
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -69,7 +70,7 @@ def minimise(
                     return None
                 if (key := _fingerprint(again)) not in tried:
                     tried.add(key)
-                    if fails(again):
+                    if _can_be_built(again) and fails(again):
                         return again
         return None
 
@@ -79,7 +80,7 @@ def minimise(
         _simpler_values,
     )
     if structure:
-        ways = (_fewer_elements, _lower_counts, _fewer_arguments, _fewer_axes, *ways)
+        ways = (_fewer_elements, _lower_counts, _other_axes, _fewer_arguments, _fewer_axes, *ways)
     for others in (False, True):
         improved = True
         while improved and not allowance.spent:
@@ -88,6 +89,16 @@ def minimise(
                 while (simpler := step(case, way, others)) is not None:
                     case, improved = simpler, True
     return case
+
+
+def _can_be_built(case: Case) -> bool:
+    """Whether what is expanded in memory has equal rows."""
+    return all(
+        leaf.values.ndim == 0
+        or np.array_equal(leaf.values, np.broadcast_to(leaf.values[:1], leaf.shape), equal_nan=True)
+        for _, leaf in case.leaves()
+        if isinstance(leaf, Tensor) and leaf.layout == "expanded" and len(leaf.values.reshape(-1))
+    )
 
 
 def _others(case: Case, rounding: bool) -> Iterator[Case]:
@@ -260,6 +271,24 @@ def _lower_counts(case: Case) -> Iterator[Case]:
                     yield case.with_leaf(place, changed)
 
 
+def _other_axes(case: Case) -> Iterator[Case]:
+    """A count nearer to 0 by one, and the axes of all tensors moved on by one: a dimension that it names may be the same one still."""
+    for place, leaf in case.leaves():
+        if _is_count(leaf) and leaf:
+            yield from (
+                case.map(functools.partial(_rolled, start=start, end=end)).with_leaf(
+                    place, leaf - (1 if leaf > 0 else -1)
+                )
+                for start, end in ((0, -1), (-1, 0))
+            )
+
+
+def _rolled(leaf: Any, start: int, end: int) -> Any:
+    if not isinstance(leaf, Tensor) or leaf.values.ndim < 2:
+        return leaf
+    return replace(leaf, values=np.ascontiguousarray(np.moveaxis(leaf.values, start, end)))
+
+
 def _nearer(value: int) -> list[int]:
     """Integers nearer to 0."""
     nearer = dict.fromkeys((0, 1, value // 2, value - (value > 0) + (value < 0), -value))
@@ -375,7 +404,7 @@ def _values(leaf: Tensor | Sparse) -> Iterator[np.ndarray]:
     if np.count_nonzero(values != 0) and not any(np.array_equal(values, s) for s in simple):
         yield from simple
     blocks = [(start, start + width) for width in _halvings(size) for start in range(0, size, width)]
-    for start, end in blocks[:64] if leaf.layout != "expanded" else []:
+    for start, end in blocks[:64]:
         part = flat[start:end]
         for target in (0, 1) if end - start == 1 else (0,):
             if _further(part, target):
