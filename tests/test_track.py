@@ -562,6 +562,61 @@ def test_whose_files_changed_is_measured_in_turns_though_no_night_is_suspicious(
     assert len(list(records.read("a.jsonl"))) == status
 
 
+@pytest.mark.parametrize(
+    ("answers", "status", "told"),
+    [
+        ([SLOWER, SLOWER], 1, "1 series were measured in turns with the libraries before"),
+        ([SLOWER, AS_FAST], 0, "1 series were measured in turns with the libraries before"),
+        ([AS_FAST], 0, "1 series were measured in turns with the libraries before"),
+        ([], 0, "0 series were measured in turns with the libraries before, 1 more could not be"),
+    ],
+)
+def test_libraries_before_are_measured_in_turns_with_those_of_now(repository, monkeypatch, answers, status, told):
+    now = records.environment()
+    had = dict(python=now.python, torch="2.6", numpy=now.numpy, scipy=now.scipy)
+    here = dict(commit=git("rev-parse", "HEAD"), sources={"circulant:strided": "a"})
+    for i, environment in enumerate([msgspec.structs.replace(now, torch="2.6"), now]):
+        history.add(night(i, **here, environment=environment), [of_circulant("strided")], history.FOLDER)
+    left = list(answers)
+
+    def compare(first, second, operation, implementations, sizes, **options):
+        assert (first.python, first.folder, second.python) == (python, Path.cwd(), sys.executable)
+        return [Comparison(operation, "strided", sizes, "float32", False, seconds=(1e-5, 2e-5), ratio=left.pop(0))], {}
+
+    python = str(another_interpreter(Path.cwd()))
+    monkeypatch.setattr("opjury.uses.confirm.compare", compare)
+    monkeypatch.setattr("opjury.uses.confirm.versions_of", lambda side: had)
+    budget = ["--budget", "30m" if answers else "0s"]
+    done = track("check", "--machine", "here", "--before", python, "--json", "a.jsonl", *budget)
+    assert done.exit_code == status, done.output
+    assert told in " ".join(done.output.split())
+    assert not left
+    for alarm in records.read("a.jsonl"):
+        assert (alarm.low, alarm.confirmed, alarm.versions) == (SLOWER.low, True, {"torch": ("2.6", now.torch)})
+        assert alarm.command == f"opjury track compare {python} {sys.executable} circulant:strided --workload small"
+    assert len(list(records.read("a.jsonl"))) == status
+
+
+def test_an_interpreter_that_no_night_had_cannot_be_compared_with(repository, monkeypatch):
+    sixteen_nights()
+    python = str(another_interpreter(Path.cwd()))
+    for command in ("check", "nightly"):
+        with pytest.raises(Impossible, match="as there are here: there is nothing to compare"):
+            track(command, "--machine", "here", "--before", python)
+    monkeypatch.setattr("opjury.uses.confirm.versions_of", lambda side: {"torch": "1.0"})
+    with pytest.raises(Impossible, match=r"has torch 1\.0; no night had these"):
+        track("check", "--machine", "here", "--before", python)
+    with pytest.raises(Impossible, match="neither a commit"):
+        track("check", "--machine", "here", "--before", "nowhere")
+    assert track("check", "--machine", "here", "--before", python, "--no-confirm").exit_code == 2
+
+
+def test_an_installed_harness_hides_no_libraries_of_another_interpreter(tmp_path, monkeypatch):
+    (tmp_path / "torch").mkdir()
+    monkeypatch.setattr("opjury.__file__", str(tmp_path / "opjury" / "__init__.py"))
+    assert str(tmp_path) not in Side("there", folder=tmp_path / "there").environment["PYTHONPATH"].split(os.pathsep)
+
+
 def test_what_nothing_has_changed_for_is_the_machines_doing(repository):
     sixteen_nights()
     done = track("check", "--machine", "here")
@@ -647,13 +702,19 @@ def test_the_same_files_are_compared_without_a_fault():
     assert min(found[0].seconds) > 0
 
 
+def another_interpreter(folder, first="true"):
+    """The path of what is not `sys.executable`, and starts it."""
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\n{first}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
 def test_another_interpreter_is_compared_in_processes_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("opjury.uses.compare.PROCESSES", 3)
     monkeypatch.setattr("opjury.uses.compare.MOST_PROCESSES", 3)
     started = tmp_path / "started"
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho >> {started}\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+    python = another_interpreter(tmp_path, f"echo >> {started}")
     (found,), _ = compare(
         Side("here"), Side("there", str(python)), "circulant", ["broadcasted_index"], "small", seconds=0.3
     )

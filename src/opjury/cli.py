@@ -212,6 +212,12 @@ _history = _options(
     _folder,
     click.option("--machine", help="Under which name; by default the host's."),
 )
+
+
+def _budget(help: str) -> _Decorator:
+    return click.option("--budget", type=Duration(), default="40m", show_default=True, help=help)
+
+
 _night = _options(
     click.argument("operations", nargs=-1, metavar="[OPERATION]..."),
     click.option(
@@ -220,13 +226,7 @@ _night = _options(
     click.option(
         "--device", "devices", multiple=True, help="By default cpu, and cuda where there is one (repeatable)."
     ),
-    click.option(
-        "--budget",
-        type=Duration(),
-        default="40m",
-        show_default=True,
-        help="After the first audit, for measuring and for more cases: 90s, 40m, 2h.",
-    ),
+    _budget("After the first audit, for measuring and for more cases: 90s, 40m, 2h."),
     click.option(
         "--seconds", type=click.FloatRange(0.05), default=2.0, show_default=True, help="For the rounds of a contest."
     ),
@@ -245,6 +245,12 @@ _alarms = _options(
         "--nights", default="3", show_default=True, metavar="N|all", help="Only what began in the last N nights."
     ),
     click.option("--no-confirm", is_flag=True, help="Alarm without measuring again."),
+    click.option(
+        "--before",
+        metavar="PYTHON",
+        default="",
+        help="An interpreter with the library versions of earlier nights: whoever is near the best is measured in turns with it.",
+    ),
     click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the alarms (JSON Lines)."),
     click.option(
         "--markdown",
@@ -271,6 +277,7 @@ def track_run(context: click.Context, /, **options: Any) -> None:
 
 @track.command("check")
 @_history
+@_budget("For measuring in turns with --before; trying alarms again has an eighth of it.")
 @_alarms
 @click.pass_context
 def track_check(context: click.Context, /, **options: Any) -> None:

@@ -27,7 +27,7 @@ from opjury.uses.alarms import LATEST, alarms
 from opjury.uses.audit import names_checked
 from opjury.uses.compare import Comparison, Side, side
 from opjury.uses.compare import compare as compare_sides
-from opjury.uses.confirm import Tried, confirmed
+from opjury.uses.confirm import Tried, confirmed, other_libraries
 from opjury.uses.track import Done, Plan, Unready, run_night
 from opjury.verify.device import present
 
@@ -152,11 +152,15 @@ def check(
     machine: str | None,
     nights: str,
     no_confirm: bool,
+    before: str,
     json_file: str | None,
     markdown_file: str | None,
+    budget: float = 0.0,
     plan: Plan | None = None,
 ) -> int:
     """Show what changed for the worse; the exit status."""
+    if before and no_confirm:
+        raise click.UsageError("--before measures, --no-confirm does not")
     if nights != "all" and not nights.isdigit():
         raise click.UsageError(f"--nights {nights}; it should be a number or `all`")
     found = history.read(folder)
@@ -173,19 +177,17 @@ def check(
     raised = alarms(mine, latest, sureness)
     tried = Tried(tuple(raised))
     if not no_confirm:
-        with terminal.console.status("measuring again"):
-            planned = plan or Plan(folder=folder, machine=machine)
-            tried = confirmed(raised, mine, planned, LATEST if latest is None else latest)
+        with terminal.console.status("measuring again") as status:
+            planned = plan or Plan(folder=folder, machine=machine, budget=budget)
+            tried = confirmed(raised, mine, planned, LATEST if latest is None else latest, before, status.update)
     # Of what was not measured again only what is sure by itself counts.
     certain = {(alarm.kind, subject(alarm)) for alarm in alarms(mine, latest, SURE)}
     raised = [a for a in tried.alarms if a.confirmed is not None or (a.kind, subject(a)) in certain]
     sure = [alarm for alarm in raised if alarm.confirmed is not False]
     show_alarms(raised, mine)
-    if tried.compared or tried.left_out:
-        left_out = f", {tried.left_out} more could not be" if tried.left_out else ""
-        terminal.console.print(
-            f"{tried.compared} series whose files changed were measured in turns with the commit before{left_out}"
-        )
+    for cause, (compared, left_out) in tried.in_turns.items():
+        more = f", {left_out} more could not be" if left_out else ""
+        terminal.console.print(f"{compared} series {_IN_TURNS[cause]}{more}")
     if json_file:
         records.write(json_file, raised)
     text = markdown(raised, mine)
@@ -195,10 +197,18 @@ def check(
     return BAD if sure else GOOD
 
 
+_IN_TURNS = {
+    "files": "whose files changed were measured in turns with the commit before",
+    "libraries": "were measured in turns with the libraries before",
+}
+
+
 def nightly(**options: Any) -> int:
     """run, publish, check; the exit status is that of what went wrong, the run before the check."""
-    names = ("nights", "no_confirm", "json_file", "markdown_file")
+    names = ("nights", "no_confirm", "before", "json_file", "markdown_file")
     checking = {name: options.pop(name) for name in names}
+    if checking["before"]:
+        other_libraries(checking["before"])  # a wrong one is told now, not after the night
     plan, rest = _planned(options)
     status, done = _run(plan, rest)
     if done is None or status == NOTHING:

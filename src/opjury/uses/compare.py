@@ -60,7 +60,8 @@ class Side:
     def environment(self) -> dict[str, str]:
         """What the process is started with."""
         source = Path(opjury.__file__).parents[1]
-        paths = [source, *((self.folder, self.folder / "src") if self.folder else ())]
+        installed = (source / "torch").is_dir()  # beside libraries, which another interpreter is not to see
+        paths = [*(() if installed else (source,)), *((self.folder, self.folder / "src") if self.folder else ())]
         before = os.environ.get("PYTHONPATH")
         return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, paths), *([before] if before else [])])}
 
@@ -234,6 +235,14 @@ def _in_two_processes(
         seen = Ratio(other[0] / one[0], other[0] / one[ALIKE - 1], other[ALIKE - 1] / one[0])
         found.append(Comparison(implementation=name, seconds=(one[0], other[0]), ratio=seen, **shared))
     return found, versions
+
+
+def versions_of(where: Side) -> dict[str, str]:
+    """The versions that a side's interpreter has of itself and of the libraries beneath. Raises `Impossible` where it cannot tell."""
+    with _Server(where) as server:
+        server.say(Opening("", (), {}, "", "cpu", gradient=False, seed=0))
+        versions: dict[str, str] = server.hear(Ready).versions
+    return versions
 
 
 _Least = tuple[list[float], list[float]]  # shortest seconds of a call in each process, of both sides

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 
 from opjury import records, registry
+from opjury.measure.stand import OBVIOUSLY
 from opjury.measure.statistics import Ratio
 from opjury.measure.steps import SUSPECT
 from opjury.records import Alarm, Record
@@ -19,7 +21,7 @@ from opjury.registry import Impossible
 from opjury.uses.alarms import LATEST, alarm_of, alike, growths, touched
 from opjury.uses.audit import audit
 from opjury.uses.choose import choose, usual_dtype
-from opjury.uses.compare import Comparison, Side, compare, side
+from opjury.uses.compare import Comparison, Side, compare, side, versions_of
 from opjury.uses.history import Chronicle, Series, in_short
 from opjury.uses.track import SEED, Plan, state_of_repository
 
@@ -42,14 +44,37 @@ class Tried:
     ----------
     alarms : tuple of Alarm
         Those that were raised, each with what measuring again says; after them those that comparisons alone have shown.
-    compared, left_out : int
-        Series of implementations whose files changed: how many were measured in turns with the commit before, for how many there was
-        no time.
+    in_turns : dict of str to (int, int)
+        How many series were measured in turns with what was before, and for how many there was no time: those whose "files" changed,
+        and those that other "libraries" may have made slower.
     """
 
     alarms: tuple[Alarm, ...]
-    compared: int = 0
-    left_out: int = 0
+    in_turns: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A series measured in turns as it was and as it is.
+
+    Parameters
+    ----------
+    last, at : int
+        The last night before what changed, and the first one after it.
+    found : Comparison
+    command : str
+        What shows it again.
+    """
+
+    last: int
+    at: int
+    found: Comparison
+    command: str
+
+    @property
+    def slower(self) -> bool:
+        """Whether it is slower now."""
+        return slower(self.found.ratio)
 
 
 def slower(seen: Ratio) -> bool:
@@ -57,14 +82,22 @@ def slower(seen: Ratio) -> bool:
     return seen.low > 1 and seen.median > SLOWER
 
 
-def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, latest: int = LATEST) -> Tried:
-    """Try alarms again, and whatever a commit may have made slower without that the nights could tell.
+def confirmed(
+    raised: Sequence[Alarm],
+    nights: Sequence[Chronicle],
+    planned: Plan,
+    latest: int = LATEST,
+    before: str = "",
+    notify: Callable[[str], None] = lambda stage: None,
+) -> Tried:
+    """Try alarms again, and whatever a commit or a library may have made slower without that the nights could tell.
 
-    First, whoever's files changed is measured in turns with the commit before, suspect or not: that tells much smaller differences
-    than two nights do, and has half of the time at the most. What else became slower with a commit alone is tried in the same way.
-    What nothing has changed for is the machine's doing, and no alarm. Everything else is measured more and more often, until it is
-    sure or no longer suspect. What was found in another commit or with other versions than those at hand cannot be tried, and
-    nothing is begun after `SHARE` of the night's budget: `confirmed` stays None.
+    Where an interpreter with the libraries of earlier nights is given, whoever is near the best or suspect is measured in turns with
+    it, for as long as a night measures. Then whoever's files changed is measured in turns with the commit before, suspect or not: that
+    tells much smaller differences than two nights do, and has half of the time at the most. What else became slower with a commit
+    alone is tried in the same way. What nothing has changed for is the machine's doing, and no alarm. Everything else is measured more
+    and more often, until it is sure or no longer suspect. What was found in another commit or with other versions than those at hand
+    cannot be tried, and nothing is begun after `SHARE` of the night's budget: `confirmed` stays None.
 
     Parameters
     ----------
@@ -74,45 +107,151 @@ def confirmed(raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Pla
         Of the last night.
     latest : int
         Changes of so many nights are tried, suspect or not.
+    before : str
+        The path of an interpreter; "" for none.
+    notify : callable, optional
+        Is told what is being measured.
+
+    Raises
+    ------
+    Impossible
+        For an interpreter whose libraries no earlier night had.
     """
     suspects = {_series(alarm) for alarm in raised if alarm.kind == "time"}
     changed = sorted(touched(nights, latest), key=lambda each: each[0] not in suspects)
-    if not raised and not changed:
+    if not raised and not changed and not before:
         return Tried(())
     now = nights[-1].night
     commit, dirty = state_of_repository(replace(planned, allow_dirty=True))
-    if (now.commit, now.environment) != (commit, records.environment()):
+    at_hand = (now.commit, now.environment) == (commit, records.environment())
+    if not at_hand and before:
+        raise Impossible(
+            "the last night was of another commit, or had other versions than are here: nothing can be compared with it"
+        )
+    if not at_hand:
         return Tried(tuple(raised))
+    compared: dict[Series, _Compared] = {}
+    in_turns: dict[str, tuple[int, int]] = {}
+    if before:
+        until = time.monotonic() + planned.budget
+        compared, left_out = _with_libraries(before, nights, latest, suspects, until, notify)
+        in_turns["libraries"] = len(compared), left_out
     share = max(LEAST, SHARE * planned.budget)
     until = time.monotonic() + share
     with contextlib.ExitStack() as stack:
-        in_turns = _InTurns(functools.cache(lambda name: stack.enter_context(side(name))), possible=not dirty)
-        compared = {
-            series: (last, at, found)
-            for series, last, at in changed
-            if (found := in_turns.of(series, nights[last].night.commit, until - share / 2))
-        }
-        seen = [_with_its_commit(alarm, nights, compared, in_turns, until) for alarm in raised]
+        sides = functools.cache(lambda name: stack.enter_context(side(name)))
+        commits = _Commits(sides, not dirty, nights, notify)
+        files = {s: one for s, last, at in changed if (one := commits.compared(s, last, at, until - share / 2))}
+        if changed:
+            in_turns["files"] = len(files), len(changed) - len(files)
+        compared |= files
+        seen = [_with_its_commit(alarm, nights, compared, commits, until) for alarm in raised]
         again: list[Chronicle] = []
         while None in seen and len(again) < AGAIN and time.monotonic() < until:
             undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
-            again.append(Chronicle(now, tuple(_again(undecided, planned, until)), nights[-1].path))
+            again.append(Chronicle(now, tuple(_again(undecided, planned, until, notify)), nights[-1].path))
             steps_at = {sure: _places([*nights, *again], sure, undecided) for sure in (CERTAIN, SUSPECT)}
             seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
     if len(again) == AGAIN:
         seen = [bool(known) for known in seen]
     known = [msgspec.structs.replace(alarm, confirmed=found) for alarm, found in zip(raised, seen)]
     told = {_series(alarm) for alarm in known if alarm.kind == "time" and alarm.confirmed}
-    new = [
-        _slower_with(series, *place, nights)
-        for series, place in compared.items()
-        if slower(place[2].ratio) and series not in told
-    ]
-    return Tried((*known, *new), len(compared), len(changed) - len(compared))
+    new = [_alarm(s, each, nights) for s, each in compared.items() if each.slower and s not in told]
+    return Tried((*known, *new), in_turns)
+
+
+def _twice(
+    sides: tuple[Side, Side], place: Series, names: Sequence[str], until: float, notify: Callable[[str], None]
+) -> dict[str, Comparison]:
+    """Comparisons of implementations at a workload; of who seems slower a second one, which may deny it.
+
+    Who cannot be timed is left out, and who there is no time for: nothing is begun after `until`, by the monotonic clock.
+    """
+    found: dict[str, Comparison] = {}
+    for seed in range(TWICE):
+        options: dict[str, Any] = dict(device=place.device, gradient=place.gradient, seconds=SECONDS, notify=notify)
+        seen: list[Comparison] = []
+        if time.monotonic() < until:
+            with contextlib.suppress(Impossible):
+                seen, _ = compare(*sides, place.operation, names, dict(place.sizes), seed=seed, **options)
+        if not seen:
+            found = {name: known for name, known in found.items() if name not in names}
+            break
+        found.update({each.implementation: each for each in seen})
+        names = [each.implementation for each in seen if not each.fault and slower(each.ratio)]
+        if not names:
+            break
+    return {name: known for name, known in found.items() if not known.fault}
+
+
+def _command(first: str, second: str, series: Series) -> str:
+    workload = registry.workload(series.operation).name_of(dict(series.sizes))
+    words = [f"opjury track compare {first} {second} {series.operation}:{series.implementation} --workload {workload}"]
+    words += [f"--device {series.device}"] if series.device != "cpu" else []
+    return " ".join([*words, *(["--gradient"] if series.gradient else [])])
+
+
+def other_libraries(python: str) -> dict[str, str]:
+    """The versions that another interpreter has, of itself and of the libraries beneath. Raises `Impossible` where they are those of here."""
+    with side(python) as there:
+        had = versions_of(there)
+    if had.items() <= records.versions(records.environment()).items():
+        raise Impossible(f"{python} has {_told(had)}, as there are here: there is nothing to compare")
+    return had
+
+
+def _told(versions: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _with_libraries(
+    before: str,
+    nights: Sequence[Chronicle],
+    latest: int,
+    suspects: Collection[Series],
+    until: float,
+    notify: Callable[[str], None],
+) -> tuple[dict[Series, _Compared], int]:
+    """The files as they are, with the libraries that an interpreter has and with those of now; for how many there was no time.
+
+    Workloads of suspects come first, the others in another order on each day.
+    """
+    with side(before) as there, side(".") as here:
+        had = other_libraries(before)
+        same = [i for i, each in enumerate(nights) if had.items() <= records.versions(each.night.environment).items()]
+        if not same:
+            raise Impossible(f"{before} has {_told(had)}; no night had these")
+        places: dict[Series, list[str]] = {}
+        for night in nights[max(0, len(nights) - 1 - latest) :]:
+            for series, measured in night.measurements.items():
+                mine = places.setdefault(series.workload, [])
+                wanted = series in suspects or measured.ratio < OBVIOUSLY
+                if wanted and _has_a_name(series) and series.implementation not in mine:
+                    mine.append(series.implementation)
+        order = random.Random(len(nights)).sample(list(places), len(places))
+        order.sort(key=lambda place: not any(series.workload == place for series in suspects))
+        sides = replace(there, folder=here.folder), here
+        compared = {}
+        for place in filter(places.__getitem__, order):
+            for name, found in _twice(sides, place, places[place], until, notify).items():
+                series = place._replace(implementation=name)
+                command = _command(before, here.python, series)
+                compared[series] = _Compared(same[-1], same[-1] + 1, found, command)
+        return compared, sum(map(len, places.values())) - len(compared)
+
+
+def _has_a_name(series: Series) -> bool:
+    """Whether a command can name the workload, and measures in this dtype."""
+    try:
+        operation = registry.operation(series.operation)
+    except registry.UnknownName:
+        return False
+    named = registry.workload(series.operation).name_of(dict(series.sizes))
+    return bool(named) and series.dtype == usual_dtype(operation)
 
 
 @dataclass(frozen=True)
-class _InTurns:
+class _Commits:
     """Comparisons of the files as they are with earlier commits, each of which is checked out once.
 
     Parameters
@@ -121,79 +260,53 @@ class _InTurns:
         A commit's files.
     possible : bool
         Not where files differ from the commit.
+    nights : sequence of Chronicle
+    notify : callable
     """
 
     at: Callable[[str], Side]
     possible: bool
+    nights: Sequence[Chronicle]
+    notify: Callable[[str], None]
 
-    def of(self, series: Series, commit: str, until: float) -> Comparison | None:
-        """The comparison with a commit; where it tells that something is slower, a second one that may deny it. None: untried.
-
-        Nothing is begun after `until`, by the monotonic clock.
-        """
+    def compared(self, series: Series, last: int, at: int, until: float) -> _Compared | None:
+        """The comparison with the commit of a night; None: untried."""
+        commit = self.nights[last].night.commit
         if not self.possible or series.dtype != usual_dtype(registry.operation(series.operation)):
             return None
-        options: dict[str, Any] = dict(device=series.device, gradient=series.gradient, seconds=SECONDS)
-        found = None
-        for seed in range(TWICE):
-            if time.monotonic() > until:
-                return None
-            try:
-                sides = self.at(commit), self.at(".")
-                (found,), _ = compare(
-                    *sides, series.operation, [series.implementation], dict(series.sizes), seed=seed, **options
-                )
-            except Impossible:  # the commit is not there, or it has no such implementation
-                return None
-            if found.fault or not slower(found.ratio):
-                break
-        return None if found is None or found.fault else found
+        try:
+            sides = self.at(commit), self.at(".")
+        except Impossible:  # the commit is not there
+            return None
+        found = _twice(sides, series, [series.implementation], until, self.notify).get(series.implementation)
+        command = _command(commit[:10], self.nights[at].night.commit[:10], series)
+        return None if found is None else _Compared(last, at, found, command)
 
 
 def _with_its_commit(
-    alarm: Alarm,
-    nights: Sequence[Chronicle],
-    compared: dict[Series, tuple[int, int, Comparison]],
-    in_turns: _InTurns,
-    until: float,
+    alarm: Alarm, nights: Sequence[Chronicle], compared: dict[Series, _Compared], commits: _Commits, until: float
 ) -> bool | None:
     """Whether it takes longer than at the commit before; None where something else may be the cause, or that cannot be tried."""
     if alarm.kind != "time":
         return None
     series, since = _series(alarm), _since(alarm, nights)
-    if series in compared and compared[series][0] < since:
-        return slower(compared[series][2].ratio)
-    before, now = nights[max(0, since - 1 - NEAR)].night, nights[-1].night
-    if not in_turns.possible or not alike(before, now):
+    if series in compared and compared[series].last < since:
+        return compared[series].slower
+    last = max(0, since - 1 - NEAR)
+    before, now = nights[last].night, nights[-1].night
+    if not commits.possible or not alike(before, now):
         return None
     if before.commit == now.commit:
         return False
-    found = in_turns.of(series, before.commit, until)
-    return None if found is None else slower(found.ratio)
+    found = commits.compared(series, last, since, until)
+    return None if found is None else found.slower
 
 
-def _slower_with(series: Series, last: int, at: int, found: Comparison, nights: Sequence[Chronicle]) -> Alarm:
-    """An alarm of somebody whose files changed."""
-    commits = " ".join(nights[i].night.commit[:10] for i in (last, at))
-    workload = registry.workload(series.operation).name_of(dict(series.sizes))
-    words = [f"opjury track compare {commits} {series.operation}:{series.implementation} --workload {workload}"]
-    words += [f"--device {series.device}"] if series.device != "cpu" else []
-    words += ["--gradient"] if series.gradient else []
-    return msgspec.structs.replace(
-        alarm_of(
-            "time",
-            series,
-            nights,
-            last,
-            at,
-            before=found.seconds[0],
-            after=found.seconds[1],
-            low=found.ratio.low,
-            high=found.ratio.high,
-            command=" ".join(words),
-        ),
-        confirmed=True,
-    )
+def _alarm(series: Series, seen: _Compared, nights: Sequence[Chronicle]) -> Alarm:
+    """An alarm that a comparison alone has shown."""
+    before, after = seen.found.seconds
+    told = dict(before=before, after=after, low=seen.found.ratio.low, high=seen.found.ratio.high, command=seen.command)
+    return msgspec.structs.replace(alarm_of("time", series, nights, seen.last, seen.at, **told), confirmed=True)
 
 
 _Places = dict[tuple[str, Series], list[int]]
@@ -240,7 +353,7 @@ def _seen(
     return True if sure else False if enough and not suspect else None
 
 
-def _again(raised: Sequence[Alarm], planned: Plan, until: float) -> Iterator[Record]:
+def _again(raised: Sequence[Alarm], planned: Plan, until: float, notify: Callable[[str], None]) -> Iterator[Record]:
     """The workloads and the checks of the alarms, once more, as far as the time allows."""
     found: list[Record] = []
     for alarm in raised:
@@ -251,6 +364,7 @@ def _again(raised: Sequence[Alarm], planned: Plan, until: float) -> Iterator[Rec
     for operation, sizes, device, gradient in sorted(workloads):
         if time.monotonic() > until:
             return
+        notify(f"{operation}: once more")
         options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, seed=SEED)
         with contextlib.suppress(Impossible):
             yield from choose(operation, dict(sizes), thorough=True, longest=LONGEST, **options).records
