@@ -1,9 +1,10 @@
 """How good `track` is, printed as figures: `python -m opjury.benchmarks.tracking` (`make bench-track`).
 
-Samples: contests as a night runs them, again and again, and comparisons in turns of the same files, as a commit is compared
-with the one before. From them months are simulated, stretch by stretch so that neighbouring nights stay as alike as they were, with a
-step and without: once as if a commit had changed the files, once as if another version of a library had come with the step. Then a real
-repository is followed from commit to commit. Nothing is asserted.
+Samples: contests as a night runs them, again and again; comparisons in turns of the same files, as a commit is compared with the one
+before; and of the same interpreter, as libraries are with those before. From them months are simulated, stretch by stretch so that
+neighbouring nights stay as alike as they were, with a step and without: as if a commit had changed the files, as if another version of a
+library had come with the step, and as if `--before` had the one before. Then a real repository is followed from commit to commit.
+Nothing is asserted.
 """
 
 import json
@@ -12,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from string import Template
@@ -32,7 +34,7 @@ from opjury.measure.steps import SUSPECT, steps
 from opjury.uses.alarms import relative_time
 from opjury.uses.compare import Side, compare
 from opjury.uses.confirm import AGAIN, CERTAIN, ENOUGH, NEAR, SECONDS, SLOWER, TWICE, slower
-from opjury.uses.track import SEED
+from opjury.uses.track import SEED, Plan
 
 console = Console(width=100)
 
@@ -51,8 +53,11 @@ MONTH, YEAR = 30, 365
 STRETCH = 9  # nights that stay together
 
 
-def sample(nights, comparisons, seconds, file):
-    """Append the log-ratios to the baseline of so many nights, a line for each contest, and comparisons of the same with the same."""
+def sample(nights, comparisons, upgrades, seconds, file):
+    """Append the log-ratios to the baseline of so many nights, a line for each contest, and comparisons of the same with the same.
+
+    Of so many contests, `upgrades`, everybody near the best is compared in two processes, as with another interpreter.
+    """
     rng = np.random.default_rng()
     together = math.ceil(comparisons / nights) if nights else comparisons
     for night in track(range(max(nights, 1)), "nights", console=Console(stderr=True)):
@@ -70,9 +75,25 @@ def sample(nights, comparisons, seconds, file):
             operation, sizes, gradient = one["operation"], one["sizes"], one["gradient"]
             name = one["near"][rng.integers(len(one["near"]))]
             here = Side("here")
-            (seen,), _ = compare(here, here, operation, [name], sizes, gradient=gradient, seconds=SECONDS)
-            low, median = math.log(seen.ratio.low), math.log(seen.ratio.median)
-            keep(file, operation, sizes, gradient, implementation=name, low=low, median=median)
+            found, _ = compare(here, here, operation, [name], sizes, gradient=gradient, seconds=SECONDS)
+            keep_comparisons(file, found, "commit")
+    contests = [line for line in lines(file) if "near" in line]
+    python = Path(sys.executable)
+    again = Side("here again", python=f"{python.parent}/./{python.name}")  # is another one, by its path
+    for number in track(range(upgrades), "upgrades", console=Console(stderr=True)):
+        one = contests[rng.integers(len(contests))]
+        operation, sizes, gradient = one["operation"], one["sizes"], one["gradient"]
+        options = dict(gradient=gradient, seconds=SECONDS, seed=number)
+        started = time.monotonic()
+        found, _ = compare(again, Side("here"), operation, one["near"], sizes, **options)
+        keep_comparisons(file, found, "before", took=(time.monotonic() - started) / len(found))
+
+
+def keep_comparisons(file, found, cause, **facts):
+    """A line for each."""
+    for one in found:
+        seen = dict(low=math.log(one.ratio.low), median=math.log(one.ratio.median), cause=cause, **facts)
+        keep(file, one.operation, one.sizes, one.gradient, implementation=one.implementation, **seen)
 
 
 def keep(file, operation, sizes, gradient, **found):
@@ -87,16 +108,18 @@ def lines(file):
 
 
 def samples_of(file):
-    """Log-ratios of all nights, by series; which series are near the best; ratios of comparisons."""
-    found, close, compared = {}, {}, []
+    """Log-ratios of all nights, by series; which series are near the best; ratios of comparisons, by cause, and their seconds."""
+    found, close, compared, took = {}, {}, {"commit": [], "before": []}, []
     for line in lines(file):
         for name, value in line.get("ratios", {}).items():
             key = (line["operation"], *line["sizes"].values(), line["gradient"], name)
             found.setdefault(key, []).append(value)
             close.setdefault(key, []).append(name in line["near"])
-        compared += [Ratio(math.exp(line["median"]), math.exp(line["low"]), math.inf)] if "low" in line else []
+        if "low" in line:
+            compared[line["cause"]].append(Ratio(math.exp(line["median"]), math.exp(line["low"]), math.inf))
+        took += [line["took"]] if "took" in line else []
     series = {key: np.array(values) for key, values in found.items() if len(values) >= 2 * STRETCH}
-    return series, [key for key in series if np.mean(close[key]) > 0.5], compared
+    return series, [key for key in series if np.mean(close[key]) > 0.5], compared, took
 
 
 def told_slower(compared, height=0.0):
@@ -134,15 +157,15 @@ def seen_again(nights, at, more):
 
 
 def a_month(values, told, height, seed):
-    """Of a month with a step after the 20th: which of the three nights after it find it, by a commit, by another library."""
+    """Of a month with a step after the 20th: which of the three nights after it find it, by a commit, with `--before`, by nights alone."""
     rng = np.random.default_rng(seed)
     at, later = 20, math.log1p(height)
     month, more = nights_like(values, MONTH, rng), nights_like(values, AGAIN, rng) + later
     month[at:] += later
     places = [(month[: at + n], suspected(month[: at + n], at - 1)) for n in (1, 2, 3)]
-    by_commit = rng.choice(told, (3, TWICE)).all(axis=1)
+    in_turns = [rng.choice(told[cause], (3, TWICE)).all(axis=1) for cause in ("commit", "before")]
     by_library = [place is not None and seen_again(nights, place, more) for nights, place in places]
-    return np.logical_or.accumulate([by_commit, by_library], axis=1)
+    return np.logical_or.accumulate([*in_turns, by_library], axis=1)
 
 
 def a_year(values, told, seed):
@@ -153,24 +176,24 @@ def a_year(values, told, seed):
         at = suspected(year[:night], night - 3)
         if at is not None:
             more = nights_like(values, AGAIN, rng)
-            found += (True, rng.choice(told, TWICE).all(), seen_again(year[:night], at, more))
+            found += (True, rng.choice(told["commit"], TWICE).all(), seen_again(year[:night], at, more))
     return found
 
 
-def simulate(series, near, compared, trials, seed):
+def simulate(series, near, compared, took, trials, seed):
     """Print how many steps of who is near the best are found within three nights, and how many false alarms a year has in a hundred series."""
     rng = np.random.default_rng(seed)
-    columns = [number for cause in ("commit", "library") for number in (f"{cause}: 1", "2", "3")]
+    columns = [number for cause in ("commit", "library, --before", "library") for number in (f"{cause}: 1", "2", "3")]
     table = Table("step with a", *columns, title="found within so many nights")
     with ProcessPoolExecutor() as pool:
         for height in (0.03, 0.05, 0.1):
-            told = told_slower(compared, height)
+            told = {cause: told_slower(found, height) for cause, found in compared.items()}
             keys = [near[i] for i in rng.integers(len(near), size=trials)]
             months = [pool.submit(a_month, series[key], told, height, rng.integers(2**32)) for key in keys]
             shares = np.mean([month.result() for month in months], axis=0)
             table.add_row(f"{height:.0%}", *(f"{share:.1%}" for share in shares.flatten()))
         console.print(table)
-        told = told_slower(compared)
+        told = {cause: told_slower(found) for cause, found in compared.items()}
         every = [values for values in series.values() for _ in range(max(1, trials // 200))]
         years = [pool.submit(a_year, values, told, rng.integers(2**32)) for values in every]
         suspects, commits, libraries = 100 * np.mean([year.result() for year in years], axis=0)
@@ -178,9 +201,13 @@ def simulate(series, near, compared, trials, seed):
         f"no step, {len(years)} years of one series: {suspects:.0f} suspects a year in a hundred series; {commits:.2f} false alarms, had "
         f"commits come every night; {libraries:.2f}, had other libraries"
     )
+    for cause, found in compared.items():
+        console.print(
+            f"{cause}: {len(found)} comparisons of the same: {told[cause].sum()} told that something is slower, where it takes {TWICE} in a "
+            f"row for an alarm; their medians scatter by {np.std([r.median for r in found]):.2%}, {SLOWER - 1:.1%} and more would be slower"
+        )
     console.print(
-        f"{len(compared)} comparisons of the same files: {told.sum()} told that something is slower, where it takes {TWICE} in a row for "
-        f"an alarm; their medians scatter by {np.std([r.median for r in compared]):.2%}, {SLOWER - 1:.1%} and more would be slower"
+        f"with --before {np.mean(took):.1f} s each: {Plan.budget / np.mean(took):.0f} in a night's usual budget once more"
     )
 
 
@@ -340,19 +367,22 @@ def path_with(folder):
 @click.command()
 @click.option("--nights", default=60, show_default=True, help="Of samples; 0 takes those that are there.")
 @click.option("--comparisons", default=150, show_default=True, help="Of the same files, in turns.")
+@click.option(
+    "--upgrades", default=30, show_default=True, help="Contests, everybody in turns with the same interpreter."
+)
 @click.option("--seconds", default=2.0, show_default=True, help="For the rounds of a contest.")
 @click.option("--samples", type=click.Path(path_type=Path), default=Path(".opjury/samples.jsonl"), show_default=True)
 @click.option("--trials", default=1000, show_default=True, help="Simulated months.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--repository/--no-repository", default=True, help="Follow a real one, too.")
-def main(nights, comparisons, seconds, samples, trials, seed, repository):
+def main(nights, comparisons, upgrades, seconds, samples, trials, seed, repository):
     """Print the figures."""
     samples.parent.mkdir(parents=True, exist_ok=True)
     samples.touch()
-    sample(nights, comparisons, seconds, samples)
-    series, near, compared = samples_of(samples)
-    if not near or not compared:
-        raise SystemExit(f"a simulation takes {2 * STRETCH} nights and a comparison, at the least")
+    sample(nights, comparisons, upgrades, seconds, samples)
+    series, near, compared, took = samples_of(samples)
+    if not near or not all(compared.values()):
+        raise SystemExit(f"a simulation takes {2 * STRETCH} nights and a comparison of each kind, at the least")
     scatter = {key: np.std(values) for key, values in series.items()}
     for which, keys in ((f"less than {OBVIOUSLY:g} times as slow as the best", near), ("others", series.keys() - near)):
         own = [scatter[key] for key in keys] or [math.nan]
@@ -360,7 +390,7 @@ def main(nights, comparisons, seconds, samples, trials, seed, repository):
             f"{len(keys)} series of {min(map(len, series.values()))} nights, {which}; scatter of the ratios from night to night: "
             f"median {np.median(own):.2%}, largest {max(own):.2%}"
         )
-    simulate(series, near, compared, trials, seed)
+    simulate(series, near, compared, took, trials, seed)
     if repository:
         with tempfile.TemporaryDirectory() as folder:
             follow_repository(Path(folder))

@@ -611,6 +611,15 @@ def test_an_interpreter_that_no_night_had_cannot_be_compared_with(repository, mo
     assert track("check", "--machine", "here", "--before", python, "--no-confirm").exit_code == 2
 
 
+def test_the_libraries_of_the_last_night_are_told_where_there_are_others_now(repository):
+    assert track("before").exit_code == 3
+    now = records.environment()
+    history.add(night(0, environment=msgspec.structs.replace(now, torch="2.6.0+cpu")), pair(0), history.FOLDER)
+    assert track("before").output.strip() == f"torch==2.6.0 numpy=={now.numpy} scipy=={now.scipy}"
+    history.add(night(1, environment=now), pair(1), history.FOLDER)
+    assert (track("before").output, track("before").exit_code) == ("", 0)
+
+
 def test_an_installed_harness_hides_no_libraries_of_another_interpreter(tmp_path, monkeypatch):
     (tmp_path / "torch").mkdir()
     monkeypatch.setattr("opjury.__file__", str(tmp_path / "opjury" / "__init__.py"))

@@ -290,6 +290,21 @@ def track_check(context: click.Context, /, **options: Any) -> None:
     context.exit(tracking.check(**options))
 
 
+@track.command("before")
+@_history
+@click.pass_context
+def track_before(context: click.Context, /, **options: Any) -> None:
+    """Print the libraries of the last night as requirements, where they are not those of here: for --before.
+
+    \b
+    python -m venv before
+    before/bin/python -m pip install opjury $(opjury track before)
+    """
+    from opjury.faces import tracking
+
+    context.exit(tracking.before(**options))
+
+
 @track.command("publish")
 @_folder
 @click.pass_context

@@ -163,15 +163,10 @@ def check(
         raise click.UsageError("--before measures, --no-confirm does not")
     if nights != "all" and not nights.isdigit():
         raise click.UsageError(f"--nights {nights}; it should be a number or `all`")
-    found = history.read(folder)
-    for problem in [*found.unreadable, *(line for c in found.nights for line in c.spoilt)]:
-        click.echo(f"opjury: left out: {problem}", err=True)
-    if not found.nights:
-        click.echo(f"opjury: there is no history in {folder}; `opjury track run` begins one", err=True)
+    mine = _nights(folder, machine)
+    if not mine:
         return NOTHING
-    machine = machine or (platform.node() if platform.node() in found.machines else found.machines[-1])
-    names_checked("machine", [machine], found.machines)
-    mine = found.of(machine)
+    machine = mine[-1].night.machine
     sureness = SURE if no_confirm else SUSPECT
     latest = None if nights == "all" else int(nights)
     raised = alarms(mine, latest, sureness)
@@ -195,6 +190,31 @@ def check(
         disk.write(markdown_file, text.encode())
     terminal.add_to_job_summary(text)
     return BAD if sure else GOOD
+
+
+def _nights(folder: Path, machine: str | None) -> list[history.Chronicle]:
+    """The nights of a machine, by default of this one, or of the one that was there last; what cannot be read is told."""
+    found = history.read(folder)
+    for problem in [*found.unreadable, *(line for c in found.nights for line in c.spoilt)]:
+        click.echo(f"opjury: left out: {problem}", err=True)
+    if not found.nights:
+        click.echo(f"opjury: there is no history in {folder}; `opjury track run` begins one", err=True)
+        return []
+    machine = machine or (platform.node() if platform.node() in found.machines else found.machines[-1])
+    names_checked("machine", [machine], found.machines)
+    return found.of(machine)
+
+
+def before(*, folder: Path, machine: str | None) -> int:
+    """Print which libraries the last night had, where there are others now."""
+    nights = _nights(folder, machine)
+    if not nights:
+        return NOTHING
+    had, now = nights[-1].night.environment, records.environment()
+    libraries = {name: getattr(had, name) for name in ("torch", "numpy", "scipy")}
+    if libraries != {name: getattr(now, name) for name in libraries}:
+        click.echo(" ".join(f"{name}=={version.partition('+')[0]}" for name, version in libraries.items()))
+    return GOOD
 
 
 _IN_TURNS = {
