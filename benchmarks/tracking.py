@@ -83,7 +83,7 @@ def sample(nights, comparisons, upgrades, seconds, file):
     for number in track(range(upgrades), "upgrades", console=Console(stderr=True)):
         one = contests[rng.integers(len(contests))]
         operation, sizes, gradient = one["operation"], one["sizes"], one["gradient"]
-        options = dict(gradient=gradient, seconds=SECONDS, seed=number)
+        options = dict(gradient=gradient, seconds=SECONDS, seed=number, enough=lambda seen: not slower(seen))
         started = time.monotonic()
         found, _ = compare(again, Side("here"), operation, one["near"], sizes, **options)
         keep_comparisons(file, found, "before", took=(time.monotonic() - started) / len(found))

@@ -719,13 +719,20 @@ def another_interpreter(folder, first="true"):
     return python
 
 
-def test_another_interpreter_is_compared_in_processes_of_its_own(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("most", "enough"), [(3, lambda seen: False), (5, lambda seen: seen.median > 0)])
+def test_another_interpreter_is_compared_in_processes_of_its_own(tmp_path, monkeypatch, most, enough):
     monkeypatch.setattr("opjury.uses.compare.PROCESSES", 3)
-    monkeypatch.setattr("opjury.uses.compare.MOST_PROCESSES", 3)
+    monkeypatch.setattr("opjury.uses.compare.MOST_PROCESSES", most)
     started = tmp_path / "started"
     python = another_interpreter(tmp_path, f"echo >> {started}")
     (found,), _ = compare(
-        Side("here"), Side("there", str(python)), "circulant", ["broadcasted_index"], "small", seconds=0.3
+        Side("here"),
+        Side("there", str(python)),
+        "circulant",
+        ["broadcasted_index"],
+        "small",
+        seconds=0.3,
+        enough=enough,
     )
     assert not found.fault
     assert 0 < found.ratio.low <= found.ratio.median <= found.ratio.high

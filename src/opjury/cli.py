@@ -341,7 +341,7 @@ def track_nightly(context: click.Context, /, **options: Any) -> None:
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the records (JSON Lines).")
 @click.pass_context
 def track_compare(context: click.Context, /, **options: Any) -> None:
-    """Time implementations as they are in A and in B, in two processes that take turns.
+    """Time implementations as they are in A and in B, in turns.
 
     A, B: a commit, `.` for the files as they are, or the path of a Python interpreter (another environment).
     """

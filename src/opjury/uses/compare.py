@@ -128,6 +128,7 @@ def compare(
     device: str = "cpu",
     seconds: float = 3.0,
     seed: int = 0,
+    enough: Callable[[Ratio], bool] = lambda seen: False,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> tuple[list[Comparison], dict[str, tuple[str, str]]]:
     """Time the same implementations on two sides, block by block in turns: in one process where both have this interpreter.
@@ -143,6 +144,8 @@ def compare(
     seconds : float
         For each implementation.
     seed : int
+    enough : callable, optional
+        Of two interpreters: for which ratios it need not be known better. By default everybody is timed until it is known to 1 %.
     notify : callable, optional
 
     Returns
@@ -155,7 +158,7 @@ def compare(
     shared |= dict(device=device, dtype=usual_dtype(registry.operation(operation)))
     options: dict[str, Any] = dict(seconds=seconds, seed=seed, notify=notify)
     if {first.python, second.python} != {sys.executable}:
-        return _in_two_processes((first, second), implementations, shared, **options)
+        return _in_two_processes((first, second), implementations, shared, enough=enough, **options)
     found = []
     for name in implementations:
         notify(f"{operation}:{name}")
@@ -199,18 +202,17 @@ def _in_two_processes(
     *,
     seconds: float,
     seed: int,
+    enough: Callable[[Ratio], bool],
     notify: Callable[[str], None],
 ) -> tuple[list[Comparison], dict[str, tuple[str, str]]]:
     """Each side in processes of its own, which differ by a few percent: until the best ones of both agree on the shortest time."""
     least: dict[str, _Least] = {}
     faults: dict[str, str] = {}
     versions: dict[str, tuple[str, str]] = {}
+    unknown = tuple(implementations)
     for number in range(MOST_PROCESSES):
         notify(f"{shared['operation']}: pair {number + 1} of {PROCESSES} to {MOST_PROCESSES}")
-        opening = [
-            Opening(**shared, implementations=tuple(implementations), seed=seed + number, impls=each.impls)
-            for each in sides
-        ]
+        opening = [Opening(**shared, implementations=unknown, seed=seed + number, impls=each.impls) for each in sides]
         with _Server(sides[0]) as a, _Server(sides[1]) as b:
             for server, what in zip((a, b), opening):
                 server.say(what)
@@ -223,17 +225,18 @@ def _in_two_processes(
             for name, times in _shortest((a, b), calls, seconds / PROCESSES, seed + number).items():
                 for column, time_ in zip(least.setdefault(name, ([], [])), times):
                     column.append(time_)
-        timed = [column for name, columns in least.items() if name not in faults for column in columns]
-        if not timed or (number + 1 >= PROCESSES and all(map(settled, timed))):
+        unknown = tuple(name for name in unknown if name in least and name not in faults)
+        if number + 1 >= PROCESSES:
+            unknown = tuple(n for n in unknown if not all(map(settled, least[n])) and not enough(_of_least(least[n])))
+        if not unknown:
             break
     found = []
     for name in implementations:
         if name in faults or name not in least:
             found.append(Comparison(implementation=name, fault=faults.get(name, "was not timed"), **shared))
             continue
-        one, other = map(sorted, least[name])
-        seen = Ratio(other[0] / one[0], other[0] / one[ALIKE - 1], other[ALIKE - 1] / one[0])
-        found.append(Comparison(implementation=name, seconds=(one[0], other[0]), ratio=seen, **shared))
+        one, other = map(min, least[name])
+        found.append(Comparison(implementation=name, seconds=(one, other), ratio=_of_least(least[name]), **shared))
     return found, versions
 
 
@@ -246,6 +249,11 @@ def versions_of(where: Side) -> dict[str, str]:
 
 
 _Least = tuple[list[float], list[float]]  # shortest seconds of a call in each process, of both sides
+
+
+def _of_least(least: _Least) -> Ratio:
+    one, other = map(sorted, least)
+    return Ratio(other[0] / one[0], other[0] / one[ALIKE - 1], other[ALIKE - 1] / one[0])
 
 
 def _shortest(

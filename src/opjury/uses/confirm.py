@@ -170,6 +170,7 @@ def _twice(
     found: dict[str, Comparison] = {}
     for seed in range(TWICE):
         options: dict[str, Any] = dict(device=place.device, gradient=place.gradient, seconds=SECONDS, notify=notify)
+        options |= dict(enough=lambda seen: not slower(seen))
         seen: list[Comparison] = []
         if time.monotonic() < until:
             with contextlib.suppress(Impossible):
