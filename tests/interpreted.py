@@ -15,7 +15,7 @@ SAMPLES = {
     "moving_mean": ("block_kernel", (torch.randn(2, 700), 300)),
     "normalize_sum": ("fused_kernel", (torch.rand(1300, 2) + 0.1, 0)),
     "slice_mean": ("ragged_kernel", (torch.randn(90, 3), torch.tensor([[0, 90], [3, 4], [3, 70]]))),
-    "toeplitz": ("diagonal_kernel", (torch.randn(60), torch.randn(150))),
+    "toeplitz": ("diagonal_kernel", (torch.randn(60), torch.randn(600))),
     "unfold": ("window_kernel", (torch.randn(2, 3, 9, 20), (3, 2), 2, 1, 2)),
     "vector_norm": ("three_scales_kernel", (torch.randn(900),)),
 }

@@ -9,8 +9,8 @@ import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, moved_parts, parts, power_of_two
 
-TILE = 512 if INTERPRETED else 4096  # elements
-WIDEST = 128 if INTERPRETED else 1024  # columns of a tile
+TILE = 2048 if INTERPRETED else 4096  # elements
+WIDEST = 512 if INTERPRETED else 1024  # columns of a tile
 BAND = 16 if INTERPRETED else 64  # rows whose diagonals one program sums
 
 

@@ -111,6 +111,8 @@ def _launch(x, out, dim, reverse):
     else:
         across = power_of_two(inner, SIDE_BY_SIDE)
         block = power_of_two(n, TILE // across)
+        if INTERPRETED:  # a program costs milliseconds, however small its tile
+            across = power_of_two(lanes, TILE // block)
     tiles, lane_blocks = triton.cdiv(n, block), triton.cdiv(lanes, across)
     single = tiles == 1
     words = 0 if single else 1 + 2 * across * lane_blocks * (tiles + triton.cdiv(tiles, GROUP))

@@ -9,7 +9,7 @@ from opjury.impls._triton_arithmetic import divide
 
 TILE = 1024 if INTERPRETED else 2048  # elements
 WIDEST = 256 if INTERPRETED else 128  # features of a tile
-PROGRAMS = 16 if INTERPRETED else 1024  # where there are fewer slices, each is split
+PROGRAMS = 4 if INTERPRETED else 1024  # where there are fewer slices, each is split
 SPLITS = 64
 
 
