@@ -46,9 +46,11 @@ def shift_and_accumulate(first, second):
     return Composed.apply(*checked(first, second)).to(first.dtype)
 
 
-@right("the same with slices of the output, through autograd, in double precision")
+@right("the same with slices of the output, one for each element of the smaller kernel, through autograd, in double precision")
 def in_double(first, second):
     checked(first, second)
+    if first.shape[2:].numel() > second.shape[2:].numel():
+        return in_double(second.transpose(0, 1), first.transpose(0, 1)).transpose(0, 1)
     wide = torch.complex128 if first.is_complex() else torch.float64
     a, b, (h, w) = first.to(wide), second.to(wide), first.shape[2:]
     out = torch.zeros(len(second), first.shape[1], h + second.shape[2] - 1, w + second.shape[3] - 1, dtype=wide)
@@ -59,15 +61,13 @@ def in_double(first, second):
     return out.to(first.dtype)
 
 
-@right("every output element by itself from the products that reach it")
+@right("every output element by itself from the products that reach it, gathered for all of them at once")
 def element_by_element(first, second):
     a, b = checked(first, second)
-    rows = []
-    for p in range(a.shape[2] + b.shape[2] - 1):
-        for q in range(a.shape[3] + b.shape[3] - 1):
-            i = torch.arange(max(0, p - b.shape[2] + 1), min(p + 1, a.shape[2]))
-            j = torch.arange(max(0, q - b.shape[3] + 1), min(q + 1, a.shape[3]))
-            left = a[:, :, i][:, :, :, j].permute(1, 0, 2, 3).flatten(1)
-            rows.append(b[:, :, p - i][:, :, :, q - j].flatten(1) @ left.t())
-    shape = len(b), a.shape[1], a.shape[2] + b.shape[2] - 1, a.shape[3] + b.shape[3] - 1
-    return torch.stack(rows, -1).reshape(shape).to(first.dtype)
+    (h, w), (rows, columns) = a.shape[2:], b.shape[2:]
+    p = torch.arange(h + rows - 1)[:, None, None, None] - torch.arange(rows)[:, None]
+    q = torch.arange(w + columns - 1)[:, None, None] - torch.arange(columns)
+    reached = (p >= 0) & (p < h) & (q >= 0) & (q < w)
+    left = torch.where(reached, a[:, :, p.clamp(0, h - 1), q.clamp(0, w - 1)], 0)
+    right = torch.where(reached, b[:, :, None, None], 0)
+    return torch.einsum("mipqkl,ompqkl->oipq", left, right).to(first.dtype)
