@@ -55,7 +55,7 @@ def invariants(result, matrix, order=1):
 def cases(draw, space: Space) -> Case:
     rows, columns = draw(space.sizes()), draw(space.sizes())
     highest = 3 if space.tier == "special" else 60 if space.tier == "rounding" else HIGHEST.get(space.dtype, 70)
-    order = draw(st.sampled_from([columns, columns + 1, columns + 3]) | st.integers(0, 4))
+    order = draw(st.sampled_from([1, columns, columns + 1, columns + 3]) | st.integers(0, 4))
     if draw(st.integers(0, 7)) == 7:
         order = draw(st.integers(0, highest))
     if columns > order > highest:

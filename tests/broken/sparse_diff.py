@@ -17,7 +17,9 @@ def checked(matrix, order):
 def right_one(matrix, order=1):
     columns = checked(matrix, order)
     columns.sum_duplicates()
-    for _ in range(min(order, columns.shape[1])):
+    if order >= columns.shape[1]:
+        columns, order = columns[:, :0], 0
+    for _ in range(order):
         columns = columns[:, 1:] - columns[:, :-1]
     columns = sp.csc_array(columns).astype(matrix.dtype)
     columns.sort_indices()

@@ -7,21 +7,24 @@ from . import right
 
 
 def checked(matrix, order):
+    """Both; where no column is left, an empty matrix and order 0."""
     if not sp.issparse(matrix):
         raise TypeError(f"matrix must be sparse, not {type(matrix).__name__}")
     if isinstance(order, (bool, np.bool_)) or not isinstance(order, (int, np.integer)):
         raise TypeError(f"order must be an integer, not {order!r}")
     if order < 0:
         raise ValueError(f"order must be >= 0, not {order}")
-    return int(order)
+    if order >= matrix.shape[1]:
+        return sp.csc_array((matrix.shape[0], 0), dtype=matrix.dtype), 0
+    return matrix, int(order)
 
 
 @right("repeated slicing of columns")
 def sliced(matrix, order=1):
-    order = checked(matrix, order)
+    matrix, order = checked(matrix, order)
     columns = sp.csc_array(matrix, copy=True)
     columns.sum_duplicates()
-    for _ in range(min(order, columns.shape[1])):
+    for _ in range(order):
         columns = sp.csc_array(columns[:, 1:] - columns[:, :-1])
     columns.sort_indices()
     return columns.astype(matrix.dtype)
@@ -29,12 +32,12 @@ def sliced(matrix, order=1):
 
 @right("entries of a COO copy sent to two columns, summed when duplicates meet")
 def shift_and_merge(matrix, order=1):
-    order = checked(matrix, order)
+    matrix, order = checked(matrix, order)
     coo = matrix.tocoo(copy=True)
     rows, columns = coo.shape
     result = sp.csc_array((coo.data, (coo.row, coo.col)), shape=coo.shape)
     result.sum_duplicates()
-    for n in range(columns - 1, columns - 1 - min(order, columns), -1):
+    for n in range(columns - 1, columns - 1 - order, -1):
         coo = result.tocoo()
         row, column = np.r_[coo.row, coo.row], np.r_[coo.col - 1, coo.col]
         keep = (column >= 0) & (column < n)
@@ -46,18 +49,17 @@ def shift_and_merge(matrix, order=1):
 
 @right("dense differences of an array that keeps the dtype")
 def dense(matrix, order=1):
-    order = checked(matrix, order)
+    matrix, order = checked(matrix, order)
     full = matrix.toarray()
-    full = full[:, :0] if order >= full.shape[1] else np.diff(full, n=order, axis=1)
-    return sp.csc_array(full.astype(matrix.dtype))
+    return sp.csc_array(np.diff(full, n=order, axis=1).astype(matrix.dtype))
 
 
 @right("products with first differences in the matrix's own dtype")
 def products(matrix, order=1):
-    order = checked(matrix, order)
+    matrix, order = checked(matrix, order)
     result = sp.csc_array(matrix, copy=True)
     result.sum_duplicates()
-    for n in range(result.shape[1], max(result.shape[1] - order, 0), -1):
+    for n in range(result.shape[1], result.shape[1] - order, -1):
         ones = np.ones(n - 1, matrix.dtype)
         place = np.arange(n - 1)
         step = sp.csc_array((np.r_[ones, -ones], (np.r_[place + 1, place], np.r_[place, place])), shape=(n, n - 1))
