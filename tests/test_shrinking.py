@@ -252,8 +252,8 @@ DEFECTS = [
         "duplicates_overwrite",
         "agreement",
         ["float32"],
-        one(matrix=S((1, 1), 2), order=0),
-        "two entries in the only place",
+        (dict(matrix=S((1, 1), 2), order=0), dict(matrix=S((1, 2), 2))),
+        "two entries in the only place, or in one of two where the order is left out",
     ),
     (
         "sparse_diff",
