@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from opjury import registry
-from opjury.measure.stand import Competitor, Contest, Step, step_of, threads
+from opjury.measure.stand import LONG, Competitor, Contest, Step, step_of, threads
 from opjury.verify.corpus import workload_case
 from opjury.verify.trial import describe
 
@@ -38,9 +38,6 @@ class Footprint:
     again_seconds: float
     peak_bytes: int | None
     fault: str = ""
-
-
-LONG = 3.0  # seconds of a first call, beside which what a new process costs is nothing
 
 
 def footprint(entry: tuple[Contest, Competitor]) -> Footprint:

@@ -26,7 +26,8 @@ ROUNDS = 400
 OBVIOUSLY = 4.0  # times as long as the best
 _MOST_CALLS = 64  # in a block
 _INPUT_BYTES = 2**23  # that a block's inputs may have together
-_LONG = 0.01  # seconds of a call; three first ones of an obviously slower competitor tell enough
+_THREE_TELL = 0.01  # seconds of a call; three first ones of an obviously slower competitor tell enough
+LONG = 3.0  # seconds of a first call, beside which what a new process costs is nothing: of one so much slower it tells enough
 FLOOR = "(floor)"
 
 Step = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
@@ -257,7 +258,7 @@ class Stand:
         for name, seconds in {FLOOR: best, **expected}.items():
             self.outcome.calls[name] = most if seconds < OBVIOUSLY * best else int(min(most, max(1, length / seconds)))
         if not contest.to_the_end:
-            self.outcome.left = {name for name, s in expected.items() if s > max(OBVIOUSLY * best, _LONG)}
+            self.outcome.left = {name for name, s in expected.items() if s > max(OBVIOUSLY * best, _THREE_TELL)}
 
     def turn(self, name: str, verify: bool = False) -> Times | None:
         """The time of one block on fresh inputs; None for a fault."""
@@ -297,7 +298,11 @@ class Stand:
             if not self._verified(name, result, self.inputs.held[0]):
                 return
             del result
-            self.first[name] = [calls] + [block(step, self.inputs.refresh(1), self.contest.device)[0] for _ in range(2)]
+            best = min((times.clock for known in self.first.values() for times in known), default=calls.clock)
+            told = not self.contest.to_the_end and calls.clock > max(OBVIOUSLY * best, LONG)
+            self.first[name] = [calls]
+            for _ in range(0 if told else 2):
+                self.first[name].append(block(step, self.inputs.refresh(1), self.contest.device)[0])
             self.steps[name] = step
         except Exception as error:
             self.outcome.faults[name] = f"raises {describe(error)}"
