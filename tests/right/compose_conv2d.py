@@ -46,7 +46,7 @@ def shift_and_accumulate(first, second):
     return Composed.apply(*checked(first, second)).to(first.dtype)
 
 
-@right("the same with slices of the output, one for each element of the smaller kernel, through autograd, in double precision")
+@right("the same, one slice for each element of the smaller kernel, through autograd, in double precision")
 def in_double(first, second):
     checked(first, second)
     if first.shape[2:].numel() > second.shape[2:].numel():
