@@ -39,19 +39,18 @@ def scattered_products(a, b):
 @right("each element as a sum over the overlap")
 def overlaps(a, b):
     left, right_, shape = checked(a, b)
-    elements = []
-    for p in range(shape[0]):
-        for q in range(shape[1]):
-            i, k = max(0, p - b.shape[0] + 1), min(p + 1, a.shape[0])
-            j, m = max(0, q - b.shape[1] + 1), min(q + 1, a.shape[1])
-            turned = right_[p - k + 1 : p - i + 1, q - m + 1 : q - j + 1].flip(0, 1)
-            elements.append((left[i:k, j:m] * turned).sum())
-    return torch.stack(elements).reshape(shape).to(a.dtype)
+    p = torch.arange(shape[0])[:, None, None, None] - torch.arange(b.shape[0])[:, None]
+    q = torch.arange(shape[1])[:, None, None] - torch.arange(b.shape[1])
+    met = (p >= 0) & (p < a.shape[0]) & (q >= 0) & (q < a.shape[1])
+    gathered = left[p.clamp(0, a.shape[0] - 1), q.clamp(0, a.shape[1] - 1)]
+    return (torch.where(met, gathered, 0) * torch.where(met, right_, 0)).sum((2, 3)).to(a.dtype)
 
 
 @right("rows pushed apart by padding and added where they are")
 def padded_products(a, b):
     left, right_, shape = checked(a, b)
+    if a.numel() > b.numel():
+        return padded_products(b, a)
     total = None
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
