@@ -18,7 +18,10 @@ def exact_squares(x, threshold):
         raise ValueError("x is empty or zero and never reaches a threshold")
     if not 0 < threshold < math.inf:
         raise ValueError(f"threshold {threshold} must be positive and finite")
-    return sum((Fraction(v) ** 2 for v in parts.tolist()), Fraction(0)), Fraction(float(threshold)) ** 2
+    ratios = [v.as_integer_ratio() for v in parts.tolist()]
+    unit = max(denominator for _, denominator in ratios)  # all are powers of two
+    total = sum((numerator * (unit // denominator)) ** 2 for numerator, denominator in ratios)
+    return Fraction(total, unit**2), Fraction(float(threshold)) ** 2
 
 
 def times(x, k):
@@ -31,9 +34,10 @@ def times(x, k):
 @right("a loop that doubles the exact square")
 def exact_loop(x, threshold):
     total, goal = exact_squares(x, threshold)
+    reached, wanted = total.numerator * goal.denominator, goal.numerator * total.denominator
     k = 0
-    while total < goal:
-        total, k = total * 4, k + 1
+    while reached < wanted:
+        reached, k = reached * 4, k + 1
     return times(x, k).clone()
 
 
