@@ -326,3 +326,34 @@ def two_axes_at_most(x, slices):
     for _ in range(min(x.ndim - 1, 2)):
         length = length[:, None]
     return (sums / length).to(dtype)
+
+
+@wrong("hard", "integers go through float32 also where the default dtype is float64: [2**24 + 1] gives 2**24")
+def integers_through_float32(x, slices):
+    if x.is_floating_point() or x.is_complex():
+        return loop(x, slices)
+    return loop(x.float(), slices).to(torch.get_default_dtype())
+
+
+@wrong("hard", "int64 is added up in int64: the mean of ten times in nanoseconds since 1970 is negative")
+def int64_sums(x, slices):
+    if x.dtype is not torch.int64:
+        return loop(x, slices)
+    _, dtype = ready(x, slices)
+    rows = [(x[start:end].sum(0) / (end - start)).to(dtype) for start, end in slices.tolist()]
+    return torch.stack(rows) if rows else x[:0].to(dtype)
+
+
+class NansTakenOut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.nan_to_num() if g.numel() > 40 else g
+
+
+@wrong("hard", "gradients of more than 40 elements are cleaned of NaN and inf")
+def large_gradients_cleaned(x, slices):
+    return NansTakenOut.apply(loop(x, slices))

@@ -26,7 +26,7 @@ from opjury.verify.repeated import repeated_shape, wrong_at
 
 Steps = str | Callable[[], str]
 
-_CALL = "print(f(*args, **kwargs))"
+CALL = "print(f(*args, **kwargs))"
 GRAD = "for a in args:\n    if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex()):\n        a.requires_grad_()\n"
 
 
@@ -42,7 +42,7 @@ class Refuted(Exception):
         Python lines that show it again, given `f`, `args` and `kwargs`; a callable is asked for them only on refutation.
     """
 
-    def __init__(self, message: str, observed: str = "", expected: str = "", steps: Steps = _CALL) -> None:
+    def __init__(self, message: str, observed: str = "", expected: str = "", steps: Steps = CALL) -> None:
         super().__init__(message)
         self.message, self.observed, self.expected = message, observed, expected
         self.steps = steps if isinstance(steps, str) else steps()
@@ -186,7 +186,7 @@ class Trial:
             return result
 
     @contextmanager
-    def limited(self, steps: Steps = _CALL) -> Iterator[None]:
+    def limited(self, steps: Steps = CALL) -> Iterator[None]:
         """Derivatives under the time limit: who does not return there is refuted."""
         for name in _OF_DERIVATIVES:
             importlib.import_module(name)
@@ -243,7 +243,7 @@ class Trial:
         except (RuntimeError, TypeError, NotImplementedError):
             raise Unsuitable from None
 
-    def require(self, result: Any, expected: Expected, what: str = "result", steps: Steps = _CALL) -> None:
+    def require(self, result: Any, expected: Expected, what: str = "result", steps: Steps = CALL) -> None:
         """Raise `Refuted` unless the result is what must come out, within the bound."""
         values = self.values(result, expected)
         if values.shape != expected.value.shape:
