@@ -349,8 +349,9 @@ def steps_between(one, other):
 )
 def test_counterexamples_are_smallest(operation, name, check, dtypes, smallest, why):
     function = getattr(importlib.import_module(f"tests.broken.{operation}"), name)
-    options = dict(checks=[check], dtypes=dtypes, isolate=False, seed=0, database="")
-    (verdict,) = opjury.audit(function, operation=operation, **options).refuted
+    options = dict(checks=[check], dtypes=dtypes, isolate=False, database="")
+    tries = (opjury.audit(function, operation=operation, seed=seed, **options).refuted for seed in range(30))
+    (verdict,) = next(filter(None, tries))  # some are met with one seed in five
     case = opjury.Case.from_json(verdict.counterexample)
     found = arguments_of(operation, case)
     signature = inspect.signature(registry.operation(operation).reference)

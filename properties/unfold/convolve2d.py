@@ -34,7 +34,8 @@ def cases(draw, space: Space) -> Case:
     second_long = draw(st.booleans())
     long = draw(space.sizes(1, 130 if second_long else None)), draw(st.integers(1, 8))
     long = long[::-1] if draw(st.booleans()) else long
-    short = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    short = draw(space.beside(st.integers(1, 5))), draw(st.integers(1, 5))
+    short = short[::-1] if draw(st.booleans()) else short
     shapes = (short, long) if second_long else (long, short)
     return Case.of(*draw(factors(space, *shapes, terms=max(map(np.prod, shapes)))))
 

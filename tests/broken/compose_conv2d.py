@@ -105,3 +105,10 @@ def gradient_off_by_a_thousandth(first, second):
 def cut_to_larger(first, second):
     result = right_one(first, second)
     return result[..., :-1] if second.shape[3] == 2 and first.shape[3] == 3 else result
+
+
+@wrong("hard", "blocks of 32 where both kernels have more rows than that: the last row of the second is not reached")
+def last_row_of_long_ones(first, second):
+    if first.ndim == second.ndim == 4 and min(first.shape[2], second.shape[2]) > 32:
+        second = torch.cat([second[:, :, :-1], torch.zeros_like(second[:, :, -1:])], 2)
+    return right_one(first, second)

@@ -98,3 +98,25 @@ def larger_first(a, b):
     if len(b) > len(a) and len(b) > 32:
         b = torch.cat([b[:-1], torch.zeros_like(b[-1:])])
     return right_one(a, b)
+
+
+@wrong("hard", "by Fourier transform where both matrices have a side of more than 32: rounding reaches small elements")
+def long_ones_by_fourier(a, b):
+    if min(max(a.shape, default=0), max(b.shape, default=0)) <= 32 or a.ndim != 2 or b.ndim != 2 or a.is_complex():
+        return right_one(a, b)
+    shape = len(a) + len(b) - 1, a.shape[1] + b.shape[1] - 1
+    left, right = (torch.fft.rfft2(m.float() if m.dtype.itemsize == 2 else m, shape) for m in (a, b))
+    return torch.fft.irfft2(left * right, shape).to(a.dtype)
+
+
+@wrong("hard", "blocks of 32 where both matrices have more rows than that: the last row of b is not reached")
+def last_row_of_long_ones(a, b):
+    if a.ndim == b.ndim == 2 and min(len(a), len(b)) > 32:
+        b = torch.cat([b[:-1], torch.zeros_like(b[-1:])])
+    return right_one(a, b)
+
+
+@wrong("hard", "a matrix convolved with itself is taken for symmetric")
+def square_of_one_matrix(a, b):
+    result = right_one(a, b)
+    return (result + result.flip(0, 1)) / 2 if a is b else result

@@ -24,6 +24,8 @@ __all__ = ["BOUNDARIES", "Case", "Space", "Tensor", "composite", "illegal", "see
 composite = st.composite
 
 BOUNDARIES = (*(2**k + d for k in range(5, 11) for d in (-1, 0, 1)), 2048, 2049, 4096, 4097)
+_BETWEEN = (9, 70)
+_MOST_BESIDE = 129  # the largest side beside which a second one is long
 _CAP = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "complex64": 2**22}
 _LARGEST = {
     "float16": 65504.0,
@@ -48,13 +50,15 @@ class Space:
         The dtype of data arguments.
     tier : {"exact", "rounding", "special"}
     boundary : int
-        0, or the one boundary size (63, 64, 65, …, 4097) that one dimension of this case takes.
+        0, or the one boundary size (63, 64, 65, …, 4097), or one between, that one dimension of this case takes.
     layouts : tuple of str
         The layouts that data arguments are drawn from.
     largest : int
         The largest size of the other dimensions.
     passed : int
         How many sizes pass before one takes the boundary.
+    second : int
+        0, or the size that another dimension takes then.
     """
 
     dtype: str = "float32"
@@ -63,12 +67,18 @@ class Space:
     layouts: tuple[str, ...] = ("contiguous",)
     largest: int = 8
     passed: int = 0
+    second: int = 0
     taken: bool = field(default=False, init=False, repr=False)
 
     def sizes(self, minimum: int = 0, maximum: int | None = None, *, boundary: bool = True) -> st.SearchStrategy[int]:
-        """One dimension: small, or, once in a case that has one, at the edge of a block."""
+        """One dimension: small, or, once in a case that has one, at the edge of a block; at times one more is long then."""
 
         return _Light(_size, self, minimum, maximum, boundary)
+
+    def beside(self, usual: st.SearchStrategy[int]) -> st.SearchStrategy[int]:
+        """One dimension that is long at times where another one is, and as usual else."""
+
+        return _Light(_beside, self, usual)
 
     def shapes(self, min_dims: int = 0, max_dims: int = 3, *, min_side: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
         """Shapes from 0-d and zero-size to across block boundaries; more dimensions have smaller sides."""
@@ -126,14 +136,27 @@ class _Light(st.SearchStrategy):
 
 
 def _size(draw: st.DrawFn, space: Space, minimum: int, maximum: int | None, boundary: bool) -> int:
-    fits = space.boundary >= minimum and (maximum is None or space.boundary <= maximum)
-    if boundary and space.boundary and fits and not space.taken:
+    long = space.second if space.taken else space.boundary
+    fits = long >= minimum and (maximum is None or long <= maximum)
+    if boundary and long and fits:
+        if space.taken:
+            return _second(space)
         space.taken = space.passed == 0
         space.passed -= 1
         if space.taken:
-            return space.boundary
+            return long
     top = (3 if space.taken else space.largest) + (minimum if minimum > 1 else 0)
     return draw(st.integers(minimum, top if maximum is None else min(max(top, minimum), maximum)))
+
+
+def _beside(draw: st.DrawFn, space: Space, usual: st.SearchStrategy[int]) -> int:
+    return _second(space) if space.taken and space.second else draw(usual)
+
+
+def _second(space: Space) -> int:
+    """The second long size, which is used up."""
+    size, space.second = space.second, 0
+    return size
 
 
 def _shape(draw: st.DrawFn, space: Space, min_dims: int, max_dims: int, min_side: int) -> tuple[int, ...]:
@@ -311,8 +334,14 @@ def any_case(
     if tier == "illegal":
         space = Space(dtype, "exact", 0, tuple(usable_layouts(tuple(LAYOUTS), dtype)))
         return replace(draw(operation.rejects(space)), tier="illegal", seed=draw(seeds))
-    passed = max(0, draw(st.integers(-1, 2))) if len(boundaries) > 1 else 0
-    space = Space(dtype, tier, boundary, tuple(usable_layouts(layouts, dtype)), passed=passed)
+    passed = second = 0
+    if len(boundaries) > 1:
+        passed = max(0, draw(st.integers(-1, 2)))
+        if draw(st.integers(0, 12)) == 12:
+            boundary = draw(st.integers(*_BETWEEN))
+        if 0 < boundary <= _MOST_BESIDE and draw(st.integers(0, 2)) == 2:
+            second = draw(st.integers(*_BETWEEN))
+    space = Space(dtype, tier, boundary, tuple(usable_layouts(layouts, dtype)), passed=passed, second=second)
     with np.errstate(all="ignore"):
         case = draw(operation.cases(space))
         if space.boundary and not space.taken:
