@@ -244,18 +244,19 @@ def jacobian(operation: Operation, case: Case, place: Place, elements: np.ndarra
 
 
 @remembered
-def dependence(operation: Operation, case: Case, place: Place) -> np.ndarray:
-    """Which outputs depend on which elements of an argument: bool, (elements, *shape of out).
+def dependence(operation: Operation, case: Case, place: Place, elements: tuple[int, ...] | None = None) -> np.ndarray:
+    """Which outputs depend on which elements (default: all) of an argument: bool, (elements, *shape of out).
 
     An output depends on an element if the reference lets a NaN in the element reach it.
     """
     leaf = dict(case.leaves())[place]
+    numbers = np.arange(leaf.values.size) if elements is None else np.array(elements)
     if operation.kind == "movement":
         map_ = movement(operation, case)
-        start, stop = map_.offsets[place]
-        return map_.source[None] == np.arange(start, stop).reshape(-1, *[1] * map_.source.ndim)
+        start, _ = map_.offsets[place]
+        return map_.source[None] == (start + numbers).reshape(-1, *[1] * map_.source.ndim)
     rows = []
-    for number in range(leaf.values.size):
+    for number in numbers:
         values = leaf.values.copy().reshape(-1)
         values[number] = np.nan
         rows.append(

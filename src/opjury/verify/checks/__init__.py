@@ -60,7 +60,7 @@ CHECKS: dict[str, Check] = {
     "agreement": Check(check_agreement, ("exact", "rounding"), boundaries=True, weight=2.0),
     "specials": Check(check_specials, ("special",), boundaries=True, weight=1.0),
     "form": Check(check_form, ("exact",), ("contiguous", *_ODD), weight=0.5),
-    "layouts": Check(check_layouts, ("exact",), _ODD, boundaries=True, weight=1.0),
+    "layouts": Check(check_layouts, ("exact",), _ODD, boundaries=True, weight=1.2),
     "purity": Check(check_purity, ("exact", "special"), ("contiguous", *_ODD), weight=0.4),
     "determinism": Check(check_determinism, ("exact", "rounding"), boundaries=True, weight=0.4),
     "gradient": Check(
@@ -74,7 +74,7 @@ CHECKS: dict[str, Check] = {
     "second_order": Check(check_second_order, ("exact",), needs="second"),
     "forward_mode": Check(check_forward_mode, ("exact",), needs="forward"),
     "vmap": Check(check_vmap, ("exact",), needs="vmap"),
-    "locality": Check(check_locality, ("exact", "rounding"), weight=1.0),
+    "locality": Check(check_locality, ("exact", "rounding"), boundaries=True, weight=1.2),
     "laws": Check(check_laws, ("exact",), boundaries=True, weight=0.5),
     "rejects": Check(check_rejects, ("illegal",), weight=0.7),
     "terminates": Check(check_terminates, ("exact", "special", "illegal"), weight=0.4),
