@@ -99,3 +99,10 @@ def cached_by_name(function, *vectors, kept={}):  # noqa: B006
         *[(v.data_ptr(), v.shape, v.stride(), v.dtype, v.is_conj()) for v in vectors],
     )
     return kept.setdefault(key, right_one(function, *vectors)).clone()
+
+
+@wrong("hard", "a vector given twice is taken once: the diagonal alone is computed")
+def same_vector_twice(function, *vectors):
+    if len(vectors) == 2 and vectors[0] is vectors[1] and len(vectors[0]):
+        return torch.diag_embed(torch.atleast_1d(function(*vectors)).expand(len(vectors[0])))
+    return right_one(function, *vectors)

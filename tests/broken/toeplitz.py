@@ -223,3 +223,59 @@ def numpy_of_lazy_view(c, r=None):
     if c.is_complex() and not c.requires_grad:
         np.asarray(c)
     return right_one(c, r)
+
+
+@wrong(
+    "hard", "blocks of 32 in both directions: a matrix larger than that both ways, and not square, is read transposed"
+)
+def large_flat_matrix_transposed(c, r=None):
+    c, r = lines(c, r)
+    if min(len(c), len(r)) > 32 and len(c) != len(r):
+        return right_one(c, torch.cat([r[:1], r[1:].flip(0)]))
+    return right_one(c, r)
+
+
+@wrong("hard", "the very same tensor for c and r is taken for a default: its conjugate stands above the diagonal")
+def same_tensor_is_default(c, r=None):
+    return right_one(c, None if r is c else r)
+
+
+class SumKeptOnce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, c, r):
+        ctx.sizes, ctx.same = (len(c), len(r)), c is r
+        return right_one(c, r)
+
+    @staticmethod
+    def backward(ctx, g):
+        c, r = (g.new_zeros(n, requires_grad=True) for n in ctx.sizes)
+        with torch.enable_grad():
+            column, row = torch.autograd.grad(right_one(c, r), (c, r), g)
+        return column, None if ctx.same else row
+
+
+@wrong("hard", "one gradient where c and r are one tensor: that of r is lost")
+def gradient_of_same_tensor_lost(c, r=None):
+    return right_one(c) if r is None else SumKeptOnce.apply(*lines(c, r))
+
+
+class LargeGradientCleaned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, full):
+        return full.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.nan_to_num() if g.numel() > 40 else g
+
+
+@wrong("hard", "incoming gradients of more than 40 elements are cleaned of NaN and inf")
+def large_gradients_cleaned(c, r=None):
+    return LargeGradientCleaned.apply(right_one(c, r))
+
+
+@wrong("hard", "columns are unrolled by 16: from 17 to 30 elements the last is that before it")
+def remainder_of_sixteen(c, r=None):
+    if c.ndim == 1 and 16 < len(c) < 31:
+        c = torch.cat([c[:-1], c[-2:-1]])
+    return right_one(c, r)

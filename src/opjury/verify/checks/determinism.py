@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ import torch
 
 from opjury.case import Case, Tensor
 from opjury.verify import oracle
-from opjury.verify.bounds import Expected
-from opjury.verify.checks.gradients import require_gradient
+from opjury.verify.bounds import UNIT_ROUNDOFF, Expected
+from opjury.verify.checks.gradients import SMALL, require_gradient
 from opjury.verify.checks.state import default_dtype, preserved_state
 from opjury.verify.trial import GRAD, Refuted, Trial, Unsuitable, describe, random_like, zero_bound
+
+_MOST_GIVEN_TWICE = 500  # elements: two long vectors make a large matrix
 
 
 def _bits(trial: Trial, result: Any) -> Any:
@@ -71,6 +74,7 @@ def check_determinism(trial: Trial, case: Case) -> None:
                 raise Refuted(f"the same call gives another result {description}", steps=_STATES[description])
     _threads(trial, case, first)
     _same_gradient(trial, case, rng)
+    _one_for_two(trial, case)
     if _overwritten(first) and _bits(trial, trial.call(case)) != bits:
         what = "after a result was overwritten by its owner, the same call gives another one"
         raise Refuted(what, steps=_OVERWRITTEN_RESULT)
@@ -211,6 +215,69 @@ def _threads(trial: Trial, case: Case, first: Any) -> None:
     values = trial.values(first, expected)
     if values.shape == expected.value.shape:
         trial.require(again, zero_bound(values, expected, 2.0), "result with two threads")
+
+
+def _one_for_two(trial: Trial, case: Case) -> None:
+    """One tensor given for two arguments is as good as two equal ones, and has the sum of their gradients."""
+    found = _with_equal_arguments(trial, replace(case.plain, tier="rounding"))
+    if found is None:
+        return
+    equal, first, second = found
+    try:
+        expected = oracle.expected(trial.operation, equal, trial.error)
+        apart = trial.values(trial.call(equal), expected)
+    except Exception:  # no legal call, or agreement judges that
+        return
+    texts, named = equal.texts()
+    texts[first] = texts[second] = "x"
+    call = f"f({', '.join([*texts, *(f'{name}={text}' for name, text in named.items())])})"
+    built, what = f"x = {equal.args[first].code()}\n", f"one tensor as arguments {first + 1} and {second + 1}"
+    steps = f"{built}print({call})"
+    try:
+        out = trial.invoke(*_shared(equal, first, second, trial.device))
+    except Exception as error:
+        raise Refuted(f"raises {describe(error)} for {what}", steps=steps) from None
+    trial.require(out, zero_bound(apart, expected, 2.0), f"result for {what}", steps)
+    if trial.implementation.gradient is None or first not in equal.differentiable or equal.elements > SMALL:
+        return
+    args, kwargs = _shared(equal, first, second, trial.device, requires_grad=True)
+    weights = random_like(np.random.default_rng(case.seed), expected.value.shape, expected.dtype, "exact")
+    steps = f"{built}x.requires_grad_()\nprint(torch.autograd.grad({call}.sum(), x))"
+    with trial.limited(steps):
+        try:
+            out = trial.invoke(args, kwargs)
+            incoming = Tensor(weights, expected.dtype).build(trial.device)
+            (gradient,) = torch.autograd.grad(out, [args[first]], incoming, allow_unused=True)
+        except Exception:
+            return  # the check of the gradient judges that
+    gradient = torch.zeros_like(args[first]) if gradient is None else gradient
+    parts = [oracle.expected_gradient(trial.operation, equal, place, weights, trial.error) for place in (first, second)]
+    total = parts[0].value + parts[1].value
+    rounding = 2 * UNIT_ROUNDOFF[parts[0].dtype] * (np.abs(parts[0].value) + np.abs(parts[1].value))
+    both = replace(parts[0], value=total, bound=parts[0].bound + parts[1].bound + rounding)
+    trial.require(gradient.reshape(-1), both, f"gradient for {what}, flat,", steps)
+
+
+def _shared(
+    case: Case, first: int, second: int, device: str, requires_grad: bool = False
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Live arguments, the first tensor in the place of the second."""
+    args, kwargs = case.build(device, requires_grad)
+    return tuple(args[first] if place == second else each for place, each in enumerate(args)), kwargs
+
+
+def _with_equal_arguments(trial: Trial, case: Case) -> tuple[Case, int, int] | None:
+    """The case with the first of its tensors that makes a legal call in the place of another one too, and the two places."""
+    tensors = [place for place, leaf in enumerate(case.args) if isinstance(leaf, Tensor) and leaf.data]
+    for first, second in permutations(tensors, 2):
+        equal = case.with_leaf(second, case.args[first])
+        if equal.elements > _MOST_GIVEN_TWICE:
+            continue
+        with contextlib.suppress(Exception):
+            oracle.evaluate(trial.operation, equal)
+            if trial.implementation.claims(*equal.wide("float")):
+                return equal, first, second
+    return None
 
 
 def _same_gradient(trial: Trial, case: Case, rng: np.random.Generator) -> None:
