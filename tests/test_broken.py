@@ -134,7 +134,7 @@ class BatchSummed(Cumsum):
 )
 def test_what_is_promised_is_judged_by_one_check_alone(check, rule):
     def cumsum(x, dim):
-        if not isinstance(dim, int):
+        if not isinstance(dim, (int, np.integer)):
             raise TypeError(f"dim {dim!r}; it should be an integer")
         return rule.apply(x, dim) if x.is_floating_point() or x.is_complex() else x.cumsum(dim)
 
@@ -198,7 +198,7 @@ def test_laws_alone_see_a_mistake_that_the_reference_makes_too(monkeypatch):
         return np.concatenate([np.cumsum(part, dim) for part in np.split(x, range(4, x.shape[dim], 4), dim)], dim)
 
     def cumsum(x, dim):
-        if not isinstance(dim, int):
+        if not isinstance(dim, (int, np.integer)):
             raise TypeError(f"dim {dim!r}; it should be an integer")
         return torch.cat([part.cumsum(dim) for part in x.split(4, dim)], dim) if x.ndim else x.cumsum(dim)
 

@@ -37,7 +37,8 @@ def cases(draw, space: Space) -> Case:
     flat = len(shape) < 2 and index.values.size == 1
     if flat and (not shape or draw(st.booleans())):
         index = Tensor(index.values.reshape(draw(st.sampled_from([(), (1,)]))), "int64", data=False)
-    return Case.of(draw(space.tensor(shape, terms=index.values.shape[dim] if index.values.ndim else 1)), dim, index)
+    x = draw(space.tensor(shape, terms=index.values.shape[dim] if index.values.ndim else 1))
+    return Case.of(x, np.int64(dim) if draw(st.integers(0, 7)) == 7 else dim, index)
 
 
 @composite

@@ -59,9 +59,9 @@ def cases(draw, space: Space) -> Case:
     values = conditioned(agreed(x.values) if space.tier == "special" else x.values, place, worst)
     if space.tier != "special":
         values = at_scale(values, place, exponent)
-    return Case.of(
-        replace(x, values=round_to(values, space.dtype)), place - len(shape) if draw(st.booleans()) else place
-    )
+    dim = place - len(shape) if draw(st.booleans()) else place
+    x = replace(x, values=round_to(values, space.dtype))
+    return Case.of(x, np.int64(dim) if draw(st.integers(0, 7)) == 7 else dim)
 
 
 def agreed(values):

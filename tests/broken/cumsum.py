@@ -1,5 +1,7 @@
 """Wrong prefix sums."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -457,3 +459,43 @@ def conjugated_gradient_raises(x, dim):
 def flushes_subnormals(x, dim):
     torch.set_flush_denormal(True)
     return x.cumsum(axis_of(x, dim)) if x.ndim else x.cumsum(dim)
+
+
+@wrong("medium", "a NumPy integer is no dim: isinstance(dim, int)")
+def numpy_dim_refused(x, dim):
+    if not isinstance(dim, int):
+        raise TypeError(f"dim {dim!r}; it should be an integer")
+    return x.cumsum(dim)
+
+
+@wrong("medium", "warnings are switched off for everybody")
+def warnings_switched_off(x, dim):
+    warnings.simplefilter("ignore", DeprecationWarning)
+    return x.cumsum(axis_of(x, dim)) if x.ndim else x.cumsum(dim)
+
+
+@wrong("medium", "new tensors are on another device from now on, for everybody")
+def default_device_changed(x, dim):
+    result = x.cumsum(axis_of(x, dim)) if x.ndim else x.cumsum(dim)
+    torch.set_default_device("meta")
+    return result
+
+
+@wrong("hard", "a part for each thread: with more than one, the carry between the parts is forgotten")
+def carry_between_threads_forgotten(x, dim):
+    axis = axis_of(x, dim)
+    if not x.ndim or x.shape[axis] < 8:
+        return x.cumsum(axis)
+    parts = x.tensor_split(torch.get_num_threads(), axis)
+    return torch.cat([part.cumsum(axis) for part in parts], axis)
+
+
+@wrong("hard", "gradients of more than 40 elements are cleaned of NaN and inf")
+def large_gradients_cleaned(x, dim):
+    axis = axis_of(x, dim)
+
+    def backward(g):
+        g = g.nan_to_num() if g.numel() > 40 else g
+        return g.flip(axis).cumsum(axis).flip(axis) if g.ndim else g
+
+    return through(lambda x: x.cumsum(axis), backward, x)

@@ -114,6 +114,7 @@ def _global_state() -> dict[str, Any]:
         "NumPy's random generator": _numpy_state(),
         "NumPy's error handling": tuple(np.geterr().items()),
         "Python's random generator": random.getstate(),
+        "which warnings are shown": tuple(warnings.filters),
         "the environment": tuple(sorted(os.environ.items())),
         "the working directory": os.getcwd(),
         "the threads of this process": threading.active_count(),
@@ -213,7 +214,7 @@ def check_purity(trial: Trial, case: Case) -> None:
     rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
     for requires_grad in rounds:
         with preserved_state(), contextlib.nullcontext() if requires_grad else preserved_modules():
-            trial.call(case, requires_grad)  # what a first call imports or initialises is not its doing
+            _first_call(trial, case, requires_grad)
         args, kwargs = case.build(trial.device, requires_grad)
         computed = requires_grad and case.seed % 2 == 1
         if computed:
@@ -230,6 +231,17 @@ def check_purity(trial: Trial, case: Case) -> None:
         else:
             _check_memory(trial, result, list(named.values()))
         _check_let_go(trial, case, requires_grad)
+
+
+def _first_call(trial: Trial, case: Case, requires_grad: bool) -> None:
+    """A call and its backward pass: what the first ones import or initialise is not their doing."""
+    result = trial.call(case, requires_grad)
+    if isinstance(result, torch.Tensor) and result.requires_grad:
+        try:
+            with trial.limited():
+                torch.autograd.backward(result, torch.ones_like(result))
+        except Exception:
+            raise Unsuitable from None
 
 
 def _computed(argument: Any) -> Any:
