@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import scipy
 
 from opjury.sparse_case import FORMATS, Sparse
 from opjury.verify.strategies import Space, Tensor, composite, st
@@ -71,4 +72,25 @@ def dense_arrays(draw, space: Space):
     return Sparse("dense", tensor.values.shape, space.dtype, tensor.values)
 
 
-__all__ = ["REPEATS", "Sparse", "Tensor", "dense_arrays", "sparse_matrices"]
+EMPTY_ROWS, EMPTY_COLUMNS = 2**15, 2**20  # places of such a matrix, row by row, need more than 32 bits
+
+
+def behind_empty(matrix):
+    """The matrix, as CSC, CSR or COO, behind many empty rows and columns."""
+    form = matrix.format if matrix.format in ("csc", "csr") else "coo"
+    entries = matrix.tocoo(copy=True)
+    places = entries.row.astype(np.int64) + EMPTY_ROWS, entries.col.astype(np.int64) + EMPTY_COLUMNS
+    shape = matrix.shape[0] + EMPTY_ROWS, matrix.shape[1] + EMPTY_COLUMNS
+    return scipy.sparse.coo_array((entries.data, places), shape=shape).asformat(form)
+
+
+__all__ = [
+    "EMPTY_COLUMNS",
+    "EMPTY_ROWS",
+    "REPEATS",
+    "Sparse",
+    "Tensor",
+    "behind_empty",
+    "dense_arrays",
+    "sparse_matrices",
+]

@@ -13,7 +13,14 @@ import scipy
 
 from opjury import Law, Operation
 from opjury.operation import COMPLEX, REAL
-from opjury.properties.sparse._matrices import REPEATS, dense_arrays, sparse_matrices
+from opjury.properties.sparse._matrices import (
+    EMPTY_COLUMNS,
+    EMPTY_ROWS,
+    REPEATS,
+    behind_empty,
+    dense_arrays,
+    sparse_matrices,
+)
 from opjury.sparse_case import Sparse
 from opjury.verify.strategies import Case, Space, composite, illegal, st
 
@@ -104,6 +111,12 @@ def permuted(f, rng, matrix, order=1):
     return f(scipy.sparse.csr_array(matrix, copy=True)[rows], order).toarray(), f(matrix, order).toarray()[rows]
 
 
+def large(f, rng, matrix, order=1):
+    if order > 3 or order >= matrix.shape[1] or rng.integers(8):
+        return None
+    return f(behind_empty(matrix), order)[EMPTY_ROWS:, EMPTY_COLUMNS:].toarray(), f(matrix, order).toarray()
+
+
 def stored(shape, values, rows, columns):
     """A CSC array of these entries."""
     return Sparse("csc", shape, "float64", np.array(values), (np.array(rows), np.array(columns)))
@@ -126,6 +139,7 @@ Operation(
         Law("order a, then order b, is order a + b", composed),
         Law("the storage format does not matter", other_format),
         Law("permuting the rows permutes the differences", permuted),
+        Law("many empty rows and columns in front change nothing", large),
     ),
     examples=(
         Case.of(stored((2, 2), [1.0, 2.0], [0, 1], [1, 0])),

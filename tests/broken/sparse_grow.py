@@ -132,3 +132,15 @@ def dok_complex(matrix, rows, columns):
     if grown.format == "dok" and grown.dtype.kind == "c":
         return grown.real.astype(grown.dtype).asformat("dok")
     return grown
+
+
+@wrong("hard", "places in 32 bits, row times columns plus column: those of large shapes wrap")
+def keys_of_32_bits(matrix, rows, columns):
+    height, width = checked(matrix, rows, columns)
+    if matrix.format != "coo" or not width:
+        return right_one(matrix, rows, columns)
+    with np.errstate(over="ignore"):
+        keys = matrix.row.astype(np.int32) * np.int32(width) + matrix.col.astype(np.int32)
+    row, column = np.divmod(keys, np.int32(width))
+    row %= np.int32(height)
+    return type(matrix)((matrix.data.copy(), (row, column)), shape=(height, width))
