@@ -73,6 +73,7 @@ def dense_arrays(draw, space: Space):
 
 
 EMPTY_ROWS, EMPTY_COLUMNS = 2**15, 2**20  # places of such a matrix, row by row, need more than 32 bits
+WIDE = 8  # bytes of an element, of which nobody finds the memory for all places
 
 
 def behind_empty(matrix):
@@ -88,6 +89,7 @@ __all__ = [
     "EMPTY_COLUMNS",
     "EMPTY_ROWS",
     "REPEATS",
+    "WIDE",
     "Sparse",
     "Tensor",
     "behind_empty",

@@ -17,6 +17,7 @@ from opjury.properties.sparse._matrices import (
     EMPTY_COLUMNS,
     EMPTY_ROWS,
     REPEATS,
+    WIDE,
     behind_empty,
     dense_arrays,
     sparse_matrices,
@@ -112,7 +113,7 @@ def permuted(f, rng, matrix, order=1):
 
 
 def large(f, rng, matrix, order=1):
-    if order > 3 or order >= matrix.shape[1] or rng.integers(8):
+    if order > 3 or order >= matrix.shape[1] or matrix.dtype.itemsize < WIDE or rng.integers(6):
         return None
     return f(behind_empty(matrix), order)[EMPTY_ROWS:, EMPTY_COLUMNS:].toarray(), f(matrix, order).toarray()
 
@@ -139,7 +140,7 @@ Operation(
         Law("order a, then order b, is order a + b", composed),
         Law("the storage format does not matter", other_format),
         Law("permuting the rows permutes the differences", permuted),
-        Law("many empty rows and columns in front change nothing", large),
+        Law("many empty rows and columns in front change nothing", large, large=True),
     ),
     examples=(
         Case.of(stored((2, 2), [1.0, 2.0], [0, 1], [1, 0])),

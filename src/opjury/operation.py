@@ -139,10 +139,13 @@ class Law:
     sides : callable
         `sides(f, rng, *args, **kwargs)` with live tensors and a `numpy.random.Generator`; returns a pair that must be
         equal, or None where the law does not apply to this case.
+    large : bool
+        Whether calls are much larger than the case: only what is returned counts then, who needs more than a second may be right.
     """
 
     name: str
     sides: Callable[..., Any]
+    large: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

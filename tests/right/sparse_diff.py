@@ -1,5 +1,7 @@
 """Right differences of sparse matrices."""
 
+import itertools
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -66,3 +68,27 @@ def products(matrix, order=1):
         result = result @ step
     result.sort_indices()
     return sp.csc_array(result)
+
+
+@right("column after column in Python")
+def by_column(matrix, order=1):
+    matrix, order = checked(matrix, order)
+    result = sp.csc_array(matrix, copy=True)
+    result.sum_duplicates()
+    columns = [dict(zip(*part)) for part in _columns(result)]
+    for _ in range(order):
+        columns = [
+            {row: right.get(row, 0) - left.get(row, 0) for row in {**left, **right}}
+            for left, right in itertools.pairwise(columns)
+        ]
+    entries = [(value, row, column) for column, kept in enumerate(columns) for row, value in kept.items()]
+    values, rows, places = map(list, zip(*entries)) if entries else ([], [], [])
+    shape = result.shape[0], len(columns)
+    result = sp.csc_array((np.array(values, dtype=matrix.dtype), (rows, places)), shape=shape)
+    result.sort_indices()
+    return result
+
+
+def _columns(matrix):
+    for start, end in itertools.pairwise(matrix.indptr):
+        yield matrix.indices[start:end].tolist(), list(matrix.data[start:end])

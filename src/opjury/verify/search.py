@@ -27,12 +27,11 @@ from opjury.verify.device import DeviceLost
 from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
 from opjury.verify.task import PROFILES, Profile, Task, why_not
-from opjury.verify.trial import Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary, time_limit
+from opjury.verify.trial import HASTE, Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary, time_limit
 
 _SMALL = (
     64  # cases without a boundary that are tried before a refutation is shrunk; the simplest failing one is its start
 )
-_HASTE = 1.0  # seconds that a call at a workload's sizes may take
 _HASTE_BEYOND = 10.0  # that one beyond 2³¹ elements may take
 _BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
 _SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
@@ -153,14 +152,14 @@ class Search:
                 with contextlib.suppress(TimeLimitExceeded):
                     self._try(case)
 
-    def _affords(self, case: Case, backward: bool, seconds: float = _HASTE) -> bool:
+    def _affords(self, case: Case, backward: bool, seconds: float = HASTE) -> bool:
         """Whether a call has the time and the memory that it needs."""
         hasty = replace(self.trial, limit=seconds, in_flight=None)
         try:
             args, kwargs = case.build(hasty.device, requires_grad=backward)
             result = hasty.invoke(args, kwargs)
             if backward and isinstance(result, torch.Tensor) and result.requires_grad:
-                with time_limit(_HASTE):
+                with time_limit(HASTE):
                     torch.autograd.backward(result, torch.ones_like(result))
         except TimeLimitExceeded:
             return False

@@ -62,6 +62,7 @@ _OF_DERIVATIVES = (  # what torch imports for the first one: SymPy does not surv
 )
 COMPILERS = ("numba", "jax", "torch._inductor.compile_fx")  # where one is imported, a late call may have compiled
 COMPILING = 5  # times the limit, for a call that may compile first
+HASTE = 1.0  # seconds that a call at much larger sizes may take
 PATIENCE = 5  # a call that waits instead of computing, or that shares its core, gets so many times its limit
 
 
