@@ -33,6 +33,7 @@ LONGEST = 20.0  # for one of them, once more
 SECONDS = 3.0  # for measuring in turns
 TWICE = 2  # comparisons that must agree before anybody is woken
 SLOWER = 1.025  # than at the commit before, at least; comparisons of the same with the same scatter by a fifth of that
+NOT_SLOWER = 1.0125  # who is less than that after the first processes needs no more of them
 NEAR = 2  # nights that a step may move by when more is known
 
 
@@ -170,7 +171,7 @@ def _twice(
     found: dict[str, Comparison] = {}
     for seed in range(TWICE):
         options: dict[str, Any] = dict(device=place.device, gradient=place.gradient, seconds=SECONDS, notify=notify)
-        options |= dict(enough=lambda seen: not slower(seen))
+        options |= dict(enough=lambda seen: seen.median < NOT_SLOWER)
         seen: list[Comparison] = []
         if time.monotonic() < until:
             with contextlib.suppress(Impossible):
