@@ -212,8 +212,13 @@ def _choose_again(series: Series) -> str:
         *(f"{name}={value}" for name, value in series.sizes),
         f"--dtype {series.dtype}",
     ]
-    words += [f"--device {series.device}"] if series.device != "cpu" else []
-    return " ".join([*words, *(["--gradient"] if series.gradient else [])])
+    return " ".join([*words, *options_of(series)])
+
+
+def options_of(series: Series) -> list[str]:
+    """The options of a command for a series' device and direction."""
+    device = [f"--device {series.device}"] if series.device != "cpu" else []
+    return [*device, *(["--gradient"] if series.gradient else [])]
 
 
 def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from opjury.measure.statistics import Ratio
 from opjury.measure.steps import SUSPECT
 from opjury.records import Alarm, Record
 from opjury.registry import Impossible
-from opjury.uses.alarms import LATEST, alarm_of, alike, growths, touched
+from opjury.uses.alarms import LATEST, alarm_of, alike, growths, options_of, touched
 from opjury.uses.audit import audit
 from opjury.uses.choose import choose, usual_dtype
 from opjury.uses.compare import Comparison, Side, compare, side, versions_of
@@ -189,8 +189,7 @@ def _twice(
 def _command(first: str, second: str, series: Series) -> str:
     workload = registry.workload(series.operation).name_of(dict(series.sizes))
     words = [f"opjury track compare {first} {second} {series.operation}:{series.implementation} --workload {workload}"]
-    words += [f"--device {series.device}"] if series.device != "cpu" else []
-    return " ".join([*words, *(["--gradient"] if series.gradient else [])])
+    return " ".join([*words, *options_of(series)])
 
 
 def other_libraries(python: str) -> dict[str, str]:
