@@ -70,6 +70,20 @@ def test_refuted_is_1_and_shows_case_observed_expected_and_script(tmp_path):
     assert subprocess.run([sys.executable, script], capture_output=True, check=True).stdout
 
 
+def test_a_folder_of_our_name_does_not_hide_us(tmp_path):
+    """As in the folder that holds a clone, where an editable installation is found after what lies there."""
+    (tmp_path / "opjury").mkdir()
+    command = "import sys; sys.path.pop(0); from opjury.cli import run; run()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "audit", "slice_mean:python_loop", *FEW],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 implementations hold up" in done.stdout
+
+
 def test_a_function_that_never_answers_is_1(tmp_path):
     (tmp_path / "mine.py").write_text("def endless(x, slices):\n    while True:\n        pass\n")
     done = opjury("audit", "mine.py:endless", "--as", "slice_mean", *FEW, cwd=tmp_path)

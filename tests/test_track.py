@@ -380,6 +380,20 @@ def test_what_was_left_out_the_longest_is_measured_first(repository, monkeypatch
     assert all("not measured here" in reason for reason in left_out)
 
 
+def test_a_workload_that_opjury_fails_at_does_not_end_the_night(repository, monkeypatch):
+    def chosen(operation, workload, **options):
+        if workload == "medium":
+            raise MemoryError("671 GiB")
+        raise Impossible("not measured here")
+
+    monkeypatch.setattr("opjury.uses.track.choose", chosen)
+    done = track("run", "circulant", *TINY, "--workload", "medium", "--machine", "here")
+    assert done.exit_code == 1
+    assert done.output.count("opjury: failed, please report it: circulant") == 2
+    assert done.output.count("MemoryError: 671 GiB") == 2
+    assert len(history.read(history.FOLDER).nights) == 1
+
+
 def test_files_that_differ_from_the_commit_are_refused(repository):
     Path("notes").write_text("two\n")
     done = track("run", "circulant", *TINY)

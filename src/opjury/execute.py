@@ -6,6 +6,7 @@ import contextlib
 import functools
 import multiprocessing
 import multiprocessing.context
+import multiprocessing.forkserver
 import multiprocessing.popen_forkserver
 import multiprocessing.spawn
 import multiprocessing.util
@@ -190,6 +191,7 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
         multiprocessing.current_process().daemon = False
     context = _Context()
     context.set_forkserver_preload(["torch", "scipy.sparse", "opjury.preload"])
+    _start_server()
     return ProcessPool(
         max_workers=jobs,
         max_tasks=1 if once else RENEWED,
@@ -197,6 +199,19 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
         initargs=(1, not on_cuda(device)),
         context=context,
     )
+
+
+def _start_server() -> None:
+    """Start the server that workers are forked from, so that a folder of a package's name, where it is started, does not hide the package."""
+    asked = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        if asked is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = asked
 
 
 def _outcome(future: Future[Any], limit: float) -> Any:

@@ -110,9 +110,14 @@ class Implementation:
         """The first line of the function's docstring."""
         return next(iter((self.function.__doc__ or "").strip().splitlines()), "")
 
-    def claims(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether arguments, as the reference takes them, are of those that it claims to be right for."""
-        return self.domain is None or bool(self.domain(*args, **kwargs))
+    def claims(self, wide: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]) -> bool:
+        """Whether arguments are of those that it claims to be right for. `wide` makes them as the reference takes them,
+        which can need far more memory than they have: it is called where there is a domain alone.
+        """
+        if self.domain is None:
+            return True
+        args, kwargs = wide()
+        return bool(self.domain(*args, **kwargs))
 
     def waived_on(self, device: str) -> dict[str, str]:
         """What it waives on a device, with the reasons."""

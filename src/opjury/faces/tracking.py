@@ -86,7 +86,9 @@ def _run(plan: Plan, options: dict[str, Any]) -> tuple[int, Done | None]:
     ran = any((isinstance(r, Verdict) and r.examples) or isinstance(r, Measurement) for r in done.records)
     if not ran:
         click.echo("opjury: nothing was executed", err=True)
-    return (GOOD if ran else NOTHING), done
+    for reason in done.failed:
+        click.echo(f"opjury: failed, please report it: {reason}", err=True)
+    return (NOTHING if not ran else BAD if done.failed else GOOD), done
 
 
 def _warn_of_another_name(plan: Plan) -> None:
@@ -234,7 +236,7 @@ def nightly(**options: Any) -> int:
     if done is None or status == NOTHING:
         return status
     publish(folder=plan.folder)
-    return check(folder=plan.folder, machine=plan.machine, plan=plan, **checking)
+    return check(folder=plan.folder, machine=plan.machine, plan=plan, **checking) or status
 
 
 def publish(*, folder: Path) -> int:

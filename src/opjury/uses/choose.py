@@ -284,7 +284,7 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
         return f"waives {', '.join(waived)}"
     if request.strict and entry.error is not None:
         return "has an error model of its own"
-    if not entry.claims(*case.wide("float")):
+    if not entry.claims(case.wide):
         return "does not claim to be right for such arguments"
     return None
 

@@ -101,6 +101,8 @@ class Done:
         How many were there from an interrupted run.
     left_out : tuple of str
         Workloads that were not measured, with the reason.
+    failed : tuple of str
+        Those where opjury itself failed, with its error.
     """
 
     night: Night
@@ -108,6 +110,7 @@ class Done:
     records: tuple[Record, ...]
     resumed: int = 0
     left_out: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 class Unready(registry.Impossible):
@@ -156,14 +159,14 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
         resumed = len(journal.kept) - 1
         _audit(planned, journal, jobs, notify)
         until = time.monotonic() + planned.budget
-        left_out = _choices(planned, journal, until - (1 - _MEASURING) * planned.budget, jobs, notify)
+        left_out, failed = _choices(planned, journal, until - (1 - _MEASURING) * planned.budget, jobs, notify)
         _more_cases(planned, journal, until, jobs, notify)
         first, *found = journal.kept
         assert isinstance(first, Night)
         night = msgspec.structs.replace(first, seconds=time.monotonic() - started)
         path = history.add(night, found, planned.folder)
         journal.end()
-    return Done(night, path, tuple(found), resumed, tuple(left_out))
+    return Done(night, path, tuple(found), resumed, tuple(left_out), tuple(failed))
 
 
 def _continued(night: Night, before: list[Record]) -> list[Record]:
@@ -232,8 +235,12 @@ def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list
     ]
 
 
-def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> list[str]:
-    """A choice at every workload, what was left out the longest first, in equal shares of the time; those left out, with the reason."""
+def _choices(
+    planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify
+) -> tuple[list[str], list[str]]:
+    """A choice at every workload, what was left out the longest first, in equal shares of the time; those left out and those where opjury
+    failed, with the reason: the others are measured all the same.
+    """
     wanted = [
         (contract, workload, device, gradient)
         for contract in planned.contracts
@@ -247,7 +254,7 @@ def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, no
     nights = history.latest(planned.machine, _REMEMBERED, planned.folder)
     last = {series: at for at, night in enumerate(nights) for series in night.recommendations}
     random.shuffle(wanted)
-    left_out = []
+    left_out, failed = [], []
     for number, each in enumerate(sorted(wanted, key=lambda each: last.get(_series(*each), -1))):
         notify("measuring", number + 1 + len(there), len(wanted) + len(there))
         contract, workload, device, gradient = each
@@ -258,10 +265,14 @@ def _choices(planned: Plan, journal: Journal, until: float, jobs: int | None, no
         options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, jobs=jobs)
         options |= dict(trust=journal.path, seed=SEED, thorough=True, longest=share)
         try:
-            journal.add(choose(contract.name, workload, **options).records)
+            found = choose(contract.name, workload, **options).records
         except Impossible as error:
             left_out.append(f"{_series(*each)}: {error}")
-    return left_out
+        except Exception as error:
+            failed.append(f"{_series(*each)}: {type(error).__name__}: {error}")
+        else:
+            journal.add(found)
+    return left_out, failed
 
 
 def _series(contract: Operation, workload: str, device: str, gradient: bool) -> history.Series:

@@ -51,7 +51,7 @@ def check_determinism(trial: Trial, case: Case) -> None:
     other = _other_values(case, rng)
     try:
         oracle.evaluate(trial.operation, other.plain)
-        if not trial.implementation.claims(*other.wide("float")):
+        if not trial.implementation.claims(other.wide):
             other = case
     except Exception:  # no legal call any more
         other = case
@@ -275,7 +275,7 @@ def _with_equal_arguments(trial: Trial, case: Case) -> tuple[Case, int, int] | N
         equal = case.with_leaf(second, case.args[first])
         with contextlib.suppress(Exception):
             result = oracle.evaluate(trial.operation, equal)
-            if result.size <= _MOST_GIVEN_TWICE and trial.implementation.claims(*equal.wide("float")):
+            if result.size <= _MOST_GIVEN_TWICE and trial.implementation.claims(equal.wide):
                 return equal, first, second
     return None
 

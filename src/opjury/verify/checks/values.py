@@ -170,10 +170,8 @@ def check_laws(trial: Trial, case: Case) -> None:
     args, kwargs = case.build(trial.device)
 
     def f(*live: Any, **named: Any) -> Any:
-        if trial.implementation.domain is not None:
-            wide = tuple(map(_wide, live)), {name: _wide(value) for name, value in named.items()}
-            if not trial.implementation.claims(*wide):
-                raise Unsuitable
+        if not trial.implementation.claims(lambda: (tuple(map(_wide, live)), {n: _wide(v) for n, v in named.items()})):
+            raise Unsuitable
         return hasty.invoke(live, named)
 
     trial.in_flight = case
