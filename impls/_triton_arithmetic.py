@@ -14,6 +14,16 @@ def divide(x, y):
 
 
 @triton.jit
+def divide_all(x, y):
+    """x / y, for one y that the dtype of x holds: cheaper than `divide` for many x."""
+    inverse = divide(tl.full((), 1, x.dtype), tl.full((), y, x.dtype))
+    quotient = x * inverse
+    rest = tl.fma(-quotient, tl.full(x.shape, y, x.dtype), x)
+    better = tl.fma(rest, tl.zeros_like(x) + inverse, quotient)
+    return tl.where(tl.abs(quotient) < float("inf"), better, quotient)
+
+
+@triton.jit
 def root(x):
     """The square root."""
     if x.dtype == tl.float32:

@@ -14,21 +14,30 @@ WIDEST = 512 if INTERPRETED else 1024  # columns of a tile
 BAND = 16 if INTERPRETED else 64  # rows whose diagonals one program sums
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("m", "c_stride", "r_stride", "column_blocks"))
 def fill(
-    c, r, out, m, n, c_stride, r_stride, out_stride, column_blocks, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+    c, r, out, m, n, c_stride, r_stride, out_stride, column_blocks, ROWS: tl.constexpr, COLUMNS: tl.constexpr, INDEX: tl.constexpr
 ):  # fmt: skip
     """A tile of the matrix: below the diagonal and on it from c, above it from r."""
     number = tl.program_id(0)
-    i = (number // column_blocks).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
-    j = (number % column_blocks).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
-    inside, below = (i < m) & (j < n), i >= j
-    lower = tl.load(c + (i - j) * c_stride, mask=inside & below, other=0)
-    upper = tl.load(r + (j - i) * r_stride, mask=inside & ~below, other=0)
-    tl.store(out + (i * n + j) * out_stride, tl.where(below, lower, upper), mask=inside)
+    first_row = (number // column_blocks).to(INDEX) * ROWS
+    first_column = (number % column_blocks).to(INDEX) * COLUMNS
+    row, column = tl.arange(0, ROWS)[:, None], tl.arange(0, COLUMNS)[None, :]
+    i, j = first_row + row, first_column + column
+    inside, offset = (i < m) & (j < n), i - j
+    to = out + (first_row.to(tl.int64) * n + first_column) * out_stride + (row.to(INDEX) * n + column) * out_stride
+    if first_row >= first_column + COLUMNS:
+        values = tl.load(c + offset * c_stride, mask=inside, other=0)
+    elif first_row + ROWS <= first_column:
+        values = tl.load(r - offset * r_stride, mask=inside, other=0)
+    else:
+        lower = tl.load(c + offset * c_stride, mask=inside & (offset >= 0), other=0)
+        upper = tl.load(r - offset * r_stride, mask=inside & (offset < 0), other=0)
+        values = tl.where(offset >= 0, lower, upper)
+    tl.store(to, values, mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("m", "n", "row_stride", "blocks"))
 def sum_bands(
     weight, sums, m, n, row_stride, column_stride, blocks,
     BAND: tl.constexpr, BLOCK: tl.constexpr, ACCUMULATOR: tl.constexpr,
@@ -38,7 +47,7 @@ def sum_bands(
     band, block = number // blocks, number % blocks
     diagonal = block * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), ACCUMULATOR)
-    for row in range(BAND):
+    for row in tl.range(BAND, loop_unroll_factor=8):  # eight loads at a time
         i, j = band * BAND + row, diagonal - (BAND - 1) + row
         inside = (i < m) & (j >= 0) & (j < n)
         total += tl.load(weight + i * row_stride + j * column_stride, mask=inside, other=0).to(ACCUMULATOR)
@@ -46,7 +55,7 @@ def sum_bands(
     tl.store(sums + band * width + diagonal, total, mask=diagonal < width)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("m", "n", "bands"))
 def join_bands(
     sums, c, r, m, n, bands, out_stride, BAND: tl.constexpr, BLOCK: tl.constexpr, ACCUMULATOR: tl.constexpr
 ):  # fmt: skip
@@ -78,9 +87,11 @@ def matrix(c: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
         column_blocks = triton.cdiv(len(r), columns)
         with torch.cuda.device_of(c):
             for one, other, whole in zip(moved_parts(c), moved_parts(r), moved_parts(out), strict=True):
+                steps = max(one.stride(0), other.stride(0), rows * whole.stride(-1))
+                extent = (len(c) + len(r) + rows + columns) * steps
                 fill[(triton.cdiv(len(c), rows) * column_blocks,)](
                     one, other, whole, len(c), len(r), one.stride(0), other.stride(0), whole.stride(-1), column_blocks,
-                    ROWS=rows, COLUMNS=columns,
+                    ROWS=rows, COLUMNS=columns, INDEX=tl.int32 if extent < 2**30 else tl.int64,
                 )  # fmt: skip
     return out
 

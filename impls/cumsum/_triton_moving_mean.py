@@ -8,35 +8,60 @@ import triton
 import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, parts, power_of_two
-from opjury.impls._triton_arithmetic import divide
-from opjury.impls.cumsum._triton_cumsum import scan
+from opjury.impls._triton_arithmetic import divide_all
+from opjury.impls.cumsum._triton_cumsum import LAST_FIRST, scan, sum_before
 
 TILE = 1024 if INTERPRETED else 4096  # elements
 LONGEST = 128 if INTERPRETED else 4096  # windows that fit a tile
 
 
 @triton.jit
+def fourth(x, line, place, stride, n, inside):
+    """One element of every four."""
+    return tl.load(x + (line + place * stride), mask=inside & (place >= 0) & (place < n), other=0)
+
+
+@triton.jit(do_not_specialize=("x", "rows", "n", "count", "window", "shift", "row_stride", "stride", "group_blocks"))
 def sum_windows(
-    x, out, rows, n, count, window, shift, row_stride, stride, out_stride, groups,
-    GROUPS: tl.constexpr, WIDTH: tl.constexpr, INDEX: tl.constexpr, ACCUMULATOR: tl.constexpr,
+    x, out, rows, n, count, window, shift, row_stride, stride, out_stride, group_blocks,
+    ROWS: tl.constexpr, GROUPS: tl.constexpr, WIDTH: tl.constexpr, INDEX: tl.constexpr, ACCUMULATOR: tl.constexpr,
 ):  # fmt: skip
-    """GROUPS blocks of one window: the ends of each, and the starts of the next, added."""
-    item = tl.program_id(0).to(tl.int64) * GROUPS + tl.arange(0, GROUPS)[:, None]
-    row, group = item // groups, item % groups
-    k = tl.arange(0, WIDTH)[None, :].to(INDEX)
-    within = (k < window) & (row < rows)
-    start = group * window  # of the windows that begin here; their first elements come `shift` before
-    here = (start - shift).to(INDEX) + k
+    """Of ROWS rows, GROUPS blocks of one window: the ends of each, and the starts of the next, added."""
+    number, item = tl.program_id(0), tl.arange(0, ROWS * GROUPS)
+    row = (number // group_blocks).to(INDEX) * ROWS + item // GROUPS
+    start = (
+        (number % group_blocks).to(INDEX) * GROUPS + item % GROUPS
+    ) * window  # windows begin here, and see from `shift` before
+    # A thread has four neighbours, and adds them alone: passing sums on between threads would cost more than reading.
+    AXIS: tl.constexpr = 1 if LAST_FIRST else 0
+    k = tl.expand_dims(tl.arange(0, WIDTH // 4) * 4, 1 - AXIS)
+    inside, line = tl.expand_dims(row < rows, AXIS), tl.expand_dims(row * row_stride, AXIS)
+    here = tl.expand_dims(start - shift, AXIS) + k
+    a0 = fourth(x, line, here, stride, n, inside & (k < window)).to(ACCUMULATOR)
+    a1 = fourth(x, line, here + 1, stride, n, inside & (k + 1 < window)).to(ACCUMULATOR)
+    a2 = fourth(x, line, here + 2, stride, n, inside & (k + 2 < window)).to(ACCUMULATOR)
+    a3 = fourth(x, line, here + 3, stride, n, inside & (k + 3 < window)).to(ACCUMULATOR)
+    # The next block, one place later: nothing at the first place, where the window is the whole block.
     there = here + window - 1
-    place = x + row * row_stride + (start - shift) * stride
-    first = tl.load(place + k * stride, mask=within & (here >= 0) & (here < n), other=0)
-    # The next block, one place later: nothing at k = 0, where the window is the whole block.
-    later = tl.load(place + (k + window - 1) * stride, mask=within & (k > 0) & (there >= 0) & (there < n), other=0)
-    ends = tl.cumsum(first.to(ACCUMULATOR), 1, reverse=True)
-    starts = tl.cumsum(later.to(ACCUMULATOR), 1)
-    mean = divide(ends + starts, tl.full((GROUPS, WIDTH), window, ACCUMULATOR))
-    to = out + (row * count + start) * out_stride
-    tl.store(to + k * out_stride, mean.to(out.dtype.element_ty), mask=within & (start.to(INDEX) + k < count))
+    b0 = fourth(x, line, there, stride, n, inside & (k > 0) & (k < window)).to(ACCUMULATOR)
+    b1 = fourth(x, line, there + 1, stride, n, inside & (k + 1 < window)).to(ACCUMULATOR)
+    b2 = fourth(x, line, there + 2, stride, n, inside & (k + 2 < window)).to(ACCUMULATOR)
+    b3 = fourth(x, line, there + 3, stride, n, inside & (k + 3 < window)).to(ACCUMULATOR)
+    a2 += a3
+    a1 += a2
+    a0 += a1
+    b1 += b0
+    b2 += b1
+    b3 += b2
+    behind, before = sum_before(a0, AXIS, True), sum_before(b3, AXIS, False)
+    even = tl.join((a0 + behind) + (b0 + before), (a2 + behind) + (b2 + before))
+    odd = tl.join((a1 + behind) + (b1 + before), (a3 + behind) + (b3 + before))
+    sums = tl.join(even, odd)
+    sums = tl.reshape(tl.permute(sums, (1, 0, 2, 3)) if AXIS == 0 else sums, (ROWS * GROUPS, WIDTH))
+    place = tl.arange(0, WIDTH)[None, :]
+    to = out + ((row * count + start)[:, None] + place) * out_stride
+    within = (row < rows)[:, None] & (place < window) & (start[:, None] + place < count)
+    tl.store(to, divide_all(sums, window).to(out.dtype.element_ty), mask=within)
 
 
 @torch.library.custom_op("opjury::moving_mean", mutates_args=())
@@ -48,15 +73,23 @@ def means(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
             if window > LONGEST:
                 return _by_scans(x, window, shift)
             rows, count = out.shape
-            width = power_of_two(window, LONGEST)
+            width = max(power_of_two(window, LONGEST), 4)
             groups = triton.cdiv(count, window)
-            together = power_of_two(rows * groups, TILE // width)
+            together = power_of_two(groups, TILE // width)
+            abreast = power_of_two(rows, TILE // width // together)
+            group_blocks = triton.cdiv(groups, together)
             kind = tl.float64 if accumulator(x.dtype) == torch.float64 else tl.float32
             for part, whole in zip(parts(x), parts(out), strict=True):
-                extent = (count + 2 * window) * max(part.stride(1), 1)
-                sum_windows[(triton.cdiv(rows * groups, together),)](
-                    part, whole, rows, x.shape[1], count, window, shift, *part.stride(), whole.stride(1), groups,
-                    GROUPS=together, WIDTH=width, ACCUMULATOR=kind, INDEX=tl.int32 if extent < 2**30 else tl.int64,
+                # The furthest places that are counted, those beyond the ends among them.
+                length = group_blocks * together * window + 2 * width
+                extent = max(
+                    (rows + abreast) * abs(part.stride(0)) + length * part.stride(1),
+                    ((rows + abreast) * count + length) * whole.stride(1),
+                )
+                sum_windows[(triton.cdiv(rows, abreast) * group_blocks,)](
+                    part, whole, rows, x.shape[1], count, window, shift, *part.stride(), whole.stride(1), group_blocks,
+                    ROWS=abreast, GROUPS=together, WIDTH=width, ACCUMULATOR=kind,
+                    INDEX=tl.int32 if extent < 2**31 else tl.int64,
                     num_warps=8,
                 )  # fmt: skip
     return out

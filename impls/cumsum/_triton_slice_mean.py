@@ -1,4 +1,4 @@
-"""Kernels of slice_mean: one program for a slice and some features; in backward, one for some rows."""
+"""Kernels of slice_mean: one warp for a slice, or a piece of it, and some features; in backward, a program for some rows."""
 
 import torch
 import triton
@@ -7,13 +7,15 @@ import triton.language as tl
 from opjury.impls._triton import INTERPRETED, power_of_two
 from opjury.impls._triton_arithmetic import divide
 
-TILE = 1024 if INTERPRETED else 2048  # elements
+TILE = 1024 if INTERPRETED else 512  # elements that a warp adds at a time
+WRITTEN = 1024 if INTERPRETED else 4096  # elements, at most, that a program of the backward pass writes
 WIDEST = 256 if INTERPRETED else 128  # features of a tile
-PROGRAMS = 4 if INTERPRETED else 1024  # where there are fewer slices, each is split
+PROGRAMS = 4 if INTERPRETED else 4096  # where there are fewer slices, each is split
 SPLITS = 64
+FEW = 8 if INTERPRETED else 1024  # slices that every program of the backward pass can look through
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("feature_blocks", "splits"))
 def sum_slices(
     x, slices, out, features, row_stride, feature_blocks, splits,
     ROWS: tl.constexpr, FEATURES: tl.constexpr, ACCUMULATOR: tl.constexpr, MEAN: tl.constexpr,
@@ -37,23 +39,60 @@ def sum_slices(
     tl.store(out + piece * features + feature, result.to(out.dtype.element_ty), mask=feature < features)
 
 
-@triton.jit
-def spread_means(
-    weight, slices, first_of, last_of, out, rows, features, feature_blocks,
-    ROWS: tl.constexpr, FEATURES: tl.constexpr, ACCUMULATOR: tl.constexpr,
+@triton.jit(do_not_specialize=("splits",))
+def join_pieces(
+    sums, slices, out, features, splits, SPLITS: tl.constexpr, FEATURES: tl.constexpr, ACCUMULATOR: tl.constexpr
 ):  # fmt: skip
-    """For ROWS rows and FEATURES features, the sum over all slices that contain the row of weight / length."""
+    """The mean of one slice from the sums of its pieces, for FEATURES features."""
+    owner = tl.program_id(0).to(tl.int64)
+    feature = tl.program_id(1) * FEATURES + tl.arange(0, FEATURES)
+    piece = tl.arange(0, SPLITS)[:, None]
+    inside = (piece < splits) & (feature < features)[None, :]
+    total = tl.sum(tl.load(sums + (owner * splits + piece) * features + feature[None, :], mask=inside, other=0), 0)
+    length = tl.load(slices + 2 * owner + 1) - tl.load(slices + 2 * owner)
+    mean = divide(total, tl.zeros((FEATURES,), ACCUMULATOR) + length.to(ACCUMULATOR))
+    tl.store(out + owner * features + feature, mean.to(out.dtype.element_ty), mask=feature < features)
+
+
+@triton.jit
+def share_of(weight, slices, owner, row, feature, features, ACCUMULATOR: tl.constexpr):
+    """What one slice gives to rows: weight / length for those that it contains."""
+    start, end = tl.load(slices + 2 * owner), tl.load(slices + 2 * owner + 1)
+    share = tl.load(weight + owner * features + feature, mask=feature < features, other=0).to(ACCUMULATOR)
+    share = divide(share, tl.zeros_like(share) + (end - start).to(ACCUMULATOR))
+    covered = (row >= start) & (row < end)
+    return tl.where(covered[:, None], share[None, :], 0)
+
+
+@triton.jit(do_not_specialize=("count", "rows", "feature_blocks"))
+def spread_means(
+    weight, slices, first_of, last_of, out, count, rows, features, feature_blocks,
+    FEW: tl.constexpr, ROWS: tl.constexpr, FEATURES: tl.constexpr, ACCUMULATOR: tl.constexpr,
+):  # fmt: skip
+    """For ROWS rows and FEATURES features, the sum over all slices that contain the row of weight / length.
+
+    Of `count` slices: the program looks for those itself where there are no more than FEW; they are first_of to last_of elsewhere.
+    """
     number = tl.program_id(0).to(tl.int64)
     block, feature_block = number // feature_blocks, number % feature_blocks
-    row = block * ROWS + tl.arange(0, ROWS)
+    begin = block * ROWS
+    row = begin + tl.arange(0, ROWS)
     feature = feature_block * FEATURES + tl.arange(0, FEATURES)
     total = tl.zeros((ROWS, FEATURES), ACCUMULATOR)
-    for owner in range(tl.load(first_of + block), tl.load(last_of + block)):
-        start, end = tl.load(slices + 2 * owner), tl.load(slices + 2 * owner + 1)
-        share = tl.load(weight + owner * features + feature, mask=feature < features, other=0).to(ACCUMULATOR)
-        share = divide(share, tl.zeros((FEATURES,), ACCUMULATOR) + (end - start).to(ACCUMULATOR))
-        covered = (row >= start) & (row < end)
-        total += tl.where(covered[:, None], share[None, :], 0)
+    if FEW:
+        each = tl.arange(0, FEW)
+        start = tl.load(slices + 2 * each, mask=each < count, other=0)
+        end = tl.load(slices + 2 * each + 1, mask=each < count, other=0)
+        # Those that meet the block come first, one after the other.
+        number_of = tl.where((start < begin + ROWS) & (end > begin), each, FEW)
+        owner = tl.min(number_of, 0)
+        while owner < FEW:
+            total += share_of(weight, slices, owner.to(tl.int64), row, feature, features, ACCUMULATOR)
+            number_of = tl.where(number_of > owner, number_of, FEW)
+            owner = tl.min(number_of, 0)
+    else:
+        for owner in range(tl.load(first_of + block), tl.load(last_of + block)):
+            total += share_of(weight, slices, owner, row, feature, features, ACCUMULATOR)
     to = out + row[:, None] * features + feature[None, :]
     tl.store(to, total.to(out.dtype.element_ty), mask=(row < rows)[:, None] & (feature < features)[None, :])
 
@@ -71,7 +110,7 @@ def matrix(x):
 
 
 def tile(features, most=TILE):
-    """Rows and features of a tile."""
+    """Rows and features of a tile of so many elements."""
     across = power_of_two(features, WIDEST)
     return most // across, across
 
@@ -92,10 +131,12 @@ def means(x: torch.Tensor, slices: torch.Tensor, dtype: torch.dtype) -> torch.Te
         with torch.cuda.device_of(x):
             sum_slices[(len(slices) * splits * feature_blocks,)](
                 flat, slices, sums, features, flat.stride(0), feature_blocks, splits,
-                ROWS=rows, FEATURES=across, ACCUMULATOR=kind, MEAN=splits == 1,
+                ROWS=rows, FEATURES=across, ACCUMULATOR=kind, MEAN=splits == 1, num_warps=1,
             )  # fmt: skip
-        if splits > 1:
-            whole.copy_((sums.sum(1) / (slices[:, 1:] - slices[:, :1])).reshape(whole.shape))
+            if splits > 1:
+                join_pieces[(len(slices), feature_blocks)](
+                    sums, slices, whole, features, splits, SPLITS=SPLITS, FEATURES=across, ACCUMULATOR=kind
+                )
     return out
 
 
@@ -111,19 +152,26 @@ def shares(weight: torch.Tensor, slices: torch.Tensor, rows: int) -> torch.Tenso
     if not len(slices):
         return out.zero_()
     if out.numel():
-        # With the slices in the order of their starts, those that may reach a block of rows lie next to each other.
-        order = slices[:, 0].argsort(stable=True)
-        slices, flat = slices[order].contiguous(), matrix(weight[order])
+        count, slices, flat = len(slices), slices.contiguous(), matrix(weight).contiguous()
         features = flat.shape[1]
-        down, across = tile(features, TILE // 2)
-        begins = torch.arange(0, rows, down, device=weight.device)
-        first = torch.searchsorted(slices[:, 1].cummax(0).values, begins, right=True)
-        last = torch.searchsorted(slices[:, 0].contiguous(), begins + down)
+        down, across = tile(features, WRITTEN)
+        down = min(down, power_of_two(triton.cdiv(rows, PROGRAMS), WRITTEN))
+        first = last = slices
+        few = power_of_two(count, FEW) if count <= FEW else 0
+        if (
+            not few
+        ):  # with the slices in the order of their starts, those that may reach a block of rows lie next to each other
+            order = slices[:, 0].argsort(stable=True)
+            slices, flat = slices[order].contiguous(), flat[order]
+            begins = torch.arange(0, rows, down, device=weight.device)
+            first = torch.searchsorted(slices[:, 1].cummax(0).values, begins, right=True)
+            last = torch.searchsorted(slices[:, 0].contiguous(), begins + down)
         feature_blocks = triton.cdiv(features, across)
         with torch.cuda.device_of(weight):
-            spread_means[(len(begins) * feature_blocks,)](
+            spread_means[(triton.cdiv(rows, down) * feature_blocks,)](
                 flat, slices, first, last, torch.view_as_real(out) if out.is_complex() else out,
-                rows, features, feature_blocks, ROWS=down, FEATURES=across, ACCUMULATOR=in_triton(weight.dtype),
+                count, rows, features, feature_blocks,
+                FEW=few, ROWS=down, FEATURES=across, ACCUMULATOR=in_triton(weight.dtype),
             )  # fmt: skip
     return out
 

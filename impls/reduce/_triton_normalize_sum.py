@@ -23,19 +23,19 @@ def quotient(a, b, c, d):
     return divide(divide(a * c + b * d, square), size), divide(divide(b * c - a * d, square), size)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=("lanes",))
 def normalize(
     x, weight, out, n, inner, lanes,
     LANES: tl.constexpr, BLOCK: tl.constexpr, AXIS: tl.constexpr, COMPLEX: tl.constexpr, BACKWARD: tl.constexpr,
-    ACCUMULATOR: tl.constexpr,
+    INDEX: tl.constexpr, ACCUMULATOR: tl.constexpr,
 ):  # fmt: skip
     """A few whole lanes: x / s with s their sums, or, backwards, (w − Σ w·x̄/s̄) / s̄."""
     lane = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
-    base = lane // inner * n * inner + lane % inner
-    at = tl.arange(0, BLOCK).to(tl.int64)
+    at = tl.arange(0, BLOCK).to(INDEX)
     if AXIS == 1:
-        offsets, inside = base[:, None] + at[None, :] * inner, (lane < lanes)[:, None] & (at < n)[None, :]
+        offsets, inside = (lane * n).to(INDEX)[:, None] + at[None, :], (lane < lanes)[:, None] & (at < n)[None, :]
     else:
+        base = (lane // inner * n * inner + lane % inner).to(INDEX)
         offsets, inside = at[:, None] * inner + base[None, :], (at < n)[:, None] & (lane < lanes)[None, :]
     if COMPLEX:
         offsets = 2 * offsets
@@ -93,11 +93,14 @@ def _launched(x, weight, dim):
         x, weight = x.contiguous(), weight.contiguous() if backward else x
         kind = tl.float64 if accumulator(x.dtype) == torch.float64 else tl.float32
         arguments = [torch.view_as_real(t) if t.is_complex() else t for t in (x, weight, out)]
+        warps = 16 if block * across > 4096 else 4
+        slim = inner == 1 and warps == 16 and not backward and not x.is_complex() and kind == tl.float32
         with torch.cuda.device_of(x):
             normalize[(triton.cdiv(lanes, across),)](
                 *arguments, n, inner, lanes, LANES=across, BLOCK=block, AXIS=1 if inner == 1 else 0,
                 COMPLEX=x.is_complex(), BACKWARD=backward, ACCUMULATOR=kind,
-                num_warps=16 if block * across > 4096 else 4,
+                INDEX=tl.int32 if 2 * (lanes + across) * max(n, block) < 2**31 else tl.int64,
+                num_warps=warps, maxnreg=64 if slim else None,  # with which two programs fit a multiprocessor
             )  # fmt: skip
     return out
 

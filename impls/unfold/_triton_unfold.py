@@ -7,66 +7,99 @@ import triton.language as tl
 from opjury.impls._triton import INTERPRETED, accumulator, moved_parts, parts, power_of_two
 
 TILE = 512 if INTERPRETED else 2048  # elements
-WIDEST = 128 if INTERPRETED else 1024  # windows, or pixels, of a tile
+WIDEST = 128 if INTERPRETED else 512  # columns of a tile
 
 
 @triton.jit
+def tile_of(number, column_blocks, height, LINES: tl.constexpr, COLUMNS: tl.constexpr, INDEX: tl.constexpr):
+    """LINES lines, which go on from plane to plane, and COLUMNS columns: their planes, places in these, and columns."""
+    line = (number // column_blocks).to(INDEX) * LINES + tl.arange(0, LINES)[:, None]
+    column = (number % column_blocks).to(INDEX) * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    return line // height, line % height, column
+
+
+@triton.jit(
+    do_not_specialize=(
+        *("image", "planes", "channels", "height", "width", "down", "across", "kernel_height", "kernel_width"),
+        *("step_down", "step_across", "rim_above", "rim_left", "move_down", "move_across"),
+        *("image_stride", "channel_stride", "row_stride", "column_blocks", "blocks"),
+    )
+)
 def copy_windows(
-    image, out, rows, channels, height, width, down, across,
+    image, out, planes, channels, height, width, down, across,
     kernel_height, kernel_width, step_down, step_across, rim_above, rim_left, move_down, move_across,
-    image_stride, channel_stride, row_stride, pixel_stride, out_stride, blocks,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr,
+    image_stride, channel_stride, row_stride, pixel_stride, out_stride, column_blocks, blocks,
+    LINES: tl.constexpr, COLUMNS: tl.constexpr, INDEX: tl.constexpr,
 ):  # fmt: skip
-    """A tile of the result: ROWS elements of the kernels, each at BLOCK windows."""
-    number = tl.program_id(0).to(tl.int64)
-    row = number // blocks * ROWS + tl.arange(0, ROWS)[:, None]
-    first = number % blocks * BLOCK
-    b, a = (row % kernel_width).to(INDEX), (row // kernel_width % kernel_height).to(INDEX)
-    channel = row // (kernel_width * kernel_height)
-    # Windows are counted from the first of the block, and places from the channel's first pixel, in 32 bits: 64 would cost more than the copy.
-    window = (first % across).to(tl.int32) + tl.arange(0, BLOCK)[None, :]
-    line = (first // across).to(INDEX) + window // across
-    y, x = line * move_down - rim_above, window % across * move_across - rim_left
-    down_by, across_by = a * step_down, b * step_across
-    inside = (row < rows) & (line < down)
-    seen = inside & (y >= -down_by) & (y < height - down_by) & (x >= -across_by) & (x < width - across_by)
-    plane = image + channel // channels * image_stride + channel % channels * channel_stride
-    at = (y * row_stride + x * pixel_stride) + (down_by * row_stride + across_by * pixel_stride)
-    values = tl.load(plane + at, mask=seen, other=0)
-    to = out + (row * down * across + first) * out_stride
-    tl.store(to + tl.arange(0, BLOCK)[None, :] * out_stride, values, mask=inside)
+    """A tile of windows, at the elements of one row of the kernel."""
+    number = tl.program_id(0)
+    a = number // blocks
+    plane, line, column = tile_of(number % blocks, column_blocks, down, LINES, COLUMNS, INDEX)
+    y, x = line * move_down - rim_above + a * step_down, column * move_across - rim_left
+    inside = (plane < planes) & (column < across)
+    seen = inside & (y >= 0) & (y < height)
+    wide = plane.to(tl.int64)
+    at = wide // channels * image_stride + wide % channels * channel_stride + y.to(tl.int64) * row_stride
+    to = out + ((wide * kernel_height + a) * kernel_width * down + line) * across * out_stride
+    for b in range(kernel_width):
+        reached = b * step_across
+        met = seen & (x >= -reached) & (x < width - reached)
+        values = tl.load(image + at + (x + reached) * pixel_stride, mask=met, other=0)
+        tl.store(to + column * out_stride, values, mask=inside)
+        to += down.to(tl.int64) * across * out_stride
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=(
+        *(
+            "weight",
+            "planes",
+            "height",
+            "width",
+            "down",
+            "across",
+            "kernel_height",
+            "kernel_width",
+            "step_down",
+            "step_across",
+        ),
+        *("rim_above", "rim_left", "move_down", "move_across", "column_blocks"),
+    )
+)
 def sum_windows(
     weight, out, planes, height, width, down, across,
-    kernel_height, kernel_width, step_down, step_across, rim_above, rim_left, move_down, move_across, stride, blocks,
-    PLANES: tl.constexpr, BLOCK: tl.constexpr, INDEX: tl.constexpr, ACCUMULATOR: tl.constexpr,
+    kernel_height, kernel_width, step_down, step_across, rim_above, rim_left, move_down, move_across, stride, column_blocks,
+    LINES: tl.constexpr, COLUMNS: tl.constexpr, INDEX: tl.constexpr, ACCUMULATOR: tl.constexpr,
 ):  # fmt: skip
-    """A tile of the image: BLOCK pixels of PLANES channels, each the sum over the kernel's elements that meet it."""
-    number = tl.program_id(0).to(tl.int64)
-    plane = number // blocks * PLANES + tl.arange(0, PLANES)[:, None]
-    first = number % blocks * BLOCK
-    pixel = (first % width).to(tl.int32) + tl.arange(0, BLOCK)[None, :]
-    line = (first // width).to(INDEX) + pixel // width
-    y, x = line + rim_above, pixel % width + rim_left
-    inside = (plane < planes) & (line < height)
-    columns = weight + plane * (kernel_height * kernel_width) * down * across * stride
-    total = tl.zeros((PLANES, BLOCK), ACCUMULATOR)
-    for element in range(kernel_height * kernel_width):
-        a, b = element // kernel_width, element % kernel_width
-        top, left = y - a * step_down, x - b * step_across
-        met = (top >= 0) & (left >= 0) & (top % move_down == 0) & (left % move_across == 0)
-        met = met & (top // move_down < down) & (left // move_across < across)
-        at = (element * down + top // move_down) * across + left // move_across
-        total += tl.load(columns + at * stride, mask=inside & met, other=0).to(ACCUMULATOR)
-    to = out + (plane * height * width + first) * stride
-    tl.store(to + tl.arange(0, BLOCK)[None, :] * stride, total.to(out.dtype.element_ty), mask=inside)
+    """A tile of the image, each pixel the sum over the kernel's elements that meet it."""
+    plane, line, column = tile_of(tl.program_id(0), column_blocks, height, LINES, COLUMNS, INDEX)
+    inside = (plane < planes) & (column < width)
+    wide = plane.to(tl.int64)
+    total = tl.zeros((LINES, COLUMNS), ACCUMULATOR)
+    for a in range(kernel_height):
+        top = line + rim_above - a * step_down
+        meets_line = inside & (top >= 0) & (top % move_down == 0) & (top // move_down < down)
+        row = weight + ((wide * kernel_height + a) * kernel_width * down + top // move_down) * across * stride
+        for b in range(kernel_width):
+            left = column + rim_left - b * step_across
+            met = meets_line & (left >= 0) & (left % move_across == 0) & (left // move_across < across)
+            total += tl.load(row + left // move_across * stride, mask=met, other=0).to(ACCUMULATOR)
+            row += down.to(tl.int64) * across * stride
+    to = out + (wide * height + line) * width * stride + column * stride
+    tl.store(to, total.to(out.dtype.element_ty), mask=inside)
 
 
-def index_type(extent):
+def tiled(lines, columns):
+    """How many tiles lie side by side, and how many there are; the lines and columns of one."""
+    wide = power_of_two(columns, WIDEST)
+    high = power_of_two(lines, TILE // wide)
+    side_by_side = triton.cdiv(columns, wide)
+    return side_by_side, triton.cdiv(lines, high) * side_by_side, {"LINES": high, "COLUMNS": wide}
+
+
+def index_type(*extents):
     """The integers that count so many elements."""
-    return tl.int32 if extent < 2**30 else tl.int64
+    return tl.int32 if max(extents) < 2**30 else tl.int64
 
 
 def windows_along(length, side, step, rim, move):
@@ -83,16 +116,15 @@ def columns(
     if out.numel():
         n, channels, height, width = x.shape
         down, across = map(windows_along, (height, width), kernel, dilation, padding, stride)
-        rows = n * channels * kernel[0] * kernel[1]
-        block = power_of_two(down * across, WIDEST)
-        together = power_of_two(rows, TILE // block)
-        blocks = triton.cdiv(down * across, block)
+        lines = n * channels * down
+        side_by_side, blocks, tile = tiled(lines, across)
+        reach = across * stride[1] + dilation[1] * kernel[1] + padding[1] + WIDEST * stride[1]
         with torch.cuda.device_of(x):
             for image, whole in zip(moved_parts(x), moved_parts(out), strict=True):
-                copy_windows[(triton.cdiv(rows, together) * blocks,)](
-                    image, whole, rows, channels, height, width, down, across, *kernel, *dilation, *padding, *stride,
-                    *image.stride(), whole.stride(-1), blocks, ROWS=together, BLOCK=block,
-                    INDEX=index_type(height * abs(image.stride(2)) + width * abs(image.stride(3))),
+                copy_windows[(kernel[0] * blocks,)](
+                    image, whole, n * channels, channels, height, width, down, across, *kernel, *dilation, *padding, *stride,
+                    *image.stride(), whole.stride(-1), side_by_side, blocks,
+                    **tile, INDEX=index_type(lines, height + 2 * padding[0], reach * max(image.stride(3), 1)),
                 )  # fmt: skip
     return out
 
@@ -118,16 +150,16 @@ def image(
     if out.numel():
         n, channels, height, width = shape
         down, across = map(windows_along, (height, width), kernel, dilation, padding, stride)
-        block = power_of_two(height * width, WIDEST)
-        together = power_of_two(n * channels, TILE // block)
-        blocks = triton.cdiv(height * width, block)
+        lines = n * channels * height
+        side_by_side, blocks, tile = tiled(lines, width)
+        reach = 2 * (width + padding[1] + dilation[1] * kernel[1] + WIDEST)
         kind = tl.float64 if accumulator(weight.dtype) == torch.float64 else tl.float32
         with torch.cuda.device_of(weight):
             for part, whole in zip(parts(weight), parts(out), strict=True):
-                sum_windows[(triton.cdiv(n * channels, together) * blocks,)](
+                sum_windows[(blocks,)](
                     part, whole, n * channels, height, width, down, across, *kernel, *dilation, *padding, *stride,
-                    whole.stride(-1), blocks, PLANES=together, BLOCK=block, ACCUMULATOR=kind,
-                    INDEX=index_type(2 * max(height * width, kernel[0] * kernel[1] * down * across)),
+                    whole.stride(-1), side_by_side,
+                    **tile, INDEX=index_type(lines, height + padding[0] + dilation[0] * kernel[0], reach), ACCUMULATOR=kind,
                 )  # fmt: skip
     return out
 
