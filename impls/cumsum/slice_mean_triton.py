@@ -17,8 +17,9 @@ from opjury.operation import COMPLEX, FLOATING, INTEGER
 def ragged_kernel(x, slices):
     """A Triton kernel that adds the rows of each slice where they lie; slices that are few are split.
 
-    O(Σ lengths) work, no memory beside the result; in backward every row adds the shares of the slices that contain it, found by sorting where they are many:
-    O(Σ lengths + k·log k), more where one long slice stands among many short ones. Waits for the device once, to check the slices.
+    O(Σ lengths) work, no memory beside the result; in backward every row adds the shares of the slices that contain it, looked for among
+    all where they are few, and by sorting else: O(Σ lengths + k·log k), more where one long slice stands among many short ones. Waits for
+    the device once, to check the slices.
     """
     from opjury.impls.cumsum._triton_slice_mean import means
 
