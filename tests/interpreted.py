@@ -6,9 +6,12 @@ Prints what is wrong, and the number of examples in which nothing was.
 import sys
 
 import torch
+import triton
+import triton.language as tl
 
 import opjury
 from opjury import registry
+from opjury.impls.cumsum._triton_cumsum import sum_before
 
 SAMPLES = {
     "cumsum": ("decoupled_look_back", (torch.randn(3, 1500), 1)),
@@ -81,9 +84,30 @@ def check_operators(operation):
         torch.library.opcheck(getattr(torch.ops.opjury, operator).default, arguments)
 
 
+@triton.jit
+def sums_before(x, out, AXIS: tl.constexpr, REVERSE: tl.constexpr, SCANNED: tl.constexpr):
+    """Of a matrix (8, 4)."""
+    at = tl.arange(0, 8)[:, None] * 4 + tl.arange(0, 4)[None, :]
+    tl.store(out + at, sum_before(tl.load(x + at), AXIS, REVERSE, SCANNED))
+
+
+def check_sums_before():
+    """What is scanned on a GPU is what is summed where Triton interprets."""
+    x = torch.arange(1.0, 33).reshape(8, 4)
+    for axis in (0, 1):
+        for reverse in (False, True):
+            ordered = x.flip(axis) if reverse else x
+            expected = (ordered.cumsum(axis) - ordered).flip(axis) if reverse else ordered.cumsum(axis) - ordered
+            for scanned in (False, True):
+                out = torch.empty_like(x)
+                sums_before[(1,)](x, out, axis, reverse, scanned)
+                torch.testing.assert_close(out, expected)
+
+
 def main():
     """All of it for one operation."""
     (operation,) = sys.argv[1:]
+    check_sums_before()
     surprises, examples = audit(operation)
     compare(operation)
     check_operators(operation)

@@ -18,6 +18,7 @@ SIDE_BY_SIDE = 8 if INTERPRETED else 32  # lanes of a tile, where they are next 
 STRANDS = 8  # one for each of as many warps
 # Of axes that it does not know to be contiguous, Triton gives the last one to the threads of a warp, before 3.7 the first one.
 LAST_FIRST = tl.constexpr(tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 7))
+SCANNED = tl.constexpr(not INTERPRETED)  # the interpreter would scan pairs of sums one by one
 HIGH, LOW = tl.constexpr(-(2**32)), tl.constexpr(2**32 - 1)
 
 
@@ -55,9 +56,17 @@ def chain(sum_a, but_last_a, sum_b, but_last_b):
 
 
 @triton.jit
-def sum_before(x, AXIS: tl.constexpr, REVERSE: tl.constexpr):
-    """The sums of what comes before each element, or behind it, without a subtraction."""
-    _, before = tl.associative_scan((x, tl.zeros_like(x)), AXIS, chain, reverse=REVERSE)
+def sum_before(x, AXIS: tl.constexpr, REVERSE: tl.constexpr, SCANNED: tl.constexpr = SCANNED):
+    """The sums over one of two axes of what comes before each element, or behind it, without a subtraction."""
+    if SCANNED:
+        _, before = tl.associative_scan((x, tl.zeros_like(x)), AXIS, chain, reverse=REVERSE)
+    else:
+        each = tl.arange(0, x.shape[AXIS])
+        earlier = each[:, None] < each[None, :] if REVERSE else each[:, None] > each[None, :]
+        if AXIS == 0:
+            before = tl.sum(tl.where(earlier[:, :, None], x[None, :, :], 0), 1)
+        else:
+            before = tl.sum(tl.where(earlier[None, :, :], x[:, None, :], 0), 2)
     return before
 
 
@@ -150,10 +159,8 @@ def _launch(x, out, dim, reverse):
     if inner == 1:
         across = power_of_two(lanes, TILE // block)
     else:
-        across = power_of_two(inner, SIDE_BY_SIDE)
-        block = power_of_two(n, TILE // across)
-        if INTERPRETED:  # a program costs milliseconds, however small its tile
-            across = power_of_two(lanes, TILE // block)
+        block = power_of_two(n, TILE // power_of_two(lanes, SIDE_BY_SIDE))
+        across = power_of_two(lanes, TILE // block)
     tiles, lane_blocks = triton.cdiv(n, block), triton.cdiv(lanes, across)
     single, group = tiles == 1, power_of_two(tiles, GROUP)
     words = 0 if single else 1 + 2 * across * lane_blocks * (tiles + triton.cdiv(tiles, group))

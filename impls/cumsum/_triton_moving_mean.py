@@ -11,7 +11,7 @@ from opjury.impls._triton import INTERPRETED, accumulator, parts, power_of_two
 from opjury.impls._triton_arithmetic import divide_all
 from opjury.impls.cumsum._triton_cumsum import LAST_FIRST, scan, sum_before
 
-TILE = 1024 if INTERPRETED else 4096  # elements
+TILE = 4096  # elements
 LONGEST = 128 if INTERPRETED else 4096  # windows that fit a tile
 
 

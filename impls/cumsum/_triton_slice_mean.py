@@ -39,13 +39,14 @@ def sum_slices(
     tl.store(out + piece * features + feature, result.to(out.dtype.element_ty), mask=feature < features)
 
 
-@triton.jit(do_not_specialize=("splits",))
+@triton.jit(do_not_specialize=("feature_blocks", "splits"))
 def join_pieces(
-    sums, slices, out, features, splits, SPLITS: tl.constexpr, FEATURES: tl.constexpr, ACCUMULATOR: tl.constexpr
+    sums, slices, out, features, feature_blocks, splits,
+    SPLITS: tl.constexpr, FEATURES: tl.constexpr, ACCUMULATOR: tl.constexpr,
 ):  # fmt: skip
     """The mean of one slice from the sums of its pieces, for FEATURES features."""
-    owner = tl.program_id(0).to(tl.int64)
-    feature = tl.program_id(1) * FEATURES + tl.arange(0, FEATURES)
+    number = tl.program_id(0).to(tl.int64)
+    owner, feature = number // feature_blocks, number % feature_blocks * FEATURES + tl.arange(0, FEATURES)
     piece = tl.arange(0, SPLITS)[:, None]
     inside = (piece < splits) & (feature < features)[None, :]
     total = tl.sum(tl.load(sums + (owner * splits + piece) * features + feature[None, :], mask=inside, other=0), 0)
@@ -134,9 +135,10 @@ def means(x: torch.Tensor, slices: torch.Tensor, dtype: torch.dtype) -> torch.Te
                 ROWS=rows, FEATURES=across, ACCUMULATOR=kind, MEAN=splits == 1, num_warps=1,
             )  # fmt: skip
             if splits > 1:
-                join_pieces[(len(slices), feature_blocks)](
-                    sums, slices, whole, features, splits, SPLITS=SPLITS, FEATURES=across, ACCUMULATOR=kind
-                )
+                join_pieces[(len(slices) * feature_blocks,)](
+                    sums, slices, whole, features, feature_blocks, splits,
+                    SPLITS=SPLITS, FEATURES=across, ACCUMULATOR=kind,
+                )  # fmt: skip
     return out
 
 

@@ -84,11 +84,7 @@ def _launched(x, weight, dim):
     if out.numel():
         block = power_of_two(n, LONGEST[inner > 1])
         most = TILE // block
-        across = (
-            power_of_two(lanes, most)
-            if inner == 1
-            else power_of_two(inner, min(most, max(SIDE_BY_SIDE, 4096 // block)))
-        )
+        across = power_of_two(lanes, most if inner == 1 else min(most, max(SIDE_BY_SIDE, 4096 // block)))
         backward = weight is not None
         x, weight = x.contiguous(), weight.contiguous() if backward else x
         kind = tl.float64 if accumulator(x.dtype) == torch.float64 else tl.float32

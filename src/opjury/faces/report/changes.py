@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from opjury import registry
 from opjury.faces.report.gather import State, workload_name
 
-Kind = Literal["worse", "better", "other"]
+Kind = Literal["worse", "other", "better", "slower", "faster"]
 _OTHER_WAY_ROUND: dict[Kind, Kind] = {"worse": "better", "better": "worse", "other": "other"}
 RATIO = 1.1  # the least change of a ratio that is told; smaller ones are for the search in the history
 
@@ -21,7 +21,8 @@ class Change:
     ----------
     operation, implementation : str
         The implementation "" where the whole operation is meant.
-    kind : {"worse", "better", "other"}
+    kind : {"worse", "other", "better", "slower", "faster"}
+        In the order in which they are told: the last two compare one measurement with one, and on a busy machine many come at once.
     text : str
     """
 
@@ -36,7 +37,7 @@ def changes(before: State | None, now: State) -> list[Change]:
     if before is None:
         return []
     found = [*_verdicts(before, now), *_recommendations(before, now), *_ratios(before, now)]
-    order = ("worse", "other", "better")
+    order = get_args(Kind)
     return sorted(found, key=lambda c: (order.index(c.kind), c.operation, c.implementation))
 
 
@@ -89,9 +90,9 @@ def _ratios(before: State, now: State) -> list[Change]:
             continue
         change = new.ratio / old.ratio
         if change > RATIO and new.low > old.high:
-            kind: Kind = "worse"
+            kind: Kind = "slower"
         elif change < 1 / RATIO and new.high < old.low:
-            kind = "better"
+            kind = "faster"
         else:
             continue
         text = f"{workload_name(series)}: {new.ratio:.3g} times {new.reference}, was {old.ratio:.3g}"
