@@ -1,4 +1,4 @@
-"""Arithmetic of kernels that is rounded correctly: `/` and `sqrt` of float32 are approximations on a GPU."""
+"""Arithmetic of kernels that is rounded correctly, since `/` and `sqrt` of float32 are approximations on a GPU; integers for their indices."""
 
 import triton
 import triton.language as tl
@@ -30,3 +30,8 @@ def root(x):
         return tl.sqrt_rn(x)
     else:
         return tl.sqrt(x)
+
+
+def index_type(*extents):
+    """The integers that count so many elements: 64 bits cost more than most copies."""
+    return tl.int32 if max(extents) < 2**30 else tl.int64

@@ -65,13 +65,13 @@ def compile_instead(kernel, *arguments, grid, warmup, num_warps=4, maxnreg=None,
         done = triton.compile(source, target=TARGET, options={"num_warps": num_warps, "maxnreg": maxnreg})
         assert done.asm["cubin"]
         compiled[kernel.fn.__name__] += 1
-        return done, grid
+        return done
     return None
 
 
 def show_needs(kernel, *arguments, grid, warmup, num_warps=4, **named):
     """A line of the table, for one launch."""
-    done, _ = compile_instead(kernel, *arguments, grid=grid, warmup=warmup, num_warps=num_warps, **named)
+    done = compile_instead(kernel, *arguments, grid=grid, warmup=warmup, num_warps=num_warps, **named)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(done.asm["cubin"])
         file.flush()

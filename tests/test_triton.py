@@ -35,34 +35,30 @@ def test_kernels_hold_up_interpreted(entry):
     assert int(examples) > 50
 
 
-@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
-def test_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
+def compiled(cache, *options):
+    """The lines that `python -m tests.compiled` prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.compiled"],
+        [sys.executable, "-m", "tests.compiled", *options],
         capture_output=True,
         text=True,
-        env={**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": PLACES},
+        env={**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(cache), "PYTHONPATH": PLACES},
         cwd=ROOT,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    variants = dict(line.split() for line in done.stdout.splitlines())
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
+    variants = dict(line.split() for line in compiled(tmp_path))
     sources = "".join(file.read_text() for file in (ROOT / "impls").rglob("_triton_*.py"))
     assert set(variants) == set(re.findall(r"(\w+)\[\(", sources))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 def test_large_launches_keep_in_registers_what_a_thread_needs(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.compiled", "--bars"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": PLACES},
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    _, heads, *lines = done.stdout.splitlines()
+    _, heads, *lines = compiled(tmp_path, "--bars")
     column = heads.split().index("stack")
     assert len(lines) > 15
     assert max(int(line.split()[column]) for line in lines) <= 32

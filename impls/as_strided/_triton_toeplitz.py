@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, moved_parts, parts, power_of_two
+from opjury.impls._triton_arithmetic import index_type
 
 TILE = 2048 if INTERPRETED else 4096  # elements
 WIDEST = 512 if INTERPRETED else 1024  # columns of a tile
@@ -91,7 +92,7 @@ def matrix(c: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
                 extent = (len(c) + len(r) + rows + columns) * steps
                 fill[(triton.cdiv(len(c), rows) * column_blocks,)](
                     one, other, whole, len(c), len(r), one.stride(0), other.stride(0), whole.stride(-1), column_blocks,
-                    ROWS=rows, COLUMNS=columns, INDEX=tl.int32 if extent < 2**30 else tl.int64,
+                    ROWS=rows, COLUMNS=columns, INDEX=index_type(extent),
                 )  # fmt: skip
     return out
 

@@ -11,6 +11,7 @@ import triton
 import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, power_of_two
+from opjury.impls._triton_arithmetic import index_type
 
 TILE = 512 if INTERPRETED else 8192  # elements; few where tests must cross tiles and groups at small sizes
 GROUP = 4 if INTERPRETED else 64  # tiles
@@ -171,7 +172,7 @@ def _launch(x, out, dim, reverse):
         torch.view_as_real(out) if out.is_complex() else out,
         scratch, n, inner, lanes, tiles, lane_blocks,
         LANES=across, BLOCK=block, STRANDS=0 if inner == 1 else min(block, STRANDS), GROUP=group,
-        REVERSE=reverse, SINGLE=single, INDEX=tl.int32 if (lanes + across) * (n + block) < 2**31 else tl.int64,
+        REVERSE=reverse, SINGLE=single, INDEX=index_type((lanes + across) * (n + block)),
         ACCUMULATOR={torch.float32: tl.float32, torch.float64: tl.float64, torch.int64: tl.int64}[total],
         num_warps=STRANDS,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, parts, power_of_two
-from opjury.impls._triton_arithmetic import divide_all
+from opjury.impls._triton_arithmetic import divide_all, index_type
 from opjury.impls.cumsum._triton_cumsum import LAST_FIRST, scan, sum_before
 
 TILE = 4096  # elements
@@ -82,15 +82,13 @@ def means(x: torch.Tensor, window: int, shift: int) -> torch.Tensor:
             for part, whole in zip(parts(x), parts(out), strict=True):
                 # The furthest places that are counted, those beyond the ends among them.
                 length = group_blocks * together * window + 2 * width
-                extent = max(
+                extents = (
                     (rows + abreast) * abs(part.stride(0)) + length * part.stride(1),
                     ((rows + abreast) * count + length) * whole.stride(1),
                 )
                 sum_windows[(triton.cdiv(rows, abreast) * group_blocks,)](
                     part, whole, rows, x.shape[1], count, window, shift, *part.stride(), whole.stride(1), group_blocks,
-                    ROWS=abreast, GROUPS=together, WIDTH=width, ACCUMULATOR=kind,
-                    INDEX=tl.int32 if extent < 2**31 else tl.int64,
-                    num_warps=8,
+                    ROWS=abreast, GROUPS=together, WIDTH=width, ACCUMULATOR=kind, INDEX=index_type(*extents), num_warps=8,
                 )  # fmt: skip
     return out
 

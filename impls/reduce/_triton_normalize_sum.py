@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, power_of_two
-from opjury.impls._triton_arithmetic import divide
+from opjury.impls._triton_arithmetic import divide, index_type
 
 TILE = 1024 if INTERPRETED else 16384  # elements
 LONGEST = (
@@ -95,7 +95,7 @@ def _launched(x, weight, dim):
             normalize[(triton.cdiv(lanes, across),)](
                 *arguments, n, inner, lanes, LANES=across, BLOCK=block, AXIS=1 if inner == 1 else 0,
                 COMPLEX=x.is_complex(), BACKWARD=backward, ACCUMULATOR=kind,
-                INDEX=tl.int32 if 2 * (lanes + across) * max(n, block) < 2**31 else tl.int64,
+                INDEX=index_type(2 * (lanes + across) * max(n, block)),
                 num_warps=warps, maxnreg=64 if slim else None,  # with which two programs fit a multiprocessor
             )  # fmt: skip
     return out

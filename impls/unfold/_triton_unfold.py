@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 
 from opjury.impls._triton import INTERPRETED, accumulator, moved_parts, parts, power_of_two
+from opjury.impls._triton_arithmetic import index_type
 
 TILE = 512 if INTERPRETED else 2048  # elements
 WIDEST = 128 if INTERPRETED else 512  # columns of a tile
@@ -51,19 +52,8 @@ def copy_windows(
 
 @triton.jit(
     do_not_specialize=(
-        *(
-            "weight",
-            "planes",
-            "height",
-            "width",
-            "down",
-            "across",
-            "kernel_height",
-            "kernel_width",
-            "step_down",
-            "step_across",
-        ),
-        *("rim_above", "rim_left", "move_down", "move_across", "column_blocks"),
+        *("weight", "planes", "height", "width", "down", "across", "kernel_height", "kernel_width"),
+        *("step_down", "step_across", "rim_above", "rim_left", "move_down", "move_across", "column_blocks"),
     )
 )
 def sum_windows(
@@ -95,11 +85,6 @@ def tiled(lines, columns):
     high = power_of_two(lines, TILE // wide)
     side_by_side = triton.cdiv(columns, wide)
     return side_by_side, triton.cdiv(lines, high) * side_by_side, {"LINES": high, "COLUMNS": wide}
-
-
-def index_type(*extents):
-    """The integers that count so many elements."""
-    return tl.int32 if max(extents) < 2**30 else tl.int64
 
 
 def windows_along(length, side, step, rim, move):
