@@ -252,7 +252,7 @@ def contest(operation, names, sizes, gradient, options, seconds):
 def audit(options, until):
     """The quick audit of everything that runs there, the most telling checks first."""
     from opjury import records, registry
-    from opjury.operation import CHECKS
+    from opjury.model.implementation import CHECKS
     from opjury.uses.audit import Audit, plan
     from opjury.uses.audit import run as judged
 

@@ -18,7 +18,8 @@ import click
 import numpy as np
 
 from opjury import records, registry
-from opjury.operation import CHECKS, group_dtypes
+from opjury.model.dtypes import group_dtypes
+from opjury.model.implementation import CHECKS
 from opjury.records import Environment, Measurement, Night, Recommendation, Verdict
 from opjury.uses import history
 

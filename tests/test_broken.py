@@ -12,7 +12,8 @@ import opjury
 from opjury import registry
 from opjury.case import Case, Tensor
 from opjury.execute import run_here
-from opjury.operation import CHECKS, Gradient, Implementation
+from opjury.model import declared
+from opjury.model.implementation import CHECKS, Gradient, Implementation
 from opjury.shipping import Here
 from opjury.uses.audit import plan
 from opjury.verify import checks
@@ -77,7 +78,7 @@ def test_without_this_check_something_wrong_would_pass(check):
 
 def refuted_by_itself(function, contract):
     """The checks that refute a function, in float32, for a reason of their own."""
-    tasks = plan(contract, "", dtypes=["float32"], function=Here(function))
+    tasks = plan(contract, "on_trial", dtypes=["float32"], function=Here(function))
     return {verdict.check for _, verdict in run_here(tasks) if verdict.status == "refuted" and not verdict.cause}
 
 
@@ -203,8 +204,8 @@ def test_laws_alone_see_a_mistake_that_the_reference_makes_too(monkeypatch):
         return torch.cat([part.cumsum(dim) for part in x.split(4, dim)], dim) if x.ndim else x.cumsum(dim)
 
     contract = copy.copy(registry.operation("cumsum"))
-    vars(contract).update(name="restarting_cumsum", reference=restarting)
-    monkeypatch.setitem(registry._operations, contract.name, contract)
+    vars(contract).update(name="restarting_cumsum", reference=restarting, baseline=None, usual=())
+    monkeypatch.setitem(declared.operations, contract.name, contract)
     assert refuted_by_itself(cumsum, contract) == {"laws"}
 
 

@@ -18,6 +18,7 @@ import opjury
 from opjury import cluster, execute, records, registry
 from opjury.benchmarks.scaling import scheduler, worker
 from opjury.cli import main
+from opjury.model import declared
 from opjury.shipping import imported
 from opjury.uses import audit
 from opjury.uses.choose import choose
@@ -102,8 +103,8 @@ def test_what_workers_cannot_import_is_refused(address, monkeypatch):
 
 def test_an_implementation_that_workers_lack_is_refused(address, monkeypatch):
     known = registry.implementations("slice_mean")[0]
-    entries = {**registry._implementations, ("slice_mean", "only_here"): replace(known, name="only_here")}
-    monkeypatch.setattr(registry, "_implementations", entries)
+    entries = {**declared.implementations, ("slice_mean", "only_here"): replace(known, name="only_here")}
+    monkeypatch.setattr(declared, "implementations", entries)
     with pytest.raises(opjury.Impossible, match=r"tcp://.*: slice_mean:only_here cannot be loaded there: UnknownName"):
         opjury.audit("slice_mean:only_here", cluster=address, **FEW)
 

@@ -12,7 +12,7 @@ import torch
 import opjury
 from opjury import execute, registry, shipping
 from opjury.case import Case
-from opjury.operation import Implementation
+from opjury.model.implementation import Implementation
 from opjury.uses.audit import plan, run
 from opjury.verify import judge, trial
 from opjury.verify.corpus import repeated_cases

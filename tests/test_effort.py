@@ -10,7 +10,7 @@ import pytest
 import opjury
 from opjury import registry
 from opjury.case import Case, Tensor
-from opjury.operation import CHECKS as NAMES
+from opjury.model.implementation import CHECKS as NAMES
 from opjury.records import Standing, Verdict
 from opjury.uses import effort, history, track
 from opjury.uses.audit import identity, plan

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import opjury
 from opjury import registry
-from opjury.operation import group_dtypes
+from opjury.model.dtypes import group_dtypes
 from tests import right
 from tests.false_alarms import Outcome, Sample, __main__, alarmed, samples
 

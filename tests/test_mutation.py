@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from opjury import registry
-from opjury.operation import CHECKS, Implementation
+from opjury.model.implementation import CHECKS, Implementation
 from opjury.shipping import import_file
 from tests import state_of_sources
 from tests.mutation.__main__ import Journal

@@ -11,7 +11,7 @@ import torch
 
 from opjury import registry
 from opjury.case import Case, Tensor
-from opjury.operation import Error
+from opjury.model.implementation import Error
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare, error_bound, gamma, ulp
 from opjury.verify.checks import CHECKS

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from opjury import Implementation, registry
+from opjury import implementation
+from opjury.model import declared
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "thirdparty"
 
@@ -77,12 +78,12 @@ def test_the_installed_suites_judge_the_operation_of_a_plugin(installed, tmp_pat
 )
 def test_a_checkout_beside_the_installed_package_declares_the_same(module, twice):
     """As asv imports it."""
-    with registry.apart() as found:
+    with declared.apart() as found:
         for name, file in (("opjury.benchmarks.x", "installed/x.py"), (module, "checkout/x.py")):
             scope = {"__name__": name}
             exec(compile("def scan(x, dim):\n    return x.cumsum(dim)\n", file, "exec"), scope)
             with pytest.raises(ValueError, match="twice") if twice and name == module else contextlib.nullcontext():
-                registry.add_implementation(Implementation("cumsum", "scan", scope["scan"]))
+                implementation("cumsum")(scope["scan"])
     assert len(found) == 1
 
 

@@ -1,6 +1,6 @@
 """Sizes at which as_strided is worth measuring: overlapping windows, read forwards and backwards."""
 
-from opjury import Case, Tensor, Workload
+from opjury.contract import Case, Tensor, Workload
 
 
 def arguments(rng, rows, columns, backward):

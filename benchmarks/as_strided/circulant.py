@@ -1,6 +1,6 @@
 """Sizes at which circulant is worth measuring: from a matrix within the first cache to one of 64 MB."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, n):

@@ -1,6 +1,6 @@
 """Sizes at which sliding_window is worth measuring: narrow and wide windows, steps, and a batch."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, n, size, step):

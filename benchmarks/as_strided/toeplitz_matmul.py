@@ -1,6 +1,6 @@
 """Sizes at which toeplitz_matmul is worth measuring: where the matrix fits the caches, where it does not, and several columns."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, n, columns):

@@ -1,6 +1,6 @@
 """Sizes at which cumsum is worth measuring: single long lanes, and many lanes that are not contiguous."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, columns, dim):

@@ -1,6 +1,6 @@
 """Sizes at which moving_mean is worth measuring: short, long and very long windows; one row and many."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, n, window):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, features, slices, length):

@@ -1,6 +1,6 @@
 """Sizes at which gather is worth measuring: square matrices, and few picks from a long one."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, columns, picks):

@@ -1,6 +1,6 @@
 """Sizes at which outer_map is worth measuring: products of two vectors, from a small table to one beyond the caches."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 from opjury.properties.gather.outer_map import Elementwise
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from opjury import Case, Tensor, Workload
+from opjury.contract import Case, Tensor, Workload
 
 
 def arguments(rng, n, doublings):

@@ -1,6 +1,6 @@
 """Sizes at which normalize_sum is worth measuring: square, tall and wide matrices, normalised by columns."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, columns):

@@ -1,6 +1,6 @@
 """Sizes at which vector_norm is worth measuring: one call's overhead, within the cache, and memory alone."""
 
-from opjury import Case, Tensor, Workload
+from opjury.contract import Case, Tensor, Workload
 
 
 def arguments(rng, n):

@@ -1,6 +1,6 @@
 """Sizes at which difference_matrix is worth measuring: few differences of many columns, and high orders."""
 
-from opjury import Case, Workload
+from opjury.contract import Case, Workload
 
 
 def arguments(rng, size, order):

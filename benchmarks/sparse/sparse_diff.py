@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from opjury import Case, Workload
-from opjury.sparse_case import Sparse
+from opjury.contract import Case, Sparse, Workload
 
 
 def arguments(rng, rows, columns, stored, order):

@@ -1,6 +1,6 @@
 """Sizes at which compose_conv2d is worth measuring: bottlenecks, many channels all along, and large kernels."""
 
-from opjury import Case, Tensor, Workload
+from opjury.contract import Case, Tensor, Workload
 
 
 def arguments(rng, inputs, middle, outputs, first, second):

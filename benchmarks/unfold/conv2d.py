@@ -1,6 +1,6 @@
 """Sizes at which conv2d is worth measuring: few and many channels, small and large kernels, strides."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, batch, inputs, outputs, side, kernel, stride):

@@ -1,6 +1,6 @@
 """Sizes at which convolve2d is worth measuring: images with small and large kernels, and matrices of one size."""
 
-from opjury import Case, Tensor, Workload
+from opjury.contract import Case, Tensor, Workload
 
 
 def arguments(rng, side, kernel):

@@ -1,6 +1,6 @@
 """Sizes at which unfold is worth measuring: one small image to batches of large ones, dense and dilated windows, patches."""
 
-from opjury import Case, Growth, Tensor, Workload
+from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, batch, channels, side, kernel, dilation, stride):

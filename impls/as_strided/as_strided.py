@@ -10,7 +10,7 @@ import operator
 import numpy as np
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import Gradient, implementation
 
 QUESTION = "question 1: Toeplitz matrix with torch.as_strided and negative strides"
 

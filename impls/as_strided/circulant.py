@@ -6,7 +6,7 @@ Reading a row from right to left is reading c forwards, so that most implementat
 import scipy
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import Gradient, implementation
 
 
 @implementation("circulant", source="torch.as_strided", gradient=Gradient(second=True, forward=True, vmap=True))

@@ -5,7 +5,7 @@ import operator
 import numpy as np
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import Gradient, implementation
 
 
 @implementation(

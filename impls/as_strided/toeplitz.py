@@ -8,9 +8,8 @@ import numpy as np
 import scipy
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Gradient, implementation
 from opjury.impls._triton import DEVICES, plain, rounded
-from opjury.operation import COMPLEX, FLOATING, INTEGER
 
 QUESTION = "question 1: Toeplitz matrix with torch.as_strided and negative strides"
 ALL_MODES = Gradient(second=True, forward=True, vmap=True)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 import torch
 
-from opjury import Error, Gradient, implementation
+from opjury.contract import Error, Gradient, implementation
 
 ROWS = 64
 

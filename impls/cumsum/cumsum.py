@@ -7,9 +7,8 @@ float32, integers in int64.
 import numpy as np
 import torch
 
-from opjury import Error, Gradient, implementation
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Error, Gradient, implementation
 from opjury.impls._triton import DEVICES, plain, rounded
-from opjury.operation import COMPLEX, FLOATING, INTEGER
 
 FLOATS = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
 ALL_MODES = Gradient(second=True, forward=True, vmap=True)

@@ -6,9 +6,8 @@ import numpy as np
 import scipy
 import torch
 
-from opjury import Error, Gradient, implementation
+from opjury.contract import COMPLEX, FLOATING, Error, Gradient, implementation
 from opjury.impls._triton import DEVICES, plain, rounded
-from opjury.operation import COMPLEX, FLOATING
 
 
 def prefix_magnitude(x, window):

@@ -10,7 +10,7 @@ from math import isqrt
 import numpy as np
 import torch
 
-from opjury import Error, Gradient, implementation
+from opjury.contract import Error, Gradient, implementation
 
 QUESTION = "question 2: mean of slices along an axis"
 BLOCK = 32

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from opjury import Error, implementation
+from opjury.contract import Error, implementation
 from opjury.impls.cumsum.slice_mean import ALL_MODES, BLOCK, check_slices, ragged_rows, rows_of
 
 

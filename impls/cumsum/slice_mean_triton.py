@@ -1,9 +1,8 @@
 """slice_mean in Triton: a program for each slice, and in backward for each block of rows."""
 
-from opjury import Gradient, implementation
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Gradient, implementation
 from opjury.impls._triton import DEVICES, plain, rounded
 from opjury.impls.cumsum.slice_mean import known_slices
-from opjury.operation import COMPLEX, FLOATING, INTEGER
 
 
 @implementation(

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import Gradient, implementation
 
 
 @implementation("gather", source="torch.gather", gradient=Gradient(second=True, forward=True, vmap=True))

@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import Gradient, implementation
 
 QUESTION = "question 7: vectorise f(a, b) over all combinations"
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import Gradient, implementation
 
 QUESTION = "question 3: data.norm() in the doubling loop"
 PIECE = 2**16  # elements: in float64 they fit into the second cache

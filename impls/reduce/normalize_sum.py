@@ -5,9 +5,8 @@ import functools
 import numpy as np
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import COMPLEX, FLOATING, Gradient, implementation
 from opjury.impls._triton import DEVICES, plain, rounded
-from opjury.operation import COMPLEX, FLOATING
 
 QUESTION = "question 5: a custom autograd function for x / sum(x)"
 

@@ -7,9 +7,8 @@ import numpy as np
 import scipy
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import COMPLEX, FLOATING, Gradient, implementation
 from opjury.impls._triton import DEVICES, plain, rounded
-from opjury.operation import COMPLEX, FLOATING
 
 QUESTION = "question 3: norms in the doubling loop"
 EVERYTHING = Gradient(second=True, forward=True, vmap=True)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy
 import torch
 
-from opjury import implementation
+from opjury.contract import implementation
 
 QUESTION = "question 4: differences of the identity in a sparse format"
 

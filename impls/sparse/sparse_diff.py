@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import scipy
 
-from opjury import implementation
+from opjury.contract import implementation
 
 QUESTION = "question 4: differences of the identity in a sparse format"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy
 
-from opjury import implementation
+from opjury.contract import implementation
 
 QUESTION = "question 8: grow a sparse matrix by one vertex"
 SUMS = {"form": "conversions between formats add repeated entries up"}

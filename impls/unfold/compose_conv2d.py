@@ -6,7 +6,7 @@ Below, k1 and k2 are the numbers of elements of one channel of the kernels, K th
 import numpy as np
 import torch
 
-from opjury import Error, Gradient, implementation
+from opjury.contract import Error, Gradient, implementation
 
 QUESTION = "question 9: is convolution associative in torch?"
 ALL = Gradient(second=True, forward=True, vmap=True)

@@ -6,7 +6,7 @@ Below, k is the number of elements of a kernel's channel, L that of windows: N·
 import numpy as np
 import torch
 
-from opjury import Error, Gradient, implementation
+from opjury.contract import Error, Gradient, implementation
 from opjury.impls.unfold._geometry import check_windows, padded, shifted, strided_windows
 
 ALL = Gradient(second=True, forward=True, vmap=True)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy
 import torch
 
-from opjury import Error, Gradient, implementation
+from opjury.contract import Error, Gradient, implementation
 
 QUESTION = "question 9: is convolution associative in torch?"
 ALL = Gradient(second=True, forward=True, vmap=True)

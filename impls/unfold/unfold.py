@@ -6,10 +6,9 @@ Below, k is the number of elements of a kernel, L that of windows. The result ha
 import numpy as np
 import torch
 
-from opjury import Gradient, implementation
+from opjury.contract import COMPLEX, FLOATING, Gradient, implementation
 from opjury.impls._triton import DEVICES, plain, rounded
 from opjury.impls.unfold._geometry import check_windows, padded, shifted, strided_windows
-from opjury.operation import COMPLEX, FLOATING
 
 ALL = Gradient(second=True, forward=True, vmap=True)
 

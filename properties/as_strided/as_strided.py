@@ -8,9 +8,7 @@ from math import prod
 
 import numpy as np
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, Tensor, composite, illegal, st
 
 LARGEST_RESULT = 20_000
 

@@ -6,9 +6,7 @@ c (n,) → (n, n), C[i, j] = c[(i − j) mod n], as scipy.linalg.circulant.
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, composite, illegal, st
 
 
 def circulant(c):

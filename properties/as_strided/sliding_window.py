@@ -6,9 +6,7 @@ x (…, n) → (…, (n − size) // step + 1, size), out[…, w, k] = x[…, w�
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, composite, illegal, st
 
 LARGEST_RESULT = 300_000
 

@@ -5,9 +5,7 @@ c (m,), r (n,) → (m, n), T[i, j] = c[i−j] if i ≥ j else r[j−i]. r defaul
 
 import numpy as np
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, composite, illegal, st
 
 
 def toeplitz(c, r=None):

@@ -10,9 +10,7 @@ from math import prod
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
 
 
 def toeplitz_matmul(c, r, x):

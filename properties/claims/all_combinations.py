@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "7. f(a, b) over all combinations"
 

@@ -5,7 +5,7 @@ import scipy
 import torch
 
 import opjury
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "9. Is convolution associative in torch?"
 

@@ -4,7 +4,7 @@ import numpy as np
 import scipy
 
 import opjury
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "4. Differences of the identity in a sparse format"
 

@@ -3,7 +3,7 @@
 import torch
 
 import opjury
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "3. data.norm() in the doubling loop"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy
 
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "8. Growing a sparse matrix by one vertex"
 SQUARE = scipy.sparse.coo_array(np.arange(9.0).reshape(3, 3))

@@ -3,7 +3,7 @@
 import torch
 
 import opjury
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "2. The mean of slices along an axis, slices given by another tensor"
 

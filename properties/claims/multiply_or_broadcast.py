@@ -2,7 +2,7 @@
 
 import torch
 
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "6. X @ z or broadcasting?"
 

@@ -3,7 +3,7 @@
 import torch
 
 import opjury
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "5. A custom autograd function for y = x / sum(x, 0)"
 X = torch.tensor([[1.0, 2.0, 0.5], [3.0, 1.0, 2.5]], dtype=torch.float64)

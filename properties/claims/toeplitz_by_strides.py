@@ -5,7 +5,7 @@ import scipy
 import torch
 
 import opjury
-from opjury.claims import claim
+from opjury.contract import claim
 
 QUESTION = "1. A Toeplitz matrix with torch.as_strided and negative strides"
 C, R = torch.tensor([1.0, 2, 3]), torch.tensor([1.0, 4, 5, 6])

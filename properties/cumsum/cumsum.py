@@ -6,9 +6,7 @@ Floating and complex dtypes are kept, integers and bool give int64. 0-d tensors 
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, composite, illegal, st
 
 
 def cumsum(x, dim):

@@ -7,8 +7,7 @@ contain it, an incoming gradient only the elements of its window.
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import Case, Law, Operation, Space, composite, illegal, st
 
 
 def moving_mean(x, window):

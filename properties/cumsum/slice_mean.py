@@ -7,9 +7,7 @@ default dtype. The gradient is zero, exactly, outside the slices; a NaN reaches 
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, Tensor, composite, illegal, st
 
 
 def slice_mean(x, slices):

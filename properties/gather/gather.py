@@ -7,9 +7,7 @@ longer than x's; a 0-d tensor counts as one element. Repeated indices add up in 
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, INTEGER
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
+from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, Tensor, composite, illegal, st
 
 
 def gather(x, dim, index):

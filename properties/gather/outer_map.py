@@ -14,9 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING, HALF, INTEGER
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
+from opjury.contract import (
+    COMPLEX,
+    FLOATING,
+    HALF,
+    INTEGER,
+    Case,
+    Law,
+    Operation,
+    Space,
+    Tensor,
+    composite,
+    illegal,
+    st,
+)
 
 LARGEST_RESULT = 2_200
 

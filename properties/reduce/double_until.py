@@ -11,10 +11,7 @@ from math import isqrt
 
 import numpy as np
 
-from opjury import Law, Operation
-from opjury.case import round_to
-from opjury.operation import COMPLEX
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, seeds, st
+from opjury.contract import COMPLEX, Case, Law, Operation, Space, Tensor, composite, illegal, round_to, seeds, st
 
 # The largest threshold, the smallest scale of x, and the most doublings for which gradients stay finite too.
 LIMITS = {"float16": (2.0**13, -20, 12), "float64": (2.0**1020, -1060, 900), "complex128": (2.0**1020, -1060, 900)}

@@ -10,9 +10,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.case import round_to
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import Case, Law, Operation, Space, composite, illegal, round_to, st
 
 
 def normalize_sum(x, dim):

@@ -12,10 +12,20 @@ from math import isqrt
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.case import integer_limits, round_to
-from opjury.operation import COMPLEX
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, seeds, st
+from opjury.contract import (
+    COMPLEX,
+    Case,
+    Law,
+    Operation,
+    Space,
+    Tensor,
+    composite,
+    illegal,
+    integer_limits,
+    round_to,
+    seeds,
+    st,
+)
 
 # Exponents of the smallest normal and above the largest number, and digits, of the real numbers of each dtype.
 RANGE = {"float16": (-14, 16, 11), "bfloat16": (-126, 128, 8), "float32": (-126, 128, 24), "complex64": (-126, 128, 24)}

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import scipy
 
-from opjury.sparse_case import FORMATS, Sparse
-from opjury.verify.strategies import Space, Tensor, composite, st
+from opjury.contract import Space, Sparse, Tensor, composite, st
+from opjury.sparse_case import FORMATS
 
 REPEATS = 3  # entries at one place, at the most
 _REPEATING = ("bsr", "coo", "csc", "csr")

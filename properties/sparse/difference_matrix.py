@@ -10,8 +10,7 @@ from math import comb
 import numpy as np
 import scipy
 
-from opjury import Law, Operation
-from opjury.verify.strategies import Case, Space, composite, illegal, st
+from opjury.contract import Case, Law, Operation, Space, composite, illegal, st
 
 
 def difference_matrix(size, order):

@@ -11,8 +11,7 @@ from itertools import pairwise
 import numpy as np
 import scipy
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, REAL
+from opjury.contract import COMPLEX, REAL, Case, Law, Operation, Space, Sparse, composite, illegal, st
 from opjury.properties.sparse._matrices import (
     EMPTY_COLUMNS,
     EMPTY_ROWS,
@@ -22,8 +21,6 @@ from opjury.properties.sparse._matrices import (
     dense_arrays,
     sparse_matrices,
 )
-from opjury.sparse_case import Sparse
-from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 HIGHEST = {"float32": 12, "complex64": 10, "float64": 40, "complex128": 40}  # exact with sums of 2^order small integers
 

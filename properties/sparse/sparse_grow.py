@@ -7,11 +7,8 @@ BSR may fall back to blocks of one element.
 
 import numpy as np
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, INTEGER, REAL
+from opjury.contract import COMPLEX, INTEGER, REAL, Case, Law, Operation, Space, Sparse, composite, illegal, st
 from opjury.properties.sparse._matrices import EMPTY_COLUMNS, EMPTY_ROWS, REPEATS, WIDE, behind_empty, sparse_matrices
-from opjury.sparse_case import Sparse
-from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 
 def sparse_grow(matrix, rows, columns):

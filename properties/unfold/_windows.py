@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from opjury.verify.strategies import Space, composite, st
+from opjury.contract import Space, composite, st
 
 
 def pair(value):

@@ -8,10 +8,8 @@ Subnormal bfloat16 numbers may count as zero, which is how processors' instructi
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING
+from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
 from opjury.properties.unfold._windows import factors, sum_of_products
-from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 
 def compose_conv2d(first, second):

@@ -10,10 +10,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING
+from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
 from opjury.properties.unfold._windows import factors, geometries, movements, spoiled, sum_of_products, windows
-from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 ORDER, DEFAULTS = ("stride", "padding", "dilation"), (1, 0, 1)
 

@@ -8,10 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from opjury import Law, Operation
-from opjury.operation import COMPLEX, FLOATING
+from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
 from opjury.properties.unfold._windows import geometries, movements, spoiled, windows, written
-from opjury.verify.strategies import Case, Space, composite, illegal, st
 
 ORDER, DEFAULTS = ("dilation", "padding", "stride"), (1, 0, 1)
 

@@ -6,7 +6,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opjury.operation import Error, Gradient, Growth, Implementation, Law, Operation, Workload, implementation
+from opjury.model.implementation import Error, Gradient, Implementation, implementation
+from opjury.model.operation import Law, Operation
+from opjury.model.workload import Growth, Workload
 from opjury.registry import Impossible, UnknownName
 
 if TYPE_CHECKING:
@@ -65,6 +67,10 @@ def get(operation: str, implementation: str) -> Any:
     from opjury import registry
 
     return registry.implementation(operation, implementation).function
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from opjury.model import declared
+
 Finding = Literal["holds", "refuted"]
 
 
@@ -50,11 +52,11 @@ def claim(question: str, text: str, *, expected: Finding) -> Callable[[Callable[
     expected : {"holds", "refuted"}
         The verdict found with the tested versions.
     """
-    from opjury import registry
 
     def declare(check: Callable[[], Any]) -> Callable[[], Any]:
         name = f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
-        registry.add_claim(Claim(name, question, text, expected, check))
+        entry = Claim(name, question, text, expected, check)
+        declared.add(declared.claims, name, entry, f"claim {name!r}", lambda e: e.check)
         return check
 
     return declare

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opjury import records, registry
+from opjury.model import declared
 from opjury.registry import Impossible
 
 if TYPE_CHECKING:
@@ -353,7 +354,7 @@ def _fault(worker: str, answer: Any) -> str:
 def versions() -> dict[str, str]:
     """What a verdict depends on beside its task: the versions of libraries, and the code of opjury itself."""
     found = records.versions(records.environment())
-    folders = [find_spec(name) for name in ("opjury", *registry.GROUPS)]
+    folders = [find_spec(name) for name in ("opjury", *declared.GROUPS)]
     files = {
         file for spec in folders if spec for file in Path((spec.submodule_search_locations or [""])[0]).rglob("*.py")
     }

@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not wanted:
         return
     from opjury.claims import Claim
-    from opjury.operation import Implementation
+    from opjury.model.implementation import Implementation
 
     def concerned(item: pytest.Item) -> bool:
         given = getattr(item, "callspec", None)

@@ -1,35 +1,17 @@
-"""Who competes and by which contract: the only module with mutable state.
-
-Modules that declare are found through entry points, the built-in ones and third parties' alike:
-`opjury.impls`, `opjury.properties` and `opjury.benchmarks`. A module that declares several kinds may stand in several groups.
-"""
+"""Who competes and by which contract: what was declared, by name."""
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import importlib
-import importlib.metadata
-import importlib.util
-import pkgutil
-import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+import ast
+import builtins
+from collections.abc import Iterable, Iterator, Mapping
 
-if TYPE_CHECKING:
-    from opjury.claims import Claim
-    from opjury.operation import Implementation, Operation, Workload
-
-GROUPS = ("opjury.impls", "opjury.properties", "opjury.benchmarks")
-
-_operations: dict[str, Operation] = {}
-_implementations: dict[tuple[str, str], Implementation] = {}
-_workloads: dict[str, Workload] = {}
-_claims: dict[str, Claim] = {}
-_loaded: set[str] = set()
-problems: list[str] = []
+from opjury.claims import Claim
+from opjury.model import declared
+from opjury.model.implementation import Implementation
+from opjury.model.operation import Operation
+from opjury.model.validate import near, parameters, shown_parameters
+from opjury.model.workload import Workload
 
 
 class UnknownName(ValueError):
@@ -43,139 +25,21 @@ class Impossible(ValueError):
 def unknown(what: str, given: object, known: Iterable[str]) -> str:
     """`unknown check 'agrement'; did you mean 'agreement'?`"""
     known = sorted(known)
-    near = difflib.get_close_matches(str(given), known, n=3, cutoff=0.5)
-    if near:
-        return f"unknown {what} {given!r}; did you mean {' or '.join(repr(name) for name in near)}?"
+    meant = near(given, known)
+    if meant:
+        return f"unknown {what} {given!r}; did you mean {' or '.join(map(repr, meant))}?"
     return f"unknown {what} {given!r}; known: {', '.join(known) or 'none'}"
-
-
-def _origin(function: Any) -> tuple[str, str]:
-    code = getattr(function, "__code__", None)
-    return (getattr(code, "co_filename", ""), getattr(function, "__qualname__", repr(function)))
-
-
-def _same(first: Any, second: Any) -> bool:
-    """Whether two functions are one that was imported twice: from one file, or by asv from its checkout beside the installed package."""
-    modules = [str(getattr(each, "__module__", "")).removeprefix("opjury.") for each in (first, second)]
-    (file, name), (other_file, other_name) = map(_origin, (first, second))
-    return name == other_name and (file == other_file or modules[0] == modules[1])
-
-
-def _add(table: dict[Any, Any], key: Any, entry: Any, what: str, origin: Callable[[Any], Any]) -> None:
-    # pytest and asv may import the declaring folders a second time under another name: the same
-    # function declared again replaces itself, another one is an error.
-    if key in table and not _same(origin(table[key]), origin(entry)):
-        first, second = _origin(origin(table[key])), _origin(origin(entry))
-        raise ValueError(
-            f"{what} is declared twice: {first[1]} in {first[0]} and {second[1]} in {second[0]}; rename one"
-        )
-    table[key] = entry
-
-
-def add_operation(entry: Operation) -> None:
-    """Register a contract; `ValueError` if another has its name."""
-    _add(_operations, entry.name, entry, f"operation {entry.name!r}", lambda e: e.reference)
-
-
-def add_implementation(entry: Implementation) -> None:
-    """Register a competitor; `ValueError` if another has its name."""
-    label = f"implementation {entry.operation}:{entry.name}"
-    _add(_implementations, (entry.operation, entry.name), entry, label, lambda e: e.function)
-
-
-def add_workload(entry: Workload) -> None:
-    """Register benchmark inputs; `ValueError` if the operation has others."""
-    _add(_workloads, entry.operation, entry, f"workload of {entry.operation!r}", lambda e: e.arguments)
-
-
-def add_claim(entry: Claim) -> None:
-    """Register a claim; `ValueError` if another has its id."""
-    _add(_claims, entry.name, entry, f"claim {entry.name!r}", lambda e: e.check)
-
-
-class _Deferred(ModuleType):
-    """A module that is imported when an attribute of it is first asked for.
-
-    A file that declares implementations begins with `import torch` like any other; listing what is declared must not pay
-    the seconds that this takes. (The standard library's LazyLoader loads at the `import` statement already, before Python 3.12.)
-    """
-
-    def __getattr__(self, attribute: str) -> Any:
-        name = self.__name__
-        if sys.modules.get(name) is self:
-            del sys.modules[name]
-        real = importlib.import_module(name)
-        for module in list(sys.modules.values()):
-            names = (
-                [key for key, value in list(vars(module).items()) if value is self]
-                if isinstance(module, ModuleType)
-                else []
-            )
-            for key in names:
-                setattr(module, key, real)
-        return getattr(real, attribute)
-
-
-def _defer(*names: str) -> None:
-    for name in names:
-        if name not in sys.modules:
-            module = _Deferred(name)
-            module.__spec__ = importlib.util.find_spec(name)
-            sys.modules[name] = module
-
-
-@contextlib.contextmanager
-def apart() -> Iterator[dict[tuple[str, str], Implementation]]:
-    """What is declared while this lasts is no part of the registry; the implementations, by operation and name."""
-    tables: tuple[dict[Any, Any], ...] = (_operations, _implementations, _workloads, _claims)
-    before = [dict(table) for table in tables]
-    found: dict[tuple[str, str], Implementation] = {}
-    for table in tables:
-        table.clear()
-    try:
-        yield found
-        found.update(_implementations)
-    finally:
-        for table, content in zip(tables, before):
-            table.clear()
-            table.update(content)
-
-
-def import_all(module: ModuleType) -> None:
-    """Import the public modules of a package; of one with families (packages in it) nothing that stands beside them."""
-    found = list(pkgutil.iter_modules(getattr(module, "__path__", []), module.__name__ + "."))
-    families = [info for info in found if info.ispkg]
-    for info in families or found:
-        if not info.name.rpartition(".")[2].startswith(("_", "test_", "bench_", "conftest")):  # private, or a runner's
-            import_all(importlib.import_module(info.name))
-
-
-def _load(group: str) -> None:
-    if group in _loaded:
-        return
-    _loaded.add(group)
-    _defer("numpy", "scipy", "torch")
-    found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
-    for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
-        try:
-            import_all(importlib.import_module(target))
-        except Exception as error:
-            if target == group:
-                raise
-            owner = getattr(found[target].dist, "name", "an unknown distribution")
-            problem = f"plug-in {target!r} of {owner} was left out: {type(error).__name__}: {error}"
-            problems.append(problem)
-            warnings.warn(problem, stacklevel=2)
 
 
 def implementations(operation: str | None = None) -> list[Implementation]:
     """All implementations, or one operation's, in order of declaration."""
-    _load("opjury.impls")
-    entries = [entry for entry in _implementations.values() if operation in (None, entry.operation)]
+    declared.load("opjury.impls")
+    entries = [entry for entry in declared.implementations.values() if operation in (None, entry.operation)]
     if operation is not None and not entries:
-        operations()
-        if operation not in _operations:
-            raise UnknownName(unknown("operation", operation, {key for key, _ in _implementations} | set(_operations)))
+        declared.load("opjury.properties")
+        if operation not in declared.operations:
+            known = {key for key, _ in declared.implementations} | set(declared.operations)
+            raise UnknownName(unknown("operation", operation, known))
     return entries
 
 
@@ -199,39 +63,147 @@ def controls() -> dict[tuple[str, str], Mapping[str, str]]:
 
 
 def operations() -> list[Operation]:
-    """All contracts, by the names of their modules: whichever was imported first, the order is the same."""
-    _load("opjury.properties")
-    return sorted(_operations.values(), key=lambda entry: entry.cases.__module__.removeprefix("opjury."))
+    """All contracts, by the names of their modules: whichever was imported first, the order is the same.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For declarations that do not go together: an implementation of no operation, a baseline that is not declared. What a plug-in
+        declared is left out instead, with a warning.
+    """
+    declared.load("opjury.properties")
+    declared.load("opjury.impls")
+    for name in {*declared.operations, *(key for key, _ in declared.implementations)}:
+        _check(name)
+    return sorted(declared.operations.values(), key=lambda entry: entry.cases.__module__.removeprefix("opjury."))
 
 
 def operation(name: str) -> Operation:
-    """One contract by its name; `UnknownName` otherwise."""
-    operations()
-    if name not in _operations:
-        raise UnknownName(unknown("operation", name, _operations))
-    return _operations[name]
+    """One contract by its name.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest known names.
+    TypeError, ValueError
+        As `operations`.
+    """
+    declared.load("opjury.properties")
+    declared.load("opjury.impls")
+    if name in declared.operations:
+        _check(name)
+    if name not in declared.operations:
+        raise UnknownName(unknown("operation", name, declared.operations))
+    found: Operation = declared.operations[name]
+    return found
+
+
+_checked: dict[str, tuple[object, ...]] = {}
+
+
+def _check(name: str) -> None:
+    """Check what was declared of an operation together, once for all that is declared of it now."""
+    entries = [entry for (operation, _), entry in declared.implementations.items() if operation == name]
+    contract, workload = declared.operations.get(name), declared.workloads.get(name)
+    now = tuple(map(id, (contract, workload, *entries)))
+    if _checked.get(name) == now:
+        return
+    for table, key, error in _faults(name, contract, entries, workload):
+        plugin = declared.plugins.get((table, key))
+        if plugin is None:
+            raise error
+        declared.leave_out(plugin, str(error))
+        del declared.TABLES[table][key]
+    _checked[name] = now
+
+
+def _faults(
+    name: str, contract: Operation | None, entries: list[Implementation], workload: Workload | None
+) -> Iterator[tuple[int, object, Exception]]:
+    """What is wrong with declarations beside each other: the number of the table, the key in it, the error."""
+    for entry in entries:
+        try:
+            _check_implementation(entry, contract)
+        except (TypeError, ValueError) as error:
+            yield 1, (name, entry.name), error
+    if contract is None:
+        return
+    try:
+        known = [entry.name for entry in entries if not entry.refuted]
+        for field, names in (("baseline", [contract.baseline] if contract.baseline else []), ("usual", contract.usual)):
+            for each in names:
+                contract.declaration.one_of(field, each, known)
+    except ValueError as error:
+        yield 0, name, error
+    try:
+        if workload is not None:
+            _check_workload(workload, contract)
+    except (TypeError, ValueError) as error:
+        yield 2, name, error
+
+
+def _check_implementation(entry: Implementation, contract: Operation | None) -> None:
+    given = entry.declaration
+    if contract is None:
+        given.one_of("operation", entry.operation, sorted(declared.operations))
+        return
+    for number, dtype in enumerate(entry.dtypes or ()):
+        given.one_of(f"dtypes[{number}]", dtype, contract.dtypes)
+    given.like("function", entry.function, contract.reference, by_name=False)
+    if entry.domain is not None:
+        given.like("domain", entry.domain, contract.reference)
+    if entry.error is not None:
+        for field in ("magnitude", "terms"):
+            if getattr(entry.error, field) is not None:
+                given.like(f"error.{field}", getattr(entry.error, field), contract.reference)
+
+
+def _check_workload(entry: Workload, contract: Operation) -> None:
+    given = entry.declaration
+    found = parameters(contract.reference) or []
+    names = [each.name for each in found]
+    open_ended = any(each.kind is each.VAR_POSITIONAL for each in found)
+    for size, code in entry.read_from.items():
+        used = {node.id for node in ast.walk(ast.parse(code, mode="eval")) if isinstance(node, ast.Name)}
+        for name in sorted(used - set(dir(builtins)) - set(names)):
+            given.fail(f"read_from[{size!r}]", code, f"in terms of {', '.join(names)}; {name} is not one of them")
+    for growth in entry.growths:
+        for place in growth.arguments:
+            if place >= len(names) and not open_ended:
+                given.fail(
+                    "growths", place, f"places of arguments of {contract.name}{shown_parameters(contract.reference)}"
+                )
 
 
 def claims() -> list[Claim]:
     """All claims, question by question."""
-    _load("opjury.properties")
+    declared.load("opjury.properties")
 
     def number(claim: Claim) -> tuple[int, str]:
         first = claim.question.partition(".")[0]
-        return (int(first) if first.isdigit() else len(_claims), claim.question)
+        return (int(first) if first.isdigit() else len(declared.claims), claim.question)
 
-    return sorted(_claims.values(), key=number)
+    return sorted(declared.claims.values(), key=number)
 
 
 def workloads() -> dict[str, Workload]:
-    """All benchmark inputs, by operation."""
-    _load("opjury.benchmarks")
-    return dict(_workloads)
+    """All benchmark inputs, by operation; raises as `operations`."""
+    declared.load("opjury.benchmarks")
+    operations()
+    return dict(declared.workloads)
 
 
 def workload(operation: str) -> Workload:
-    """One operation's benchmark inputs by its name; `UnknownName` otherwise."""
+    """One operation's benchmark inputs.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest known names: for an operation that does not exist, and for one that has no workload.
+    """
     known = workloads()
+    if operation not in declared.operations:
+        raise UnknownName(unknown("operation", operation, declared.operations))
     if operation not in known:
-        raise UnknownName(unknown("workload", operation, known))
+        raise UnknownName(f"{operation} has no workload: nothing says at which sizes it matters; declare a Workload")
     return known[operation]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from opjury.operation import COMPLEX, FLOATING, REAL, Error, Gradient, Implementation
+from opjury.model.dtypes import COMPLEX, FLOATING, REAL
+from opjury.model.implementation import Error, Gradient, Implementation
 
 JAX = ("float16", "bfloat16", "float32", "complex64")  # what it computes in unless 64 bits are enabled
 NUMPY = REAL + COMPLEX

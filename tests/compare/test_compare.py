@@ -11,7 +11,7 @@ import pytest
 
 from opjury import registry
 from opjury.faces.parametrize import report
-from opjury.operation import CHECKS
+from opjury.model.implementation import CHECKS
 from opjury.shipping import Function
 from opjury.uses.audit import plan, run
 from opjury.verify.judge import NOT_JUDGED

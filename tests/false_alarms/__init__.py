@@ -7,7 +7,7 @@ from typing import Any
 
 from opjury import registry
 from opjury.execute import run_here
-from opjury.operation import CHECKS
+from opjury.model.implementation import CHECKS
 from opjury.records import Verdict
 from opjury.uses.audit import plan
 from opjury.verify.judge import NOT_JUDGED

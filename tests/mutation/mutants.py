@@ -14,7 +14,7 @@ from types import ModuleType
 
 from opjury import registry
 from opjury.execute import run_here
-from opjury.operation import Implementation
+from opjury.model.implementation import Implementation
 from opjury.shipping import Here
 from opjury.uses.audit import plan
 from opjury.verify import corpus

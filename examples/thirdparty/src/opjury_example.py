@@ -6,8 +6,19 @@ A whole operation in one module: what it means, who competes, at which sizes it 
 import numpy as np
 import torch
 
-from opjury import Gradient, Law, Operation, Workload, implementation
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
+from opjury.contract import (
+    Case,
+    Gradient,
+    Law,
+    Operation,
+    Space,
+    Tensor,
+    Workload,
+    composite,
+    illegal,
+    implementation,
+    st,
+)
 
 ALL = Gradient(second=True, forward=True, vmap=True)
 

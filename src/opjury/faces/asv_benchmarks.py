@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from opjury import records, registry
-from opjury.operation import Implementation, Operation
+from opjury.model.implementation import Implementation
+from opjury.model.operation import Operation
 from opjury.records import Measurement
 from opjury.uses.alarms import relative_time
 from opjury.uses.choose import choose

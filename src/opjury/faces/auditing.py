@@ -17,7 +17,7 @@ from opjury import disk, records, registry
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
 from opjury.faces.verdicts import Tally
-from opjury.operation import CHECKS
+from opjury.model.implementation import CHECKS
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, imported
 from opjury.uses import history, shards

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opjury.case import Case
-from opjury.operation import Implementation, Waives
+from opjury.model.implementation import Implementation, Waives
 from opjury.records import Verdict
 from opjury.uses.audit import planned, run
 from opjury.verify.judge import NOT_JUDGED

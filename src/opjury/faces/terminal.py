@@ -12,7 +12,7 @@ from rich.table import Table
 
 from opjury import registry
 from opjury.faces.verdicts import STATUS_MARKS
-from opjury.operation import CHECKS
+from opjury.model.implementation import CHECKS
 from opjury.records import SEVERITY
 
 if TYPE_CHECKING:

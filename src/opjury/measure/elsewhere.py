@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from opjury import registry
+from opjury.model import declared
 
 _OURS = "opjury.impls"
 
@@ -41,12 +42,12 @@ class Checkout:
         self.names = _modules_in(self.paths) | ({_OURS} if package.is_file() else set())
         targets = {point.value for point in importlib.metadata.entry_points(group=_OURS)} - {_OURS}
         self.modules: dict[str, ModuleType] = {}
-        with self.active(), registry.apart() as found:
+        with self.active(), declared.apart() as found:
             if _OURS in self.names:
-                registry.import_all(take_over(_OURS, package))
+                declared.import_all(take_over(_OURS, package))
             for target in targets:
                 if target.partition(".")[0] in self.names:
-                    registry.import_all(importlib.import_module(target))
+                    declared.import_all(importlib.import_module(target))
         self.functions = {key: entry.function for key, entry in found.items()}
 
     @contextmanager

@@ -11,7 +11,9 @@ from typing import Any
 
 from opjury import registry
 from opjury.case import is_floating
-from opjury.operation import CHECKS, Operation, Waives, group_dtypes, waived_on
+from opjury.model.dtypes import group_dtypes
+from opjury.model.implementation import CHECKS, Waives, waived_on
+from opjury.model.operation import Operation
 from opjury.records import Verdict
 from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import on_cuda, present

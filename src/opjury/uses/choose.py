@@ -17,7 +17,8 @@ from opjury.case import Case
 from opjury.measure.contests import first_calls, run_contest
 from opjury.measure.footprint import Footprint
 from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
-from opjury.operation import Implementation, Operation
+from opjury.model.implementation import Implementation
+from opjury.model.operation import Operation
 from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.shipping import Function

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from opjury import registry
-from opjury.operation import Operation
+from opjury.model.operation import Operation
 from opjury.records import Verdict
 from opjury.uses.history import Chronicle, effort_of
 from opjury.uses.sources import digest, files_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opjury import records, registry
-from opjury.operation import CHECKS
+from opjury.model.implementation import CHECKS
 from opjury.records import Environment, Part, Record, Verdict
 from opjury.uses.audit import identity
 from opjury.verify.judge import NOT_JUDGED

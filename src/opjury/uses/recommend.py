@@ -13,7 +13,7 @@ from opjury import records
 from opjury.measure.footprint import Footprint
 from opjury.measure.stand import FLOOR, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
-from opjury.operation import CHECKS
+from opjury.model.implementation import CHECKS
 from opjury.records import Measurement, Recommendation
 
 BACKWARD = ("gradient", "locality")

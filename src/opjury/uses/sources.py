@@ -32,7 +32,7 @@ def family_of(function: Callable[..., Any]) -> list[Path]:
 def judging() -> list[Path]:
     """The files of which verdicts are made, whatever is on trial."""
     root = Path(opjury.__file__).parent
-    return [*root.glob("*.py"), *(root / "verify").rglob("*.py")]
+    return [*root.glob("*.py"), *(root / "model").rglob("*.py"), *(root / "verify").rglob("*.py")]
 
 
 def digest(files: Iterable[Path], *words: str) -> str:

@@ -11,7 +11,8 @@ import platformdirs
 
 from opjury import records
 from opjury.disk import Unwritable
-from opjury.operation import Implementation, Operation
+from opjury.model.implementation import Implementation
+from opjury.model.operation import Operation
 from opjury.records import Verdict
 from opjury.shipping import Function
 from opjury.uses.audit import plan, run

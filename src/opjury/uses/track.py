@@ -18,7 +18,7 @@ import filelock
 import msgspec
 
 from opjury import records, registry
-from opjury.operation import Operation
+from opjury.model.operation import Operation
 from opjury.records import Night, Recommendation, Record, Verdict
 from opjury.registry import Impossible
 from opjury.uses import effort, history

@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 
 from opjury import registry
 from opjury.case import Case, Repetition, Tensor, is_floating, round_to, torch_dtype
-from opjury.operation import Operation, Workload
+from opjury.model.operation import Operation
+from opjury.model.workload import Workload
 from opjury.sparse_case import Sparse
 from opjury.verify import oracle
 from opjury.verify.checks import Check

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from opjury.case import Case, Tensor, carrier, is_floating
-from opjury.operation import HALF, Error, Operation
+from opjury.model.dtypes import HALF
+from opjury.model.implementation import Error
+from opjury.model.operation import Operation
 from opjury.sparse_case import Sparse
 from opjury.verify.bounds import UNIT_ROUNDOFF, Expected, error_bound
 

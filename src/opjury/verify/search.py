@@ -19,7 +19,7 @@ from hypothesis.errors import HypothesisException
 
 from opjury import registry
 from opjury.case import Case
-from opjury.operation import COMPLEX, HALF, REAL
+from opjury.model.dtypes import COMPLEX, HALF, REAL
 from opjury.verify.behaviour import behaviour
 from opjury.verify.checks import CHECKS, Check
 from opjury.verify.corpus import Kind, kind_for, repeated_cases, sized_cases, stream

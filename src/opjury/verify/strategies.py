@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from opjury.case import Case, Tensor, carrier, integer_limits, is_floating, round_to
 from opjury.layouts import LAYOUTS
-from opjury.operation import HALF, Operation
+from opjury.model.dtypes import HALF
+from opjury.model.operation import Operation
 
 __all__ = ["BOUNDARIES", "Case", "Space", "Tensor", "composite", "illegal", "seeds", "st"]
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from opjury import registry
-from opjury.operation import Gradient, Implementation, Operation, group_dtypes
+from opjury.model.dtypes import group_dtypes
+from opjury.model.implementation import Gradient, Implementation
+from opjury.model.operation import Operation
 from opjury.verify.checks import CHECKS
 from opjury.verify.device import on_cuda
 from opjury.verify.trial import COMPILING

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from opjury.case import Case, Repetition, Tensor, carrier, is_floating
-from opjury.operation import Error, Implementation, Operation
+from opjury.model.implementation import Error, Implementation
+from opjury.model.operation import Operation
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare
 from opjury.verify.device import DeviceLost, finish, lost, on_cuda

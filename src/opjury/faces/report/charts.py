@@ -11,7 +11,7 @@ from typing import Any
 from opjury.faces.choosing import memory, seconds, times
 from opjury.faces.report.gather import Machine, workload_name
 from opjury.faces.report.nights import Curve
-from opjury.operation import group_dtypes
+from opjury.model.dtypes import group_dtypes
 from opjury.records import Alarm, Measurement, Recommendation, Verdict
 from opjury.uses.history import Series
 

@@ -12,7 +12,7 @@ from opjury.faces.choosing import memory, seconds, times
 from opjury.faces.report import charts
 from opjury.faces.report.gather import Machine, default_workload, workload_name
 from opjury.faces.verdicts import STATUS_MARKS, state_of, worst
-from opjury.operation import CHECKS, Implementation
+from opjury.model.implementation import CHECKS, Implementation
 from opjury.records import Measurement, Standing, Verdict
 from opjury.uses.history import file_name
 

@@ -22,6 +22,7 @@ from opjury.faces.report.rendering import Slugs
 from opjury.faces.tracking import between, change, subject
 from opjury.faces.verdicts import STATE_MARKS, Tally, legend, state_of, worst
 from opjury.measure.steps import WINDOW
+from opjury.model import declared
 from opjury.records import Alarm, Measurement
 
 MARKER = ".opjury-report"
@@ -226,7 +227,7 @@ class _Site:
             ("measurements", f"{len(now.measurements):,} at {len(now.contests):,} workloads"),
             ("seeds", ", ".join(map(str, seeds[:8])) + (" …" if len(seeds) > 8 else "")),
             ("nights", f"{len(self.machine.nights):,}" if self.machine.nights else ""),
-            ("left out", "; ".join(registry.problems)),
+            ("left out", "; ".join(declared.problems)),
         ]
         facts = [(term, words) for term, words in facts if words]
         self._page(

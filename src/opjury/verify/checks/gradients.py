@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from opjury.case import Case, Tensor, carrier, is_floating, torch_dtype
-from opjury.operation import HALF, Error
+from opjury.model.dtypes import HALF
+from opjury.model.implementation import Error
 from opjury.verify import oracle
 from opjury.verify.bounds import UNIT_ROUNDOFF, Expected
 from opjury.verify.trial import (

@@ -1,0 +1,77 @@
+"""What authors of contracts, implementations and workloads import, and all of it.
+
+`from opjury.contract import Case, Law, Operation, Space, composite, illegal, st` stands at the top of a contract,
+`from opjury.contract import Gradient, implementation` at that of a file of implementations.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from opjury.claims import claim
+from opjury.model.dtypes import COMPLEX, FLOATING, HALF, INTEGER, REAL
+from opjury.model.implementation import Error, Gradient, Implementation, implementation
+from opjury.model.operation import Law, Operation
+from opjury.model.workload import Growth, Workload
+
+if TYPE_CHECKING:
+    from hypothesis import strategies as st
+    from hypothesis.strategies import composite
+
+    from opjury.case import Case, Tensor, integer_limits, round_to
+    from opjury.sparse_case import Sparse
+    from opjury.verify.strategies import Space, illegal, seeds
+
+_LAZY = {
+    "Case": "opjury.case",
+    "Space": "opjury.verify.strategies",
+    "Sparse": "opjury.sparse_case",
+    "Tensor": "opjury.case",
+    "composite": "opjury.verify.strategies",
+    "illegal": "opjury.verify.strategies",
+    "integer_limits": "opjury.case",
+    "round_to": "opjury.case",
+    "seeds": "opjury.verify.strategies",
+    "st": "opjury.verify.strategies",
+}
+
+__all__ = [
+    "COMPLEX",
+    "FLOATING",
+    "HALF",
+    "INTEGER",
+    "REAL",
+    "Case",
+    "Error",
+    "Gradient",
+    "Growth",
+    "Implementation",
+    "Law",
+    "Operation",
+    "Space",
+    "Sparse",
+    "Tensor",
+    "Workload",
+    "claim",
+    "composite",
+    "illegal",
+    "implementation",
+    "integer_limits",
+    "round_to",
+    "seeds",
+    "st",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # What needs torch or hypothesis is imported when it is asked for: listing implementations needs neither.
+    if name in _LAZY:
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'opjury.contract' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

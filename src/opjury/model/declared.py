@@ -1,0 +1,170 @@
+"""What was declared in this process, and the modules that declare it: the only mutable state.
+
+Modules that declare are found through entry points, the built-in ones and third parties' alike: `opjury.impls`, `opjury.properties`
+and `opjury.benchmarks`. A module that declares several kinds may stand in several groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+from opjury.model.validate import short_path
+
+GROUPS = ("opjury.impls", "opjury.properties", "opjury.benchmarks")
+
+operations: dict[str, Any] = {}
+implementations: dict[tuple[str, str], Any] = {}
+workloads: dict[str, Any] = {}
+claims: dict[str, Any] = {}
+TABLES: tuple[dict[Any, Any], ...] = (operations, implementations, workloads, claims)
+
+plugins: dict[tuple[int, Any], str] = {}
+"""The plug-in that an entry comes from, by the number of its table and its key."""
+problems: list[str] = []
+_loaded: set[str] = set()
+_loading: list[str] = []
+
+
+def place_of(function: Any) -> tuple[str, int]:
+    """File and line of a function; `("", 0)` where it has none."""
+    code = getattr(function, "__code__", None)
+    return getattr(code, "co_filename", ""), getattr(code, "co_firstlineno", 0)
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two functions are one that was imported twice: from one file, or by asv from its checkout beside the installed package."""
+    modules = [str(getattr(each, "__module__", "")).removeprefix("opjury.") for each in (first, second)]
+    names = [getattr(each, "__qualname__", repr(each)) for each in (first, second)]
+    return names[0] == names[1] and (place_of(first)[0] == place_of(second)[0] or modules[0] == modules[1])
+
+
+def add(table: dict[Any, Any], key: Any, entry: Any, what: str, function: Callable[[Any], Any]) -> None:
+    """Add an entry to a table; `function` gives the one that identifies it.
+
+    Raises
+    ------
+    ValueError
+        Where another function was declared under the key. The same one replaces itself: pytest and asv import declaring folders a
+        second time under another name.
+    """
+    if key in table and not _same(function(table[key]), function(entry)):
+        places = ["{}:{}".format(*place_of(function(each))) for each in (table[key], entry)]
+        raise ValueError(f"{what} is declared twice: at {places[0]} and at {places[1]}; rename one")
+    table[key] = entry
+
+
+def is_operation(name: str) -> bool:
+    """Whether a contract of this name is declared. While modules are being loaded it may come later, and counts as declared."""
+    if name not in operations and not _loading:
+        load("opjury.properties")
+    return name in operations or bool(_loading)
+
+
+class _Deferred(ModuleType):
+    """A module that is imported when an attribute of it is first asked for.
+
+    A file that declares implementations begins with `import torch` like any other; listing what is declared must not pay
+    the seconds that this takes. (The standard library's LazyLoader loads at the `import` statement already, before Python 3.12.)
+    """
+
+    def __getattr__(self, attribute: str) -> Any:
+        name = self.__name__
+        if sys.modules.get(name) is self:
+            del sys.modules[name]
+        real = importlib.import_module(name)
+        for module in list(sys.modules.values()):
+            names = (
+                [key for key, value in list(vars(module).items()) if value is self]
+                if isinstance(module, ModuleType)
+                else []
+            )
+            for key in names:
+                setattr(module, key, real)
+        return getattr(real, attribute)
+
+
+def _defer(*names: str) -> None:
+    for name in names:
+        if name not in sys.modules:
+            module = _Deferred(name)
+            module.__spec__ = importlib.util.find_spec(name)
+            sys.modules[name] = module
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[dict[tuple[str, str], Any]]:
+    """What is declared while this lasts is no part of the tables; the implementations, by operation and name."""
+    before = [dict(table) for table in TABLES]
+    found: dict[tuple[str, str], Any] = {}
+    for table in TABLES:
+        table.clear()
+    _loading.append("apart")
+    try:
+        yield found
+        found.update(implementations)
+    finally:
+        _loading.pop()
+        for table, content in zip(TABLES, before):
+            table.clear()
+            table.update(content)
+
+
+def import_all(module: ModuleType) -> None:
+    """Import the public modules of a package; of one with families (packages in it) nothing that stands beside them."""
+    found = list(pkgutil.iter_modules(getattr(module, "__path__", []), module.__name__ + "."))
+    families = [info for info in found if info.ispkg]
+    for info in families or found:
+        if not info.name.rpartition(".")[2].startswith(("_", "test_", "bench_", "conftest")):  # private, or a runner's
+            import_all(importlib.import_module(info.name))
+
+
+def load(group: str) -> None:
+    """Import the modules of a group of entry points once; what is wrong with a plug-in becomes a warning."""
+    if group in _loaded:
+        return
+    _loaded.add(group)
+    _defer("numpy", "scipy", "torch")
+    found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
+    for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
+        before = [dict(table) for table in TABLES]
+        _loading.append(group)
+        try:
+            import_all(importlib.import_module(target))
+        except Exception as error:
+            if target == group:
+                raise
+            leave_out(_owner(found[target]), _told(error))
+        finally:
+            _loading.pop()
+        if target != group:
+            for number, (table, old) in enumerate(zip(TABLES, before)):
+                new = [key for key, entry in table.items() if old.get(key) is not entry]
+                plugins.update({(number, key): _owner(found[target]) for key in new})
+
+
+def leave_out(plugin: str, why: str) -> None:
+    """Warn that a plug-in, or a declaration of it, is not used."""
+    problems.append(f"{plugin} was left out: {why}")
+    warnings.warn(problems[-1], stacklevel=3)
+
+
+def _owner(point: importlib.metadata.EntryPoint) -> str:
+    return f"plug-in {point.value!r} of {getattr(point.dist, 'name', 'an unknown distribution')}"
+
+
+def _told(error: Exception) -> str:
+    """An error with the place where it was raised, unless it names one itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{short_path(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    named = any(f"{short_path(frame.filename)}:{frame.lineno}:" in str(error) for frame in frames)
+    return f"{'' if named else place}{type(error).__name__}: {error}"

@@ -1,0 +1,202 @@
+"""Contracts: what an operation means, and which calls it must be tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from opjury.model import declared
+from opjury.model.dtypes import COMPLEX, DTYPES, FLOATING
+from opjury.model.validate import Declaration, location, parameters
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+    from opjury.case import Case
+
+Kind = Literal["movement", "arithmetic", "exact"]
+Result = Literal["tensor", "sparse"]
+TIERS = ("exact", "rounding")
+
+
+@dataclass(frozen=True)
+class Law:
+    """A metamorphic relation: two ways to compute the same thing with the implementation alone.
+
+    Parameters
+    ----------
+    name : str
+        What must hold, in words: "permuting the slices permutes the means".
+    sides : callable
+        `sides(f, rng, *args, **kwargs)` with live tensors and a `numpy.random.Generator`; returns a pair that must be
+        equal, or None where the law does not apply to this case.
+    large : bool
+        Whether calls are much larger than the case: only what is returned counts then, who needs more than a second may be right.
+    """
+
+    name: str
+    sides: Callable[..., Any]
+    large: bool = False
+
+    def __post_init__(self) -> None:
+        given = Declaration(f"Law {self.name!r}", location())
+        given.text("name", self.name)
+        given.function("sides", self.sides, "(f, rng, *args, **kwargs)")
+        given.kind("large", self.large, bool, "a bool")
+
+
+def _one_rounding(*args: Any, **kwargs: Any) -> int:
+    return 1
+
+
+def _dtype_of_data(case: Case) -> str:
+    return case.dtype
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A contract: what an operation means, and which inputs it must be tried on.
+
+    Declaring one registers it.
+
+    Parameters
+    ----------
+    name, summary : str
+        torch's or SciPy's name where there is one; the meaning in one line.
+    kind : {"movement", "arithmetic", "exact"}
+        "movement" copies elements: results equal the reference bit for bit, −0 included. "arithmetic" rounds: results
+        obey the bound. "exact" computes without rounding: results equal the reference in value.
+    reference : callable
+        The meaning itself, on NumPy arrays of *any* element type (float64, longdouble, complex, int64, `Fraction`
+        objects, element numbers): plain and slow. Called with the case's arguments.
+    cases, rejects : callable
+        `cases(space)` is a hypothesis strategy of legal calls (`Case`), `rejects(space)` of illegal ones; `space`
+        (`opjury.verify.strategies.Space`) draws sizes, values and layouts for the dtype and tier that is on trial.
+    magnitude : callable, optional
+        Σ|a_j·x_j| for each element of the result; by default the reference of the absolute values.
+    conditioned : bool
+        Whether magnitudes, an implementation's own too, must see the signs: a condition number like Σ|x|/|Σx|.
+    terms : callable
+        Roundings on the longest path of plain recursive summation, broadcastable to the result.
+    roundings : int
+        Roundings to the result's dtype after the summation: 1, or 2 where a division follows.
+    differentiable : bool
+        Whether gradients are defined.
+    gradient : callable, optional
+        For operations that are not linear in each floating argument: `gradient(w, *args, **kwargs)` on NumPy arrays gives
+        one (gradient, magnitude) pair for each floating tensor argument, the gradient of ⟨w, f(args)⟩.
+    dtypes : tuple of str
+        The dtypes of data arguments; `result_dtype` gives the result's for a case ("default" is torch's default dtype).
+    result : {"tensor", "sparse"}
+        What is returned: a torch tensor or a SciPy sparse array.
+    fresh : bool
+        The result must not share memory with an argument.
+    tiers : tuple of str
+        Which of "exact" and "rounding" make sense.
+    ulps : int
+        For kind "exact": further units in the last place that are allowed in the rounding tier.
+    invariants : callable, optional
+        `invariants(result, *args, **kwargs)`: None, or what is wrong with the form of the result.
+    laws : tuple of Law
+    examples : tuple of Case
+        Found bugs, tried first.
+    effort : float
+        How many times the usual number of cases is tried: more where few dtypes or many kinds of argument are drawn from.
+    baseline : str, optional
+        The implementation that speed-ups are relative to.
+    usual : tuple of str
+        The implementations that are what one writes otherwise: a function of torch, NumPy or SciPy where there is one, else the
+        loop or formula that comes to mind.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a field of the wrong type, a value that is not allowed, a function that cannot be called as described here. The message
+        names the file and line of the declaration.
+    """
+
+    name: str
+    summary: str
+    _: KW_ONLY
+    kind: Kind
+    reference: Callable[..., Any]
+    cases: Callable[[Any], SearchStrategy[Case]]
+    rejects: Callable[[Any], SearchStrategy[Case]]
+    magnitude: Callable[..., Any] | None = None
+    conditioned: bool = False
+    terms: Callable[..., Any] = _one_rounding
+    roundings: int = 1
+    differentiable: bool = True
+    gradient: Callable[..., Any] | None = None
+    dtypes: tuple[str, ...] = FLOATING + COMPLEX
+    result_dtype: Callable[[Case], str] = _dtype_of_data
+    result: Result = "tensor"
+    fresh: bool = False
+    tiers: tuple[str, ...] = TIERS
+    ulps: int = 0
+    invariants: Callable[..., str | None] | None = None
+    laws: tuple[Law, ...] = ()
+    examples: tuple[Case, ...] = ()
+    effort: float = 1.0
+    baseline: str | None = None
+    usual: tuple[str, ...] = ()
+    place: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", location())
+        given = self.declaration
+        given.label("name", self.name)
+        given.text("summary", self.summary)
+        given.one_of("kind", self.kind, get_args(Kind))
+        given.one_of("result", self.result, get_args(Result))
+        given.some_of("dtypes", self.dtypes, DTYPES)
+        given.some_of("tiers", self.tiers, TIERS)
+        for name in ("conditioned", "differentiable", "fresh"):
+            given.kind(name, getattr(self, name), bool, "a bool")
+        given.at_least("roundings", self.roundings, 0)
+        given.at_least("ulps", self.ulps, 0)
+        given.at_least("effort", self.effort, 0.01, whole=False)
+        if self.baseline is not None:
+            given.label("baseline", self.baseline)
+        given.tuple_of("usual", self.usual, str, "str")
+        given.tuple_of("laws", self.laws, Law, "Law")
+        given.tuple_of("examples", self.examples, object, "Case")
+        for number, case in enumerate(self.examples):
+            if not hasattr(case, "tier"):  # a Case: importing the class would import torch
+                given.fail(f"examples[{number}]", case, "a Case", TypeError)
+        self._check_functions(given)
+        self._check_together(given)
+        declared.add(declared.operations, self.name, self, f"operation {self.name!r}", lambda e: e.reference)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What errors about it begin with."""
+        return Declaration(f"Operation {self.name!r}", self.place)
+
+    def _check_functions(self, given: Declaration) -> None:
+        if not callable(self.reference) or parameters(self.reference) is None:
+            given.fail(
+                "reference", self.reference, "a function whose parameters Python can tell: write a def", TypeError
+            )
+        given.call("cases", self.cases, ("space",))
+        given.call("rejects", self.rejects, ("space",))
+        given.call("result_dtype", self.result_dtype, ("case",))
+        given.like("terms", self.terms, self.reference)
+        for name, first in (("magnitude", ()), ("gradient", ("w",)), ("invariants", ("result",))):
+            if getattr(self, name) is not None:
+                given.like(name, getattr(self, name), self.reference, first)
+        for law in self.laws:
+            given.like(f"sides of the law {law.name!r}", law.sides, self.reference, ("f", "rng"))
+
+    def _check_together(self, given: Declaration) -> None:
+        """Fields that make sense only beside certain values of others."""
+        names = [law.name for law in self.laws]
+        if len(set(names)) < len(names):
+            given.fail("laws", names, "laws of different names")
+        if self.ulps and self.kind != "exact":
+            given.fail("ulps", self.ulps, f'0 where kind is {self.kind!r}: only "exact" allows further ulps')
+        if self.kind == "movement" and self.magnitude is not None:
+            given.fail("magnitude", self.magnitude, "left out where kind is 'movement', which has no error bound")
+        if self.gradient is not None and not self.differentiable:
+            given.fail("gradient", self.gradient, "left out where differentiable is False")

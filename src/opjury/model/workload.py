@@ -1,0 +1,137 @@
+"""Workloads: the sizes at which an operation is worth measuring."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from opjury.model import declared
+from opjury.model.validate import Declaration, location
+
+if TYPE_CHECKING:
+    from opjury.case import Case
+
+NAMED = ("small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A way in which calls grow without end: with these arguments repeated, the result is repeated.
+
+    Parameters
+    ----------
+    small : callable
+        `small(rng)` returns the case that is repeated, its data arguments in float64.
+    arguments : mapping of int to int
+        The places of the arguments that are repeated, and along which of their dimensions.
+    result : tuple of int
+        The dimensions of the result that are repeated.
+    """
+
+    small: Callable[..., Case]
+    arguments: Mapping[int, int]
+    result: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        given = Declaration("Growth", location())
+        given.call("small", self.small, ("rng",))
+        given.mapping("arguments", self.arguments, int, "int")
+        for place, dim in self.arguments.items():
+            given.at_least("arguments", place, 0)
+            given.kind(f"arguments[{place}]", dim, int, "an int")
+        given.tuple_of("result", self.result, int, "int")
+        if not self.arguments or not self.result:
+            given.fail("arguments" if not self.arguments else "result", (), "not empty: nothing would grow")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Benchmark inputs of one operation, by named sizes.
+
+    Declaring one registers it.
+
+    Parameters
+    ----------
+    operation : str
+    sizes : mapping of str to mapping of str to int
+        Named size sets, at least "small", "medium" and "large".
+    arguments : callable
+        `arguments(rng, **sizes)` returns the case for one call (`Case`), its data arguments in float64.
+    least_bytes, least_operations : callable
+        `least_bytes(itemsize, **sizes)`: bytes that any implementation must read and write; additions and
+        multiplications likewise.
+    read_from : mapping of str to str, optional
+        How sizes are read from a call, as Python on the contract's parameters: {"rows": "len(x)"}. A dispatcher by size needs it.
+    long : sequence of mapping of str to int, optional
+        Sizes with one side beyond 2¹⁷ and the others small, at which every audit tries a call: narrow indices, a GPU's grid and two
+        levels of blocks end before.
+    growths : sequence of Growth, optional
+        How a call becomes one beyond 2³¹ elements, which the nightly profile tries where there is memory for it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Operation`; for sizes that a function does not take, too.
+    """
+
+    operation: str
+    sizes: Mapping[str, Mapping[str, int]]
+    arguments: Callable[..., Case]
+    least_bytes: Callable[..., int]
+    least_operations: Callable[..., int]
+    read_from: Mapping[str, str] = field(default_factory=dict)
+    long: Sequence[Mapping[str, int]] = ()
+    growths: Sequence[Growth] = ()
+    place: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", location())
+        given = self.declaration
+        given.label("operation", self.operation)
+        self._check_sizes(given)
+        names = dict.fromkeys(self.sizes["medium"])
+        given.call("arguments", self.arguments, ("rng",), names)
+        given.call("least_bytes", self.least_bytes, ("itemsize",), names)
+        given.call("least_operations", self.least_operations, (), names)
+        given.mapping("read_from", self.read_from, str, "str")
+        for size, code in self.read_from.items():
+            given.one_of("read_from names a size that", size, tuple(names))
+            given.text(f"read_from[{size!r}]", code)
+            try:
+                ast.parse(code, mode="eval")
+            except SyntaxError as error:
+                given.fail(f"read_from[{size!r}]", code, f"a Python expression ({error.msg})")
+        given.tuple_of("growths", self.growths, Growth, "Growth")
+        if not declared.is_operation(self.operation):
+            given.one_of("operation", self.operation, sorted(declared.operations))
+        label = f"workload of {self.operation!r}"
+        declared.add(declared.workloads, self.operation, self, label, lambda e: e.arguments)
+
+    def _check_sizes(self, given: Declaration) -> None:
+        given.mapping("sizes", self.sizes, str, "sizes by name")
+        for missing in (name for name in NAMED if name not in self.sizes):
+            given.fail(
+                "sizes", list(self.sizes), f"a mapping that has {missing!r} too: small, medium and large are needed"
+            )
+        given.tuple_of("long", self.long, dict, "dict")
+        named = {f"sizes[{name!r}]": sizes for name, sizes in self.sizes.items()}
+        named |= {f"long[{number}]": sizes for number, sizes in enumerate(self.long)}
+        for where, sizes in named.items():
+            given.mapping(where, sizes, str, "int")
+            if set(sizes) != set(self.sizes["medium"]):
+                given.fail(
+                    where, dict(sizes), f"sizes of the same names as 'medium': {', '.join(self.sizes['medium'])}"
+                )
+            for name, value in sizes.items():
+                given.at_least(f"{where}[{name!r}]", value, 0)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What errors about it begin with."""
+        return Declaration(f"Workload of {self.operation!r}", self.place)
+
+    def name_of(self, sizes: Mapping[str, int]) -> str:
+        """What these sizes are called; "" where they have no name."""
+        return next((name for name, known in self.sizes.items() if known == sizes), "")

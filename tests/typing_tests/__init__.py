@@ -1,0 +1,1 @@
+"""What a type checker sees of the declarations: checked by mypy, never run."""
