@@ -1,6 +1,6 @@
-"""The workloads under pytest-benchmark, for pull requests: `pytest benchmarks --benchmark-only`, `--benchmark-compare` to a saved run.
+"""The workloads under pytest-benchmark, for pull requests: `pytest --benchmark-only --pyargs opjury.benchmarks`.
 
-A group is an operation with one workload; the names within are stable. `--opjury-operation NAME` takes one operation.
+`--benchmark-save` and `--benchmark-compare` set a run beside an earlier one. A group is an operation with one workload; the names within are stable. `--opjury-operation NAME` takes one operation.
 """
 
 import pytest
@@ -43,10 +43,16 @@ def test_time(benchmark, one_thread, operation, entry, workload, gradient):
         pytest.skip(f"declared for {', '.join(entry.dtypes)} alone")
     sizes = dict(registry.workload(operation.name).sizes[workload])
     case = workload_case(registry.workload(operation.name), sizes, dtype, 0)
-    if not entry.claims(*case.wide()):
+    if not entry.claims(case.wide):
         pytest.skip("does not claim to be right for such arguments")
     step = step_of(entry.function, case, gradient)
     args, kwargs = case.build(requires_grad=gradient)
+    try:
+        step(args, kwargs)
+    except (MemoryError, RuntimeError) as error:
+        if "allocate memory" not in str(error) and not isinstance(error, MemoryError):
+            raise
+        pytest.skip("needs more memory than there is")
     benchmark.group = f"{operation.name} {workload} {'forward and backward' if gradient else 'forward'}"
     benchmark.extra_info.update(sizes, dtype=dtype)
     assert benchmark(step, args, kwargs)
