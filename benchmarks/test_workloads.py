@@ -1,6 +1,8 @@
 """The workloads under pytest-benchmark, for pull requests: `pytest --benchmark-only --pyargs opjury.benchmarks`.
 
-`--benchmark-save` and `--benchmark-compare` set a run beside an earlier one. A group is an operation with one workload; the names within are stable. `--opjury-operation NAME` takes one operation.
+`--benchmark-save` and `--benchmark-compare` set a run beside an earlier one.
+
+A group is an operation with one workload; the names within are stable. `--opjury-operation NAME` takes one operation.
 """
 
 import pytest

@@ -49,6 +49,35 @@ def test_a_wrong_one_is_refuted_with_a_smallest_counterexample():
     assert "last_row_missing" in verdict.script
 
 
+def test_one_check_and_one_dtype_are_named_alone_and_print_tells_what_was_found():
+    found = opjury.audit(lambda x, slices: x, checks="agreement", dtypes="float32", isolate=False, **QUICK)
+    assert [v.check for v in found.verdicts] == ["agreement"]
+    first, second = str(found).splitlines()
+    assert first.startswith("slice_mean:<lambda>: 1 refuted; ")
+    assert second.startswith("  ✗ agreement (float32): ")
+    assert str(opjury.audit("slice_mean:python_loop", checks="form", dtypes="float32", seed=1)).endswith(" cases")
+
+
+def test_what_is_declared_cannot_be_overruled():
+    with pytest.raises(TypeError, match="has what @implementation declares"):
+        opjury.audit("slice_mean:python_loop", waives={"specials": "why"})
+
+
+def test_an_error_model_of_a_plain_function_counts_here_and_in_workers():
+    def inexact(x, slices):
+        return mean_of_slices(x, slices) * (1 + 2.0**-12)
+
+    def loose(x, slices):
+        return np.full((len(slices), *x.shape[1:]), abs(x).sum() * 2.0**14)
+
+    options = dict(checks="agreement", dtypes="float32", **QUICK)
+    assert not opjury.audit(inexact, **options).ok
+    assert opjury.audit(inexact, error=loose, **options).ok
+    assert opjury.audit(inexact, error=opjury.Error(magnitude=loose), isolate=False, **options).ok
+    with pytest.raises(TypeError, match=r"magnitude is <lambda>\(x\); it must be callable as \(x, slices\)"):
+        opjury.audit(inexact, error=lambda x: x, **options)
+
+
 @pytest.mark.parametrize(
     "result", [None, [1.0], np.zeros(3), torch.zeros(3).to("meta"), "text", float("nan")], ids=repr
 )
@@ -62,7 +91,7 @@ def test_results_of_another_kind_are_refuted_in_form(result):
 
 def test_a_wrong_signature_is_a_verdict():
     found = opjury.audit(lambda x: x, checks=["agreement"], isolate=False, **QUICK)
-    assert "positional argument" in found.refuted[0].message
+    assert "cannot be called as slice_mean(x, slices)" in found.refuted[0].message
 
 
 @pytest.mark.parametrize(("function", "message"), [(endless, "no answer within"), (aborting, "the process was ended")])

@@ -28,7 +28,29 @@ def always_zero(x, slices):
 def off(x, slices):
     return torch.stack([x[a:b].mean(0) for a, b in slices.tolist()]) if len(slices) else x[:0]
 
+def one(x):
+    return x
+
 value = 3
+"""
+
+
+PREFIX = """
+import numpy as np
+import torch
+
+def lengths(x, slices):
+    return (slices[:, 1] - slices[:, 0]).reshape(-1, *[1] * (x.ndim - 1))
+
+def prefix(x, slices):
+    if len(slices) and not 0 <= slices.min() <= slices.max() <= len(x):
+        raise ValueError("slices out of bounds")
+    sums = torch.cat([x.new_zeros(1, *x.shape[1:]), x.cumsum(0)])
+    return (sums[slices[:, 1]] - sums[slices[:, 0]]) / lengths(x, slices)
+
+def magnitude(x, slices):
+    sums = np.concatenate([np.zeros((1, *x.shape[1:])), np.cumsum(x, axis=0)])
+    return (sums[slices[:, 1]] + sums[slices[:, 0]]) / lengths(x, slices) * (len(x) + 4)
 """
 
 
@@ -106,7 +128,6 @@ def test_a_function_that_never_answers_is_1(tmp_path):
         (["audit", "broken.py:f", "--as", "slice_mean"], "cannot be imported: SyntaxError"),
         (["audit", "mine.py:f"], "--as OPERATION"),
         (["audit", "mine.py:of", "--as", "slice_mean"], "off"),
-        (["audit", "mine.py:value", "--as", "slice_mean"], "always_zero"),
         (["audit", "--jobs", "0"], "jobs"),
         (["audit", "--claims", "toeplitz_by_strides", "--junit", "j.xml"], "--claims does not go with --junit"),
         (["choose", "cumsum", "--self-test", "1"], "--self-test does not go with an operation"),
@@ -115,6 +136,22 @@ def test_a_function_that_never_answers_is_1(tmp_path):
         (["replay", "nothing.jsonl"], "does not exist"),
         (["replay", "mine.txt"], "not a record"),
         (["frobnicate"], "No such command"),
+        (["audit", "mine.py:value", "--as", "slice_mean"], "mine.py:value is 3, which is not callable"),
+        (
+            ["audit", "difference_matrix", "--dtype", "float16"],
+            "difference_matrix does not have float16; it has float64",
+        ),
+        (["choose", "segment_max"], "unknown operation 'segment_max'"),
+        (["audit", "cumsum", "--json", "nowhere/found.jsonl"], "'--json': there is no folder 'nowhere'"),
+        (["report", "--sarif", "nowhere/found.sarif"], "'--sarif': there is no folder 'nowhere'"),
+        (["audit", "cumsum", "--waive", "specials=why"], "--waive and --error are for functions of a file or module"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specails=why"], "did you mean 'specials'?"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specials"], "'specials' names no reason"),
+        (
+            ["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:one"],
+            "mine.py:10: error model for slice_",
+        ),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:two"], "has no attribute 'two'"),
     ],
 )
 def test_usage_errors_are_2_with_the_nearest_names_and_no_traceback(tmp_path, arguments, message):
@@ -127,15 +164,42 @@ def test_usage_errors_are_2_with_the_nearest_names_and_no_traceback(tmp_path, ar
     assert "Traceback" not in done.stderr
 
 
+def test_an_audit_of_everything_in_one_dtype_leaves_out_who_does_not_have_it(tmp_path):
+    done = opjury("audit", "--dtype", "int8", "--check", "vmap", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "difference_matrix" not in done.stdout
+
+
+def test_a_function_with_other_parameters_is_refuted_with_both_signatures(tmp_path):
+    (tmp_path / "mine.py").write_text(WRONG)
+    done = opjury("audit", "mine.py:one", "--as", "slice_mean", *FEW, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "one(x) cannot be called as slice_mean(x, slices)" in done.stdout
+
+
+def test_a_plain_function_may_waive_checks_and_bring_an_error_model(tmp_path):
+    (tmp_path / "mine.py").write_text(PREFIX)
+    asked = ("audit", "mine.py:prefix", "--as", "slice_mean", "--dtype", "float32", "--seed", "1", "--json", "f.jsonl")
+    checks = ("--check", "agreement", "--check", "locality")
+
+    def statuses(*more):
+        opjury(*asked, *checks, *more, cwd=tmp_path)
+        return [v.status for v in records.read(tmp_path / "f.jsonl")]
+
+    assert statuses() == ["refuted", "refuted"]
+    assert statuses("--error", "mine.py:magnitude", "--waive", "locality=prefix sums") == ["holds", "waived"]
+
+
 def test_nothing_executed_is_3(tmp_path):
     done = opjury("audit", "difference_matrix:dense_then_convert", "--check", "gradient", cwd=tmp_path)
     assert done.returncode == 3
     assert "nothing was executed" in done.stderr
 
 
-def test_list_shows_every_implementation_without_importing_torch(tmp_path):
+@pytest.mark.parametrize("operation", [[], ["slice_mean"]])
+def test_list_shows_every_implementation_without_importing_torch(tmp_path, operation):
     program = (
-        "import sys; from opjury.cli import main; main(['list'], standalone_mode=False); "
+        f"import sys; from opjury.cli import main; main(['list', *{operation}], standalone_mode=False); "
         "print('loaded' if 'torch._C' in sys.modules else 'light')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
@@ -143,9 +207,12 @@ def test_list_shows_every_implementation_without_importing_torch(tmp_path):
     assert done.stdout.strip().endswith("light")
 
 
-def test_list_of_an_operation_tells_what_is_declared(tmp_path):
+def test_list_of_an_operation_begins_with_its_contract_and_tells_what_is_declared(tmp_path):
     done = opjury("list", "slice_mean", cwd=tmp_path)
     assert done.returncode == 0
+    assert done.stdout.startswith("slice_mean(x, slices): mean of x[start:end]")
+    for words in ("0 ≤ start < end ≤ n", "dtypes    float16", "laws      permuting", "rejects   every other call"):
+        assert words in done.stdout
     assert "waives specials" in done.stdout
     assert "wrong in" in done.stdout
 

@@ -26,6 +26,7 @@ from opjury.uses.journal import Journal
 from tests.hostile import aborting
 from tests.hostile import right as mean_of_slices
 from tests.made_up import verdict
+from tests.test_own_operations import OWN
 
 distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: cluster)")
 
@@ -79,6 +80,15 @@ def test_functions_of_a_file_that_workers_do_not_have(address, tmp_path):
     module = imported(str(tmp_path / "lonely.py"))
     shutil.move(tmp_path / "lonely.py", tmp_path / "gone.py")
     assert opjury.audit(module.mine, "slice_mean", cluster=address, **FEW).ok
+
+
+def test_operations_that_only_this_process_declared(address, tmp_path):
+    (tmp_path / "own.py").write_text(OWN)
+    module = imported(str(tmp_path / "own.py"))
+    shutil.move(tmp_path / "own.py", tmp_path / "gone.py")
+    options = dict(dtypes="float32", checks="agreement", scale=0.1, cluster=address)
+    assert opjury.audit("reverse", **options).ok
+    assert opjury.audit(module.last_axis, "reverse", **options).refuted
 
 
 def test_what_cannot_be_sent_is_refused(address):

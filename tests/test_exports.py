@@ -55,6 +55,14 @@ def test_sarif_names_file_and_line_of_what_is_refuted_and_no_control():
     assert "def torch_cumsum" in "\n".join(lines[:12])
 
 
+def test_sarif_names_the_recorded_place_of_a_function_that_is_not_registered(tmp_path):
+    (tmp_path / "mine.py").write_text("")
+    found = [verdict(implementation="mine", status="refuted", file="mine.py", line=7)]
+    (result,) = json.loads(exports.sarif(found, tmp_path))["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("mine.py", 7)
+
+
 def test_sarif_of_what_is_not_registered_has_a_name_and_no_file():
     log = json.loads(exports.sarif([verdict(implementation="nobody's", status="refuted")], ROOT))
     (location,) = log["runs"][0]["results"][0]["locations"]

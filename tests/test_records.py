@@ -42,6 +42,13 @@ def test_bad_lines_are_named(tmp_path, line, message):
         list(records.read(tmp_path / "found.jsonl"))
 
 
+def test_records_of_the_format_before_are_read_and_others_are_refused():
+    old = {k: v for k, v in json.loads(records.encode(ONE)).items() if k not in ("file", "line")} | {"format": 1}
+    assert msgspec.structs.replace(records.decode(json.dumps(old)), format=records.FORMAT) == ONE
+    with pytest.raises(records.NoRecord, match="a record of format 3; this version of opjury reads formats 1 and 2"):
+        records.decode(json.dumps(old | {"format": 3}))
+
+
 def test_an_environment_is_the_same_at_any_time_and_may_lack_what_older_records_do_not_tell():
     here = records.environment()
     records.environment.cache_clear()

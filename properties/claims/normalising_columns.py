@@ -6,7 +6,10 @@ import opjury
 from opjury.contract import claim
 
 QUESTION = "5. A custom autograd function for y = x / sum(x, 0)"
-X = torch.tensor([[1.0, 2.0, 0.5], [3.0, 1.0, 2.5]], dtype=torch.float64)
+
+
+def two_rows():
+    return torch.tensor([[1.0, 2.0, 0.5], [3.0, 1.0, 2.5]], dtype=torch.float64)
 
 
 def gradcheck(name, x):
@@ -17,14 +20,15 @@ def gradcheck(name, x):
 
 @claim(QUESTION, "the backward with the diagonal of the Jacobian alone fails gradcheck", expected="holds")
 def diagonal_fails():
-    return not gradcheck(
-        "diagonal_jacobian", X
-    ), f"two rows: gradcheck {gradcheck('diagonal_jacobian', X)}, one row: {gradcheck('diagonal_jacobian', X[:1])}"
+    return (
+        not gradcheck("diagonal_jacobian", two_rows()),
+        f"two rows: gradcheck {gradcheck('diagonal_jacobian', two_rows())}, one row: {gradcheck('diagonal_jacobian', two_rows()[:1])}",
+    )
 
 
 @claim(QUESTION, "the version that overwrites its input in forward has the right gradient", expected="refuted")
 def overwriting_is_right():
-    x = X.clone().requires_grad_()
+    x = two_rows().clone().requires_grad_()
     try:
         (grad,) = torch.autograd.grad(opjury.get("normalize_sum", "division_in_place")(x * 1, 0)[0].sum(), x)
     except RuntimeError as error:
@@ -35,12 +39,12 @@ def overwriting_is_right():
 
 @claim(QUESTION, "J = (diag(s) − x)/s² with the gradient einsum('abc,bc->ac') is right", expected="holds")
 def explicit_jacobian_is_right():
-    return gradcheck("explicit_jacobian", X), "gradcheck passes"
+    return gradcheck("explicit_jacobian", two_rows()), "gradcheck passes"
 
 
 @claim(QUESTION, "the transpose of that Jacobian is as good", expected="refuted")
 def transposed_jacobian_is_right():
-    return gradcheck("transposed_jacobian", X), f"gradcheck {gradcheck('transposed_jacobian', X)}"
+    return gradcheck("transposed_jacobian", two_rows()), f"gradcheck {gradcheck('transposed_jacobian', two_rows())}"
 
 
 @claim(QUESTION, "dividing by s² is safe for every scale in float32", expected="refuted")

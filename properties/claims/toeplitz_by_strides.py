@@ -8,7 +8,10 @@ import opjury
 from opjury.contract import claim
 
 QUESTION = "1. A Toeplitz matrix with torch.as_strided and negative strides"
-C, R = torch.tensor([1.0, 2, 3]), torch.tensor([1.0, 4, 5, 6])
+
+
+def column_and_row():
+    return torch.tensor([1.0, 2, 3]), torch.tensor([1.0, 4, 5, 6])
 
 
 @claim(QUESTION, "torch.as_strided does not support negative strides", expected="holds")
@@ -26,19 +29,21 @@ def negative_strides_are_refused():
     expected="holds",
 )
 def strided_view_copies_nothing():
-    base = torch.cat([C.flip(0), R[1:]])
+    c, r = column_and_row()
+    base = torch.cat([c.flip(0), r[1:]])
     view = base.as_strided((3, 4), (1, 1)).flip(0)
     shares = base.as_strided((3, 4), (1, 1)).untyped_storage().data_ptr() == base.untyped_storage().data_ptr()
     return shares and torch.equal(
-        view, torch.tensor(scipy.linalg.toeplitz(C, R))
+        view, torch.tensor(scipy.linalg.toeplitz(c, r))
     ), f"{view.int().tolist()}, view shares memory: {shares}"
 
 
 @claim(QUESTION, "a Toeplitz matrix cannot be built with as_strided", expected="refuted")
 def as_strided_cannot_build_it():
-    built = opjury.get("toeplitz", "strided_flip")(C, R)
+    c, r = column_and_row()
+    built = opjury.get("toeplitz", "strided_flip")(c, r)
     return not np.array_equal(
-        built, scipy.linalg.toeplitz(C, R)
+        built, scipy.linalg.toeplitz(c, r)
     ), f"positive strides on cat(c.flip(0), r[1:]), rows flipped: {built.int().tolist()}"
 
 

@@ -5,6 +5,8 @@ The function takes broadcastable tensors, may be called any number of times on a
 or return a 0-d constant. Vectors of bool are values, not masks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,7 +49,7 @@ class Elementwise:
         """The function of tensors."""
         return FUNCTIONS[self.name].live
 
-    def wide(self, mode: str = "float") -> "Meaning":
+    def wide(self, mode: str = "float") -> Meaning:
         """The function of arrays."""
         return FUNCTIONS[self.name]
 
@@ -59,7 +61,7 @@ class Elementwise:
         return {"recipe": "opjury.properties.gather.outer_map:Elementwise", "name": self.name}
 
     @staticmethod
-    def from_json(entry: dict[str, Any]) -> "Elementwise":
+    def from_json(entry: dict[str, Any]) -> Elementwise:
         return Elementwise(entry["name"])
 
 

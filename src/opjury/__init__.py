@@ -1,4 +1,15 @@
-"""opjury puts competing implementations of one tensor operation on trial."""
+"""opjury decides between competing implementations of a tensor operation.
+
+`audit(function_or_name, operation)` judges: a verdict for each check, a smallest counterexample for each that is refuted. `choose(operation,
+workload)` measures the implementations that hold up and recommends one. `get(operation, implementation)` is the function that is
+registered under these names. `parametrize_with_checks` makes each check of a function a pytest test. `implementation`, `Operation` and
+`Workload` declare; `opjury.contract` has everything that such a file needs. The command `opjury list` shows what is registered.
+
+>>> import opjury
+>>> found = opjury.audit("cumsum:torch_cumsum", checks="agreement", dtypes="float32")
+>>> found.ok
+True
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from opjury import disk, records, registry
-from opjury.faces.options import Bytes, Duration, ShardOf
+from opjury.faces.options import Bytes, Duration, OutputFile, Reason, ShardOf
 
 GOOD, BAD, USAGE, NOTHING = 0, 1, 2, 3
 
@@ -77,6 +77,19 @@ def _refuse_others(context: click.Context, option: str, *honoured: str) -> None:
 @click.option(
     "--as", "operation", metavar="OPERATION", help="The contract that functions of a file or module are held to."
 )
+@click.option(
+    "--waive",
+    "waives",
+    type=Reason(),
+    multiple=True,
+    metavar="CHECK=REASON",
+    help="A check that such functions are known not to pass, and why (repeatable).",
+)
+@click.option(
+    "--error",
+    metavar="FILE.py:FUNCTION",
+    help="The error model of such functions: called like the operation, with NumPy arrays, it gives Σ|a·x| of the bound.",
+)
 @click.option("--profile", default="quick", show_default=True, metavar="quick|full|nightly")
 @click.option("--check", "checks", multiple=True, help="Only this check (repeatable).")
 @click.option("--dtype", "dtypes", multiple=True, help="Only this dtype (repeatable).")
@@ -97,10 +110,10 @@ def _refuse_others(context: click.Context, option: str, *honoured: str) -> None:
 @click.option(
     "--json",
     "json_file",
-    type=click.Path(dir_okay=False),
+    type=OutputFile(),
     help="Write the records (JSON Lines); an interrupted audit resumes from them.",
 )
-@click.option("--junit", "junit_file", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.option("--junit", "junit_file", type=OutputFile(), help="Write JUnit XML.")
 @click.option("--claims", is_flag=True, help="Try what published answers claim, statement by statement.")
 @click.option("--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation.")
 @click.pass_context
@@ -125,10 +138,8 @@ def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     metavar="RECORDS.jsonl...",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False), help="Write the records as one file (JSON Lines)."
-)
-@click.option("--junit", "junit_file", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.option("--json", "json_file", type=OutputFile(), help="Write the records as one file (JSON Lines).")
+@click.option("--junit", "junit_file", type=OutputFile(), help="Write JUnit XML.")
 @click.option("--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation.")
 @click.pass_context
 def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) -> None:
@@ -170,8 +181,8 @@ def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) ->
 @click.option(
     "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Over a range of one size: where does the choice change?"
 )
-@click.option("--emit", type=click.Path(dir_okay=False), help="Write a dispatcher that follows the sweep, as Python.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the records (JSON Lines).")
+@click.option("--emit", type=OutputFile(), help="Write a dispatcher that follows the sweep, as Python.")
+@click.option("--json", "json_file", type=OutputFile(), help="Write the records (JSON Lines).")
 @click.option(
     "--self-test",
     type=click.IntRange(1),
@@ -251,11 +262,11 @@ _alarms = _options(
         default="",
         help="An interpreter with the library versions of earlier nights: whoever is near the best is measured in turns with it.",
     ),
-    click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the alarms (JSON Lines)."),
+    click.option("--json", "json_file", type=OutputFile(), help="Write the alarms (JSON Lines)."),
     click.option(
         "--markdown",
         "markdown_file",
-        type=click.Path(dir_okay=False),
+        type=OutputFile(),
         help="Write a summary for an issue or a pull request.",
     ),
 )
@@ -338,7 +349,7 @@ def track_nightly(context: click.Context, /, **options: Any) -> None:
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="The arguments are drawn from it, the same in A and in B."
 )
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the records (JSON Lines).")
+@click.option("--json", "json_file", type=OutputFile(), help="Write the records (JSON Lines).")
 @click.pass_context
 def track_compare(context: click.Context, /, **options: Any) -> None:
     """Time implementations as they are in A and in B, in turns.
@@ -362,9 +373,9 @@ def track_compare(context: click.Context, /, **options: Any) -> None:
 )
 @click.option("--open", "show", is_flag=True, help="Show the site in a browser.")
 @click.option("--format", "form", type=click.Choice(["html", "md", "terminal"]), default="html", show_default=True)
-@click.option("--table", type=click.Path(dir_okay=False), help="Write measurements and verdicts as CSV.")
-@click.option("--sarif", type=click.Path(dir_okay=False), help="Write what is refuted as SARIF, for code scanning.")
-@click.option("--junit", type=click.Path(dir_okay=False), help="Write JUnit XML.")
+@click.option("--table", type=OutputFile(), help="Write measurements and verdicts as CSV.")
+@click.option("--sarif", type=OutputFile(), help="Write what is refuted as SARIF, for code scanning.")
+@click.option("--junit", type=OutputFile(), help="Write JUnit XML.")
 @click.pass_context
 def report(context: click.Context, /, files: tuple[Path, ...], **options: Any) -> None:
     """Make a site from records and the history; or a summary: `--format md` or `terminal`.

@@ -11,7 +11,7 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from opjury.records import Verdict
-    from opjury.shipping import Function
+    from opjury.shipping import Function, Sent
     from opjury.verify.task import Task
 
 CONNECT = 5.0  # seconds to reach the scheduler, and to see a worker
@@ -85,7 +85,7 @@ def run_on_cluster(
         return
     device = tasks[0].device.partition(":")[0]
     needs = list(dict.fromkeys(replace(task, check="agreement", dtypes=(), waives=()) for task in tasks))
-    with connected(address, mixed=mixed, notify=notify) as cluster:
+    with connected(address, mixed=mixed, notify=notify, operations={task.operation for task in tasks}) as cluster:
         cluster.check(needs)
         for task, outcome in cluster.each(_judge, tasks, JUDGING.get(device, {}), together=TOGETHER):
             yield task, verdict_of(task, outcome)
@@ -113,7 +113,7 @@ def run_there(
     from opjury.shipping import Function
 
     item = (call, dict(arguments), [Function.to_send(function) for function in functions])
-    with connected(address, mixed=mixed) as cluster:
+    with connected(address, mixed=mixed, operations=[arguments["operation"]]) as cluster:
         cluster.check()
         ((_, outcome),) = cluster.each(_apply, [item], MEASURING[device.partition(":")[0]])
     if isinstance(outcome, Dropped):
@@ -123,9 +123,16 @@ def run_there(
 
 @contextlib.contextmanager
 def connected(
-    address: str, *, mixed: bool = False, notify: Callable[[int], None] = lambda workers: None
+    address: str,
+    *,
+    mixed: bool = False,
+    notify: Callable[[int], None] = lambda workers: None,
+    operations: Iterable[str] = (),
 ) -> Iterator[Cluster]:
-    """The cluster of a scheduler, until the end of the block."""
+    """The cluster of a scheduler, until the end of the block; workers get what this process alone declared of the operations."""
+    from opjury.shipping import Sent
+
+    declarations = [sent for name in operations if (sent := Sent.declarations(name))]
     try:
         from distributed import Client
         from distributed.comm import get_address_host_port
@@ -137,7 +144,7 @@ def connected(
     except (OSError, ValueError) as error:
         raise Impossible(f"no dask scheduler answers at {address}: {error}") from None
     try:
-        yield Cluster(client, address, "" if mixed else mark(), notify)
+        yield Cluster(client, address, "" if mixed else mark(), notify, declarations)
     finally:
         with contextlib.suppress(Exception):  # a scheduler that is gone cannot be told
             client.close(timeout=CONNECT)
@@ -155,10 +162,20 @@ class Cluster:
         The mark of the versions that workers must have; "" for any.
     notify : callable
         Told how many workers there are whenever that was asked.
+    declarations : sequence of Sent
+        What workers register before anything else.
     """
 
-    def __init__(self, client: Client, address: str, expected: str, notify: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        address: str,
+        expected: str,
+        notify: Callable[[int], None],
+        declarations: Sequence[Sent] = (),
+    ) -> None:
         self.client, self.address, self.expected, self.notify = client, address, expected, notify
+        self.declarations = declarations
         self.stream = client.scheduler_comm  # another one: the scheduler is another, or has forgotten this client
 
     def check(self, needs: Sequence[Task] = ()) -> None:
@@ -174,7 +191,7 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise Impossible(f"the scheduler at {self.address} has no workers; dask worker {self.address}")
             time.sleep(0.05)
-        answers = self.client.run(_fitness, self.expected, pickle.dumps(needs), on_error="return")
+        answers = self.client.run(_fitness, self.expected, pickle.dumps((needs, self.declarations)), on_error="return")
         faults = [fault for worker, answer in answers.items() if (fault := _fault(worker, answer))]
         if faults:
             more = [f"and {len(faults) - 5} more"] if len(faults) > 5 else []
@@ -242,7 +259,7 @@ class Cluster:
 
     def _sent(self, call: Call, parcels: Sequence[Any], resources: Mapping[str, float] | None) -> list[Future]:
         name = uuid.uuid4().hex
-        calls = [(self.expected, pickle.dumps((call, parcel))) for parcel in parcels]
+        calls = [(self.expected, pickle.dumps((call, parcel, self.declarations))) for parcel in parcels]
         keys = [f"opjury-{name}-{number}" for number in range(len(calls))]
         return self.client.map(_serve, calls, key=keys, pure=False, resources=dict(resources or {}) or None)
 
@@ -276,7 +293,9 @@ def _serve(given: tuple[str, bytes]) -> bytes:
     worker = get_worker().address
     if expected not in ("", mark()):
         return pickle.dumps((worker, [Unfit(versions=versions())]))
-    call, parcel = pickle.loads(pickled)
+    call, parcel, declarations = pickle.loads(pickled)
+    for sent in declarations:
+        declared.adopt(sent.load())
     return pickle.dumps((worker, [call(item) for item in parcel]))
 
 
@@ -324,7 +343,9 @@ async def _fitness(expected: str, needs: bytes, dask_worker: Any = None) -> Any:
 def _unfit(expected: str, needs: bytes, worker: Any) -> Any:
     if expected not in ("", mark()):
         return Unfit(versions=versions())
-    tasks = pickle.loads(needs)
+    tasks, declarations = pickle.loads(needs)
+    for sent in declarations:
+        declared.adopt(sent.load())
     return _kept(_lacking, tasks, LOADING, tasks[0].device, worker) if tasks else None
 
 

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opjury import registry
+from opjury.model import declared
 from opjury.records import Verdict, environment
+from opjury.shipping import Sent
 from opjury.verify.device import lost, on_cuda
 from opjury.verify.judge import NOT_JUDGED, judge
 from opjury.verify.task import PROFILES, Task, call_limit
@@ -141,11 +143,28 @@ class Dropped:
     why: str
 
 
-def _unless_lost(call: Callable[[Any], Any], item: Any) -> Any:
-    """`call(item)`; where an earlier item has lost the GPU, the end of the process, so that this one gets another."""
+def _unless_lost(call: Callable[[Any], Any], item: Any, declarations: Sequence[Sent]) -> Any:
+    """`call(item)`, beside declarations of another process.
+
+    Where an earlier item has lost the GPU, the process ends, so that this item gets another one.
+    """
     if lost():
         os._exit(LOST)
+    for sent in declarations:
+        declared.adopt(sent.load())
     return call(item)
+
+
+def _declarations(items: Sequence[Any]) -> Callable[[Any], list[Sent]]:
+    """What goes to a worker with each item: the declarations of its operations that no other process knows."""
+
+    def operations_of(item: Any) -> set[str]:
+        parts = item if isinstance(item, (tuple, list)) else [item]
+        return {part.operation for part in parts if hasattr(part, "operation")}
+
+    names = {name for item in items for name in operations_of(item)}
+    sent = {name: found for name in names if (found := Sent.declarations(name))}
+    return lambda item: [sent[name] for name in operations_of(item) if name in sent]
 
 
 def isolated(
@@ -168,10 +187,14 @@ def isolated(
     from concurrent.futures import as_completed
 
     crashed: list[Any] = []
+    declarations = _declarations(items)
     for batch, once_more in ((items, fresh), (crashed, True)):
         with _pool(jobs, device, once=once_more) as pool:
             try:
-                waiting = {pool.schedule(_unless_lost, args=[call, item], timeout=limit(item)): item for item in batch}
+                waiting = {
+                    pool.schedule(_unless_lost, args=[call, item, declarations(item)], timeout=limit(item)): item
+                    for item in batch
+                }
                 for future in as_completed(waiting):
                     item = waiting[future]
                     outcome = _outcome(future, limit(item))
@@ -241,10 +264,11 @@ def kept(
         if not pool.active:
             _kept_pool.cache_clear()
             pool = _kept_pool(jobs, device, owner)
-    outcome = _outcome(pool.schedule(_unless_lost, args=[call, item], timeout=limit), limit)
+    arguments = [call, item, _declarations([item])(item)]
+    outcome = _outcome(pool.schedule(_unless_lost, args=arguments, timeout=limit), limit)
     if isinstance(outcome, Fallen) and outcome.crashed:
         with _pool(1, device, once=True) as another:
-            outcome = _outcome(another.schedule(_unless_lost, args=[call, item], timeout=limit), limit)
+            outcome = _outcome(another.schedule(_unless_lost, args=arguments, timeout=limit), limit)
     return outcome
 
 
@@ -275,7 +299,8 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
         return outcome
     waiver = dict(task.waives).get(task.check)
     known = isinstance(outcome, Fallen)
-    declared = None if task.function else registry.implementation(task.operation, task.implementation)
+    entry = None if task.function else registry.implementation(task.operation, task.implementation)
+    file, line = declared.source_of(entry.function) if entry else ("", 0)
     return Verdict(
         operation=task.operation,
         implementation=task.implementation,
@@ -286,7 +311,9 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
         profile=task.profile,
         status="skipped" if not known else "waived" if waiver else "refuted",
         examples=int(known),
-        control=bool(declared and declared.refuted),
+        control=bool(entry and entry.refuted),
+        file=file,
+        line=line,
         message=outcome.why if known else f"{NOT_JUDGED}: {outcome.why}",
         environment=environment(),
     )

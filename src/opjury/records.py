@@ -15,7 +15,8 @@ import msgspec
 
 from opjury import disk
 
-FORMAT = 1
+FORMAT = 2  # since 2, verdicts have file and line
+READABLE = (1, 2)
 _FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
 
 Status = Literal["holds", "refuted", "waived", "skipped", "not declared"]
@@ -58,7 +59,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too. `profile` is
     what it was judged under, "" in older records. `once` counts the examples that showed a kind of behaviour which no other example
     did: inputs alike in dtype, tier, layouts and powers of two of the sizes, with errors alike to a power of two. `once` / `examples`
-    estimates the chance that one more example shows a new kind.
+    estimates the chance that one more example shows a new kind. `file` and `line` say where the function on trial stands: the path of
+    its module as it is imported from a package, else the path from the working directory; "" and 0 where that is not known.
     """
 
     operation: str
@@ -80,6 +82,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     seconds: float = 0.0
     profile: str = ""
     once: int = 0
+    file: str = ""
+    line: int = 0
     control: bool = False
     format: int = FORMAT
     environment: Environment | None = None
@@ -349,8 +353,9 @@ def decode(line: bytes | str) -> Record:
         found: Record = msgspec.json.decode(line, type=Record, strict=False)
     except msgspec.MsgspecError as error:
         raise NoRecord(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
-    if found.format != FORMAT:
-        raise NoRecord(f"a record of format {found.format}; this version of opjury reads format {FORMAT}")
+    if found.format not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise NoRecord(f"a record of format {found.format}; this version of opjury reads formats {known}")
     return found
 
 

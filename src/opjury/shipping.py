@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -12,6 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
+
+from opjury.model import declared
+from opjury.model.implementation import Error
+from opjury.registry import Impossible
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Function:
         """
         name = getattr(function, "__qualname__", "")
         try:
-            return Function(name, pickled=_by_value(function, _loose(getattr(function, "__module__", "") or "")))
+            return Function(name, pickled=_self_contained(function, [function]))
         except Exception as error:
             raise TypeError(f"{name or function!r} cannot be sent to another machine ({error})") from error
 
@@ -59,24 +64,73 @@ class Function:
 
 @dataclass(frozen=True)
 class Here:
-    """A function that stays in this process."""
+    """What stays in this process: a function or an error model."""
 
-    function: Callable[..., Any]
+    function: Any
 
-    def load(self) -> Callable[..., Any]:
-        """The function itself."""
+    def load(self) -> Any:
+        """The function or the error model itself."""
         return self.function
 
 
-def _by_value(function: Callable[..., Any], modules: Sequence[ModuleType]) -> bytes:
-    """The function, pickled together with what it uses of these modules, and tried."""
+@dataclass(frozen=True)
+class Sent:
+    """An error model, or declarations, in a form that travels: by value."""
+
+    pickled: bytes
+
+    @staticmethod
+    def error(model: Error) -> Sent:
+        """Raises `TypeError` for one that cannot be pickled."""
+        try:
+            return Sent(_self_contained(model, [model.magnitude, model.terms]))
+        except Exception as error:
+            raise TypeError(f"the error model cannot be sent to another process ({error})") from error
+
+    @staticmethod
+    def declarations(operation: str) -> Sent | None:
+        """What this process alone declared of an operation; None where every process knows it.
+
+        Raises
+        ------
+        Impossible
+            For declarations that cannot be pickled.
+        """
+        entries = declared.own_entries(operation)
+        if not entries:
+            return None
+        functions = [value for _, _, entry in entries for value in vars(entry).values() if callable(value)]
+        try:
+            return Sent(_self_contained(entries, functions))
+        except Exception as error:
+            why = f"{operation} was declared in this process and cannot be sent to workers ({error})"
+            raise Impossible(f"{why}; declare it in a module") from error
+
+    def load(self) -> Any:
+        """What was sent."""
+        return _unpickled(self.pickled)
+
+
+@functools.lru_cache(maxsize=16)
+def _unpickled(pickled: bytes) -> Any:
+    return pickle.loads(pickled)
+
+
+def _self_contained(value: Any, functions: Sequence[Any]) -> bytes:
+    """A value, pickled together with what these functions use of files that are in no package."""
+    modules = [module for each in functions for module in _loose(getattr(each, "__module__", "") or "")]
+    return _by_value(value, list({module.__name__: module for module in modules}.values()))
+
+
+def _by_value(value: Any, modules: Sequence[ModuleType]) -> bytes:
+    """The value, pickled together with what it uses of these modules, and tried."""
     import cloudpickle
 
     before = cloudpickle.list_registry_pickle_by_value()
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        pickled: bytes = cloudpickle.dumps(function)
+        pickled: bytes = cloudpickle.dumps(value)
     finally:
         for module in modules:
             if module.__name__ not in before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import secrets
 import subprocess
 import sys
@@ -17,11 +18,12 @@ from opjury import disk, records, registry
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
 from opjury.faces.verdicts import Tally
-from opjury.model.implementation import CHECKS
+from opjury.model.implementation import CHECKS, Error
+from opjury.model.operation import Operation
 from opjury.records import Part, Record, Verdict
-from opjury.shipping import Function, imported
+from opjury.shipping import Function, Sent, imported
 from opjury.uses import history, shards
-from opjury.uses.audit import Audit, device_checked, identity, in_order, names_checked, plan, planned
+from opjury.uses.audit import Audit, device_checked, error_checked, identity, in_order, names_checked, plan, planned
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal, left_in
 from opjury.uses.shards import Shard
@@ -49,10 +51,14 @@ def run(
     shard: Shard | None,
     costs: Path | None,
     example_db: str | None,
+    waives: Sequence[tuple[str, str]] = (),
+    error: str | None = None,
     cluster: str = "",
     mixed: bool = False,
 ) -> int:
     """Audit the targets and show what was found; the exit status."""
+    if (waives or error) and not operation:
+        raise click.UsageError("--waive and --error are for functions of a file or module; they need --as OPERATION")
     if shard and seed is None:
         raise click.UsageError("--shard needs --seed, the same for all shards: together they are one audit")
     if costs and not shard:
@@ -71,10 +77,11 @@ def run(
         seed=seed,
         database=team.database_of(example_db) if example_db or not cluster else "",
     )
+    if operation:
+        options |= dict(waives=dict(waives), error=_error_model(error, registry.operation(operation)))
+    everything = [o.name for o in registry.operations() if not dtypes or set(dtypes) & set(o.dtypes)]
     tasks = [
-        task
-        for target in targets or [o.name for o in registry.operations()]
-        for task in tasks_of(target, operation, options, far=bool(cluster))
+        task for target in targets or everything for task in tasks_of(target, operation, options, far=bool(cluster))
     ]
     if not cluster and not present(device):
         click.echo("opjury: no CUDA device is present; nothing was run", err=True)
@@ -149,6 +156,8 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far
         module = imported(place)
     except BaseException as error:
         raise click.UsageError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
+    if name in vars(module) and not callable(vars(module)[name]):
+        raise click.UsageError(f"{target} is {reprlib.repr(vars(module)[name])}, which is not callable")
     known = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
     if not name:
         known = {key: value for key, value in known.items() if getattr(value, "__module__", "") == module.__name__}
@@ -163,6 +172,18 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far
     except TypeError as error:
         raise click.UsageError(str(error)) from None
     return [task for key, function in sent.items() for task in plan(contract, key, function=function, **options)]
+
+
+def _error_model(target: str | None, contract: Operation) -> Sent | None:
+    """The error model whose magnitude is the function at `path/to/file.py:function` or `package.module:function`."""
+    if target is None:
+        return None
+    place, _, name = target.rpartition(":")
+    try:
+        model = error_checked(Error(magnitude=getattr(imported(place), name)), contract)
+        return Sent.error(model) if model else None
+    except BaseException as error:
+        raise click.UsageError(f"--error {target} cannot be used: {type(error).__name__}: {error}") from None
 
 
 class _progress:

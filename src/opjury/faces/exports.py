@@ -100,7 +100,9 @@ def _result(v: Verdict, rule: int, root: Path) -> dict[str, Any]:
 
 
 def _place(v: Verdict, root: Path) -> tuple[str, int] | None:
-    """File and line of an implementation that is registered, below the root."""
+    """File and line of a function below the root: as recorded, or of the implementation that is registered."""
+    if v.file and (root / v.file).is_file():
+        return v.file, v.line
     try:
         function = inspect.unwrap(registry.implementation(v.operation, v.implementation).function)
         file = Path(inspect.getsourcefile(function) or "").resolve()

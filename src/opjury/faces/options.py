@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -39,6 +40,33 @@ class ShardOf(click.ParamType):  # type: ignore[type-arg]
         if not 1 <= number <= of:
             self.fail(f"{value!r} is no shard; the third of eight is 3/8, the last 8/8", param, ctx)
         return number, of
+
+
+class Reason(click.ParamType):  # type: ignore[type-arg]
+    """A check and why it is waived: `specials=prefix sums`."""
+
+    name = "reason"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """The two."""
+        check, _, reason = value if isinstance(value, tuple) else str(value).partition("=")
+        if not reason.strip():
+            self.fail(f"{value!r} names no reason; write it like specials='a NaN spreads'", param, ctx)
+        return check.strip(), reason.strip()
+
+
+class OutputFile(click.Path):
+    """A file to be written, in a folder that exists."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path; a folder that does not exist is an error before anything is run."""
+        folder = os.path.dirname(value)
+        if folder and not os.path.isdir(folder):
+            self.fail(f"there is no folder {folder!r}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]

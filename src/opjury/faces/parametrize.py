@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from opjury.case import Case
-from opjury.model.implementation import Implementation, Waives
+from opjury.model.implementation import Error, Implementation, Waives
 from opjury.records import Verdict
 from opjury.uses.audit import planned, run
 from opjury.verify.judge import NOT_JUDGED
@@ -21,9 +21,10 @@ def parametrize_with_checks(
     operation: str,
     *,
     profile: str = "quick",
-    checks: Sequence[str] | None = None,
+    checks: str | Sequence[str] | None = None,
     waives: Waives | None = None,
-    dtypes: Sequence[str] | None = None,
+    error: Callable[..., Any] | Error | None = None,
+    dtypes: str | Sequence[str] | None = None,
     device: str = "cpu",
     seed: int = 0,
     scale: float = 1.0,
@@ -42,10 +43,12 @@ def parametrize_with_checks(
     operation : str
         The contract that they are held to.
     profile : {"quick", "full", "nightly"}
-    checks, dtypes : sequence of str, optional
+    checks, dtypes : str or sequence of str, optional
         Only these.
     waives : mapping of check to reason, optional
         Checks that none of the plain functions promises to pass.
+    error : Error or callable, optional
+        The error model of the plain functions; a callable is its magnitude.
     device : str
         "cpu" or "cuda".
     seed : int
@@ -72,8 +75,8 @@ def parametrize_with_checks(
     ... def test_mine(check):
     ...     check()
     """
-    options: dict[str, Any] = dict(profile=profile, checks=checks, waives=waives, dtypes=dtypes, device=device)
-    options |= dict(seed=seed, scale=scale, database=database)
+    options: dict[str, Any] = dict(profile=profile, checks=checks, waives=waives, error=error, dtypes=dtypes)
+    options |= dict(device=device, seed=seed, scale=scale, database=database)
     parameters = []
     for implementation in implementations:
         tasks, isolated = planned(implementation, operation, isolate=isolate, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,9 +14,11 @@ from rich.table import Table
 from opjury import registry
 from opjury.faces.verdicts import STATUS_MARKS
 from opjury.model.implementation import CHECKS
+from opjury.model.validate import shown_parameters
 from opjury.records import SEVERITY
 
 if TYPE_CHECKING:
+    from opjury.model.operation import Operation
     from opjury.records import Verdict
 
 console = Console(highlight=False)
@@ -46,6 +49,7 @@ def show_list(operation: str | None) -> None:
         console.print("† published but wrong: kept as a negative control")
         return
     entries = registry.implementations(operation)
+    show_contract(registry.operation(operation))
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("implementation", no_wrap=True)
     table.add_column("idea, and what is declared")
@@ -55,6 +59,37 @@ def show_list(operation: str | None) -> None:
         notes += [f"[red]wrong[/red] in {check}: {escape(reason)}" for check, reason in entry.refuted.items()]
         table.add_row(entry.name, "\n".join(notes))
     console.print(table)
+
+
+def show_contract(contract: Operation) -> None:
+    """How the operation is called, what it means, what is legal, and how results are judged."""
+    head, _, more = (inspect.getdoc(inspect.getmodule(contract.reference)) or "").partition("\n\n")
+    console.print(
+        f"[bold]{escape(contract.name + shown_parameters(contract.reference))}[/]: {escape(contract.summary)}\n"
+    )
+    if head.startswith(f"{contract.name}("):
+        for paragraph in more.split("\n\n"):
+            console.print(escape(" ".join(paragraph.split())) + "\n")
+    rows = {
+        "dtypes": ", ".join(contract.dtypes),
+        "results": _RESULTS[contract.kind],
+        "laws": "; ".join(law.name for law in contract.laws),
+        "rejects": "every other call, by ValueError, TypeError, IndexError or RuntimeError with a message",
+        "baseline": contract.baseline or "",
+    }
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, show_header=False)
+    for name, text in rows.items():
+        if text:
+            table.add_row(name, escape(text))
+    console.print(table)
+    console.print()
+
+
+_RESULTS = {
+    "movement": "copied elements: equal to the reference bit for bit, −0 included",
+    "arithmetic": "rounded: equal where nothing needs rounding, within Higham's bound elsewhere",
+    "exact": "not rounded: equal to the reference in value",
+}
 
 
 def matrix(verdicts: Sequence[Verdict]) -> Table:

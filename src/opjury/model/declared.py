@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
+import os
 import pkgutil
 import sys
 import traceback
@@ -30,6 +32,8 @@ TABLES: tuple[dict[Any, Any], ...] = (operations, implementations, workloads, cl
 
 plugins: dict[tuple[int, Any], str] = {}
 """The plug-in that an entry comes from, by the number of its table and its key."""
+own: set[tuple[int, Any]] = set()
+"""What was declared outside of the modules that every process loads: by a script, a notebook, a module that was imported by name."""
 problems: list[str] = []
 _loaded: set[str] = set()
 _loading: list[str] = []
@@ -38,7 +42,22 @@ _loading: list[str] = []
 def place_of(function: Any) -> tuple[str, int]:
     """File and line of a function; `("", 0)` where it has none."""
     code = getattr(function, "__code__", None)
-    return getattr(code, "co_filename", ""), getattr(code, "co_firstlineno", 0)
+    return short_path(getattr(code, "co_filename", "")), getattr(code, "co_firstlineno", 0)
+
+
+def source_of(function: Any) -> tuple[str, int]:
+    """File and line of a function in a form that other machines understand; `("", 0)` where it has none.
+
+    In a package the file is the path that the module's name makes, else a path from the working directory.
+    """
+    inner = inspect.unwrap(function)
+    file, line = place_of(inner)
+    name = str(getattr(inner, "__module__", ""))
+    if "." in name:
+        file = name.replace(".", "/") + ".py"
+    elif os.path.isabs(file):
+        file = os.path.basename(file)
+    return (file, line) if file.endswith(".py") else ("", 0)
 
 
 def _same(first: Any, second: Any) -> bool:
@@ -61,6 +80,25 @@ def add(table: dict[Any, Any], key: Any, entry: Any, what: str, function: Callab
         places = ["{}:{}".format(*place_of(function(each))) for each in (table[key], entry)]
         raise ValueError(f"{what} is declared twice: at {places[0]} and at {places[1]}; rename one")
     table[key] = entry
+    if not _loading:
+        own.add((next(number for number, each in enumerate(TABLES) if each is table), key))
+
+
+def own_entries(operation: str) -> list[tuple[int, Any, Any]]:
+    """What was declared of an operation in this process alone: number of the table, key and entry."""
+    found = []
+    for number, key in own:
+        entry = TABLES[number].get(key)
+        if operation in (getattr(entry, "operation", None), key if number == 0 else None):
+            found.append((number, key, entry))
+    return sorted(found, key=str)
+
+
+def adopt(entries: list[tuple[int, Any, Any]]) -> None:
+    """Take what another process declared into the tables."""
+    for number, key, entry in entries:
+        TABLES[number][key] = entry
+        own.add((number, key))
 
 
 def is_operation(name: str) -> bool:

@@ -183,6 +183,11 @@ class Implementation:
         return words
 
 
+def as_error(given: Callable[..., Any] | Error | None) -> Error | None:
+    """An error model; a callable is its magnitude."""
+    return Error(magnitude=given) if callable(given) else given
+
+
 def implementation(
     operation: str,
     *,
@@ -240,7 +245,7 @@ def implementation(
             name=name or str(getattr(function, "__name__", "")),
             function=function,
             source=source,
-            error=Error(magnitude=error) if callable(error) else error,
+            error=as_error(error),
             waives={} if waives is None else waives,
             refuted={} if refuted is None else refuted,
             gradient=gradient,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from opjury import registry
 from opjury.case import is_floating
-from opjury.model.dtypes import group_dtypes
-from opjury.model.implementation import CHECKS, Waives, waived_on
+from opjury.model import declared
+from opjury.model.dtypes import DTYPES, group_dtypes
+from opjury.model.implementation import CHECKS, DEVICES, Error, Waives, as_error, waived_on
 from opjury.model.operation import Operation
-from opjury.records import Verdict
+from opjury.model.validate import Declaration
+from opjury.records import SEVERITY, Verdict
+from opjury.shipping import Function, Here, Sent
 from opjury.verify.checks import CHECKS as RUN
 from opjury.verify.device import on_cuda, present
 from opjury.verify.examples import local_folder, usable
@@ -22,9 +26,9 @@ from opjury.verify.judge import NOT_JUDGED
 from opjury.verify.task import PROFILES, Task, implementation_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
-    """What an audit found.
+    """What an audit found; in print, a line for each implementation and for each refuted check.
 
     Parameters
     ----------
@@ -32,6 +36,21 @@ class Audit:
     """
 
     verdicts: tuple[Verdict, ...]
+
+    def __repr__(self) -> str:
+        """A line for each implementation, and one for each refuted check."""
+        lines = []
+        for mine in _by_implementation(self.verdicts).values():
+            by_check: dict[str, list[Verdict]] = {}
+            for v in mine:
+                by_check.setdefault(v.check, []).append(v)
+            worst = {check: max(found, key=lambda v: SEVERITY.index(v.status)) for check, found in by_check.items()}
+            counts = Counter(v.status for v in worst.values())
+            told = ", ".join(f"{counts[status]} {status}" for status in reversed(SEVERITY) if counts[status])
+            lines.append(f"{mine[0].name}: {told}; {sum(v.examples for v in mine):,} cases")
+            refuted = (v for v in worst.values() if v.status == "refuted")
+            lines += [f"  ✗ {v.check} ({', '.join(v.dtypes)}): {v.message}" for v in refuted]
+        return "\n".join(lines) or "nothing was judged"
 
     @property
     def refuted(self) -> tuple[Verdict, ...]:
@@ -92,26 +111,30 @@ def plan(
     *,
     function: Any = None,
     profile: str = "quick",
-    checks: Sequence[str] | None = None,
-    dtypes: Sequence[str] | None = None,
+    checks: str | Sequence[str] | None = None,
+    dtypes: str | Sequence[str] | None = None,
     device: str = "cpu",
     seed: int = 0,
     scale: float = 1.0,
     waives: Waives | None = None,
     database: str = "",
     first: bool = False,
+    error: Any = None,
 ) -> list[Task]:
     """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype.
+
+    `function` and `error` are those of a plain function, in a form that travels.
 
     Raises
     ------
     UnknownName
         For a profile, check, dtype or device that does not exist.
     """
+    checks, dtypes = as_names(checks), as_names(dtypes)
     names_checked("profile", [profile], PROFILES)
     names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
-    names_checked("dtype", dtypes or (), operation.dtypes)
-    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
+    dtypes_checked(operation, dtypes or ())
+    names_checked("device", [device.partition(":")[0]], DEVICES)
     waived = tuple(waived_on(waives or {}, device).items())
     base = Task(
         operation.name,
@@ -124,6 +147,7 @@ def plan(
         waives=waived,
         database=database,
         function=function,
+        error=error,
         shrink=not first,
     )
     declared = implementation_of(base).dtypes or operation.dtypes
@@ -153,9 +177,33 @@ def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None
             raise registry.UnknownName(registry.unknown(what, name, known))
 
 
+def as_names(given: str | Sequence[str] | None) -> Sequence[str] | None:
+    """One name alone as a sequence of names."""
+    return [given] if isinstance(given, str) else given
+
+
+def dtypes_checked(operation: Operation, given: Iterable[str]) -> None:
+    """Raise `UnknownName` for the first dtype that does not exist, or that the operation does not have."""
+    given = list(given)
+    names_checked("dtype", given, DTYPES)
+    for name in given:
+        if name not in operation.dtypes:
+            raise registry.UnknownName(f"{operation.name} does not have {name}; it has {', '.join(operation.dtypes)}")
+
+
+def error_checked(model: Error | None, operation: Operation) -> Error | None:
+    """The error model of a plain function; `TypeError` for one that cannot be called like the operation."""
+    for field in ("magnitude", "terms") if model else ():
+        function = getattr(model, field)
+        if function is not None:
+            place = "{}:{}".format(*declared.place_of(function))
+            Declaration(f"error model for {operation.name}", place).like(field, function, operation.reference)
+    return model
+
+
 def device_checked(device: str) -> None:
     """Raise for a device that there is not: `UnknownName` for none in the world, `Impossible` for none here."""
-    names_checked("device", [device.partition(":")[0]], ["cpu", "cuda"])
+    names_checked("device", [device.partition(":")[0]], DEVICES)
     if not present(device):
         raise registry.Impossible("no CUDA device is present")
 
@@ -200,9 +248,10 @@ def audit(
     operation: str | None = None,
     *,
     profile: str = "quick",
-    checks: Sequence[str] | None = None,
+    checks: str | Sequence[str] | None = None,
     waives: Waives | None = None,
-    dtypes: Sequence[str] | None = None,
+    error: Callable[..., Any] | Error | None = None,
+    dtypes: str | Sequence[str] | None = None,
     device: str = "cpu",
     seed: int | None = None,
     scale: float = 1.0,
@@ -222,11 +271,13 @@ def audit(
     operation : str, optional
         The contract that a plain function is held to.
     profile : {"quick", "full", "nightly"}
-    checks : sequence of str, optional
+    checks : str or sequence of str, optional
         Only these.
     waives : mapping of check to reason, optional
         For a plain function: checks that it is known not to pass.
-    dtypes : sequence of str, optional
+    error : Error or callable, optional
+        For a plain function: its own error model; a callable is its magnitude. Called like the operation, with NumPy arrays.
+    dtypes : str or sequence of str, optional
         Only these; by default all of the contract's.
     device : str
         "cpu" or "cuda".
@@ -276,8 +327,12 @@ def audit(
     database, problem = usable(database)
     if problem:
         warnings.warn(f"{problem}; failing cases are kept in {database} alone", stacklevel=2)
+    if isinstance(implementation, str) and (waives or error):
+        raise TypeError(
+            f"waives and error are for plain functions; {implementation!r} has what @implementation declares"
+        )
     options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, waives=waives)
-    options |= dict(seed=seed, scale=scale, database=database, first=first)
+    options |= dict(seed=seed, scale=scale, database=database, first=first, error=error)
     tasks, isolate = planned(implementation, operation, isolate=isolate, far=bool(cluster), **options)
     verdicts = run(tasks, jobs=jobs, isolate=isolate, cluster=cluster, mixed=mixed)
     return Audit(in_order(tasks, _up_to_first_refutation(verdicts) if first else verdicts))
@@ -288,6 +343,7 @@ def planned(
     operation: str | None,
     *,
     waives: Waives | None = None,
+    error: Callable[..., Any] | Error | None = None,
     isolate: bool = True,
     far: bool = False,
     **options: Any,
@@ -310,8 +366,10 @@ def planned(
         raise TypeError("a plain function needs operation=...: the contract that it is held to")
     contract = registry.operation(operation)
     shipped, isolate = ship(implementation, isolate, far)
+    model = error_checked(as_error(error), contract)
+    sent = model and (Sent.error(model) if isolate else Here(model))
     name = getattr(implementation, "__name__", type(implementation).__name__)
-    return plan(contract, name, function=shipped, waives=waives, **options), isolate
+    return plan(contract, name, function=shipped, waives=waives, error=sent, **options), isolate
 
 
 def _up_to_first_refutation(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:
@@ -323,8 +381,6 @@ def _up_to_first_refutation(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:
 
 def ship(function: Callable[..., Any], isolate: bool, far: bool = False) -> tuple[Any, bool]:
     """The function in a form that reaches workers (`far` ones too), or, with a warning, to be judged in this process."""
-    from opjury.shipping import Function, Here
-
     if far:
         return Function.to_send(function), True
     if not isolate:

@@ -23,7 +23,7 @@ from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.shipping import Function
 from opjury.uses import standing
-from opjury.uses.audit import device_checked, names_checked
+from opjury.uses.audit import device_checked, dtypes_checked, names_checked
 from opjury.uses.recommend import NEEDS, Request, measurements, recommend
 from opjury.verify.corpus import workload_case
 from opjury.verify.task import why_not
@@ -137,7 +137,7 @@ def choose(
     contract, sizes = registry.operation(operation), sizes_of(operation, workload)
     device_checked(device)
     names_checked("need", needs, NEEDS)
-    names_checked("dtype", [dtype] if dtype else [], contract.dtypes)
+    dtypes_checked(contract, [dtype] if dtype else [])
     request = Request(
         operation,
         tuple(sizes.items()),

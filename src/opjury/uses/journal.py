@@ -12,7 +12,9 @@ from opjury.records import Record
 def left_in(path: Path) -> list[Record]:
     """What an earlier run left; a line cut short, and what follows it, is left out."""
     found: list[Record] = []
-    for line in path.read_bytes().splitlines() if path.exists() else ():
+    with disk.writing(path):
+        lines = path.read_bytes().splitlines() if path.exists() else []
+    for line in lines:
         try:
             found.append(records.decode(line))
         except ValueError:

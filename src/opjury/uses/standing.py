@@ -57,12 +57,13 @@ def judged(
 ) -> dict[str, list[Verdict]]:
     """Verdicts by implementation: stored ones of the same code and versions, the rest by a quick audit now.
 
-    Those of plain functions are never stored: what one depends on (a closure, a notebook's cell) stands in no file that we know.
+    Those of plain functions, and of what is declared in no file, are never stored: what they depend on (a closure, a notebook's cell)
+    cannot be compared with what it was.
     """
     found: dict[str, list[Verdict]] = {}
     waiting, stores = [], {}
     for entry in entries:
-        if entry.name not in shipped:
+        if entry.name not in shipped and all(map(family_of, (entry.function, concern.operation.reference))):
             stores[entry.name] = _store(concern, entry)
         found[entry.name] = [v for v in _stored(stores.get(entry.name)) if v.check in concern.checks]
         missing = [check for check in concern.checks if check not in {v.check for v in found[entry.name]}]

@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from opjury import registry
+from opjury.model.declared import source_of
 from opjury.records import Verdict, environment
 from opjury.verify.checks import CHECKS, preserved_modules, preserved_state
 from opjury.verify.device import lost
@@ -46,6 +47,7 @@ def judge(task: Task) -> Verdict:
             **base, status="refuted", message=f"the function cannot be loaded: {type(error).__name__}: {error}"
         )
     base["control"] = bool(implementation.refuted)
+    base["file"], base["line"] = source_of(implementation.function)
     reason = why_not(operation, implementation, task.check, task.device)
     if reason:
         return Verdict(**base, status=reason[0], message=reason[1])  # type: ignore[arg-type]

@@ -67,6 +67,8 @@ class Task:
         The share of the profile's cases that is tried.
     function : Function, optional
         For plain functions that are not registered; what it loads may be a whole `Implementation`.
+    error : Sent or Here, optional
+        For plain functions: an error model of their own.
     database : str
         A folder that keeps failing cases to be tried first the next time; "" for none.
     shrink : bool
@@ -86,6 +88,7 @@ class Task:
     waives: tuple[tuple[str, str], ...] = ()
     database: str = ""
     function: Any = None
+    error: Any = None
     shrink: bool = True
     only: dict[str, Any] | None = None
 
@@ -114,7 +117,11 @@ def implementation_of(task: Task) -> Implementation:
     if isinstance(function, Implementation):
         return function
     return Implementation(
-        operation=task.operation, name=task.implementation, function=function, waives=dict(task.waives)
+        operation=task.operation,
+        name=task.implementation,
+        function=function,
+        waives=dict(task.waives),
+        error=task.error.load() if task.error else None,
     )
 
 

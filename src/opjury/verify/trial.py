@@ -20,6 +20,7 @@ import torch
 from opjury.case import Case, Repetition, Tensor, carrier, is_floating
 from opjury.model.implementation import Error, Implementation
 from opjury.model.operation import Operation
+from opjury.model.validate import forms, parameters, shown_parameters, takes
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare
 from opjury.verify.device import DeviceLost, finish, lost, on_cuda
@@ -155,6 +156,16 @@ class Trial:
             return inner(*positional, **named, **kwargs)
 
         return call
+
+    @cached_property
+    def misfit(self) -> str:
+        """Why its parameters do not let it be called like the reference, in words; "" where they do, or Python cannot tell."""
+        inner, reference = self.implementation.function, self.operation.reference
+        found = parameters(inner) or []
+        if any(p.kind is p.KEYWORD_ONLY for p in found) or takes(inner, forms(reference, by_name=False)):
+            return ""
+        own = f"{self.implementation.name}{shown_parameters(inner)}"
+        return f"{own} cannot be called as {self.operation.name}{shown_parameters(reference)}"
 
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wait: bool = True) -> Any:
         """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError.

@@ -44,7 +44,8 @@ def _agree(trial: Trial, case: Case, steps: Steps = CALL) -> None:
     try:
         result = trial.invoke(*case.build(trial.device))
     except Exception as error:
-        raise Refuted(f"raises {describe(error)} for a legal call", steps=steps) from None
+        what = trial.misfit if isinstance(error, TypeError) else ""
+        raise Refuted(what or f"raises {describe(error)} for a legal call", steps=steps) from None
     if case.repeated:
         trial.require_repeated(result, expected, case.repeated)
     else:
