@@ -204,7 +204,7 @@ def bars(options, until):
 
 
 def contest(operation, names, sizes, gradient, options, seconds):
-    """The measurements of one contest, relative to the copy; and why competitors were sent off."""
+    """The measurements of one contest, relative to the copy; and why competitors were disqualified."""
     import numpy as np
 
     from opjury.measure.contests import run_contest

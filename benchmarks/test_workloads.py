@@ -11,7 +11,7 @@ from opjury import registry
 from opjury.measure.stand import step_of, threads
 from opjury.uses.choose import usual_dtype
 from opjury.verify.corpus import workload_case
-from opjury.verify.task import why_not
+from opjury.verify.task import only, why_not
 
 WORKLOADS = ("small", "medium")
 
@@ -42,11 +42,11 @@ def one_thread():
 def test_time(benchmark, one_thread, operation, entry, workload, gradient):
     dtype = usual_dtype(operation)
     if entry.dtypes is not None and dtype not in entry.dtypes:
-        pytest.skip(f"declared for {', '.join(entry.dtypes)} alone")
+        pytest.skip(f"takes {only(entry.dtypes)} only")
     sizes = dict(registry.workload(operation.name).sizes[workload])
     case = workload_case(registry.workload(operation.name), sizes, dtype, 0)
     if not entry.claims(case.wide):
-        pytest.skip("does not claim to be right for such arguments")
+        pytest.skip("is declared for other arguments (domain)")
     step = step_of(entry.function, case, gradient)
     args, kwargs = case.build(requires_grad=gradient)
     try:

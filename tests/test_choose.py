@@ -1,4 +1,4 @@
-"""Choosing: what may compete, who is sent off, what is recommended, and the files it writes."""
+"""Choosing: what may compete, who is disqualified, what is recommended, and the files it writes."""
 
 import inspect
 import math
@@ -108,7 +108,7 @@ def test_right_functions_stay():
     assert outcome.ulps["right"] == 0
 
 
-def test_who_remembers_results_is_sent_off():
+def test_who_remembers_results_is_disqualified():
     memory = {}
 
     def remembering(c):
@@ -117,7 +117,7 @@ def test_who_remembers_results_is_sent_off():
     assert "something else" in contest(remembering).faults["remembering"]
 
 
-def test_who_stops_computing_when_it_is_timed_is_sent_off():
+def test_who_stops_computing_when_it_is_timed_is_disqualified():
     calls = []
 
     def lazy(c):
@@ -127,14 +127,14 @@ def test_who_stops_computing_when_it_is_timed_is_sent_off():
     assert "something else" in contest(lazy).faults["lazy"]
 
 
-def test_who_is_wrong_at_these_sizes_is_sent_off():
+def test_who_is_wrong_at_these_sizes_is_disqualified():
     def short(c):
         return right(c) if len(c) < 20 else right(c)[:-1]
 
     assert "something else" in contest(short).faults["short"]
 
 
-def test_who_waits_is_sent_off():
+def test_who_waits_is_disqualified():
     def waiting(c):
         result = right(c)
         time.sleep(0.001)
@@ -145,7 +145,7 @@ def test_who_waits_is_sent_off():
     assert "it waits" in outcome.faults["waiting"]
 
 
-def test_who_raises_is_sent_off_and_the_others_go_on():
+def test_who_raises_is_disqualified_and_the_others_go_on():
     def raising(c):
         raise RuntimeError("not today")
 

@@ -123,6 +123,10 @@ def declare_growth(**more):
         (declare_implementation, dict(view="yes"), TypeError, "a bool"),
         (declare_implementation, dict(name="my scan"), ValueError, "a name without spaces and colons"),
         (declare_implementation, dict(function=3, name="three"), TypeError, "callable"),
+        (declare_implementation, dict(waives={"vmap": "why"}), ValueError, "a check of what gradient promises"),
+        (declare_implementation, dict(refuted={"gradient": "a"}, gradient=None), ValueError, "what gradient promises"),
+        (declare_implementation, dict(asynchronous=True, devices=("cpu",)), ValueError, "without 'cuda'"),
+        (implementation, dict(operation=scan), TypeError, 'write @implementation("operation"), not @implementation'),
         (declare_implementation, dict(waved={}), TypeError, "unexpected keyword argument 'waved'"),
         (declare_workload, dict(operation="cumsun"), ValueError, "did you mean 'cumsum'?"),
         (declare_workload, dict(sizes=dict(small={"n": 1})), ValueError, "has 'medium' too"),
@@ -174,6 +178,10 @@ def test_the_error_names_the_line_of_the_declaration():
             "baseline is 'scan'",
         ),
         (lambda: (declare_operation(), declare_implementation("scan", dtypes=("int8",))), "dtypes[0] is 'int8'"),
+        (
+            lambda: (declare_operation(fresh=True), declare_implementation("scan", view=True)),
+            "view is True; it must be left",
+        ),
         (
             lambda: (declare_operation(), declare_implementation("scan", lambda x: x, name="one")),
             "function is <lambda>(x); it must be callable as (x, dim=0)",

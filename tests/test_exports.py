@@ -165,9 +165,7 @@ def test_markdown_is_appended_to_the_summary_of_a_job(tmp_path, monkeypatch):
     assert not (tmp_path / "reports").exists()
 
 
-CUDA_ALONE = verdict(
-    implementation="decoupled_look_back", status="skipped", examples=0, message="declared for cuda alone"
-)
+CUDA_ALONE = verdict(implementation="decoupled_look_back", status="skipped", examples=0, message="runs on CUDA only")
 LOOSE = verdict(implementation="half_precision_accumulator", control=True)
 
 

@@ -72,7 +72,7 @@ def test_every_operation_that_wants_a_kernel_has_one():
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="Triton interprets")
 def test_without_a_device_or_the_interpreter_the_reason_is_stated():
     verdicts = opjury.audit("cumsum:decoupled_look_back", checks=["agreement"], isolate=False, database="").verdicts
-    assert {(verdict.status, verdict.message) for verdict in verdicts} == {("skipped", "declared for cuda alone")}
+    assert {(verdict.status, verdict.message) for verdict in verdicts} == {("skipped", "runs on CUDA only")}
     if importlib.util.find_spec("triton") is not None:
         with pytest.raises(RuntimeError, match="needs a CUDA device, or TRITON_INTERPRET=1"):
             opjury.get("cumsum", "decoupled_look_back")(torch.ones(3), 0)

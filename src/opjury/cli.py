@@ -50,11 +50,13 @@ def _options(*declared: _Decorator) -> _Decorator:
 
 
 _cluster = _options(
-    click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="The workers of this dask scheduler do it."),
-    click.option("--mixed", is_flag=True, help="Workers may have other versions than there are here."),
+    click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="Run on the workers of this dask scheduler."),
+    click.option(
+        "--mixed", is_flag=True, help="Accept workers with other versions of opjury, Python, torch, NumPy or SciPy."
+    ),
 )
 _device = click.option(
-    "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="Where tensors are."
+    "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="The device of all tensors."
 )
 
 
@@ -75,7 +77,7 @@ def _refuse_others(context: click.Context, option: str, *honoured: str) -> None:
 @main.command()
 @click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py[:FUNCTION] | MODULE[:FUNCTION]]...")
 @click.option(
-    "--as", "operation", metavar="OPERATION", help="The contract that functions of a file or module are held to."
+    "--as", "operation", metavar="OPERATION", help="The operation that the functions of a file or module implement."
 )
 @click.option(
     "--waive",
@@ -83,12 +85,12 @@ def _refuse_others(context: click.Context, option: str, *honoured: str) -> None:
     type=Reason(),
     multiple=True,
     metavar="CHECK=REASON",
-    help="A check that such functions are known not to pass, and why (repeatable).",
+    help="With --as: a check that the functions are known not to pass, and why (repeatable).",
 )
 @click.option(
     "--error",
     metavar="FILE.py:FUNCTION",
-    help="The error model of such functions: called like the operation, with NumPy arrays, it gives Σ|a·x| of the bound.",
+    help="With --as: the functions' error model. Called like the operation, with NumPy arrays, it returns Σ|a·x| of the bound.",
 )
 @click.option("--profile", default="quick", show_default=True, metavar="quick|full|nightly")
 @click.option("--check", "checks", multiple=True, help="Only this check (repeatable).")
@@ -105,7 +107,7 @@ def _refuse_others(context: click.Context, option: str, *honoured: str) -> None:
 @click.option(
     "--costs",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Records of an earlier audit: shards take as long by them. The same for all shards.",
+    help="Records of an earlier audit; they balance the shards by run time. Give all shards the same file.",
 )
 @click.option(
     "--json",
@@ -114,7 +116,7 @@ def _refuse_others(context: click.Context, option: str, *honoured: str) -> None:
     help="Write the records (JSON Lines); an interrupted audit resumes from them.",
 )
 @click.option("--junit", "junit_file", type=OutputFile(), help="Write JUnit XML.")
-@click.option("--claims", is_flag=True, help="Try what published answers claim, statement by statement.")
+@click.option("--claims", is_flag=True, help="Check what published answers claim, one statement at a time.")
 @click.option("--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation.")
 @click.pass_context
 def audit(context: click.Context, /, targets: tuple[str, ...], **options: Any) -> None:
@@ -159,35 +161,59 @@ def merge(context: click.Context, /, files: tuple[Path, ...], **options: Any) ->
 @_device
 @click.option("--gradient", is_flag=True, help="Forward and backward together.")
 @click.option(
-    "--needs", multiple=True, metavar="second_order|forward_mode|vmap", help="What must hold besides (repeatable)."
+    "--needs",
+    multiple=True,
+    metavar="second_order|forward_mode|vmap",
+    help="Also require this promise to hold (repeatable).",
 )
-@click.option("--strict", is_flag=True, help="Only those that waive nothing and keep to the contract's error bound.")
-@click.option("--max-error", type=float, help="In ulps of the largest element.")
-@click.option("--max-memory", type=Bytes(), metavar="SIZE", help="Of a call: 64MiB, 1.5GB or a number of bytes.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Rank only implementations that waive nothing and keep to the contract's error bound.",
+)
+@click.option("--max-error", type=float, help="The largest error allowed, in ulps of the largest element.")
+@click.option(
+    "--max-memory",
+    type=Bytes(),
+    metavar="SIZE",
+    help="The most memory that a call may take: 64MiB, 1.5GB or a number of bytes.",
+)
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="For torch and the libraries beneath NumPy."
 )
-@click.option("--compile", is_flag=True, help="Compete through torch.compile, too.")
+@click.option("--compile", is_flag=True, help="Also measure each torch implementation under torch.compile.")
 @click.option(
-    "--with", "rivals", multiple=True, metavar="FILE.py:FUNCTION", help="A function of yours competes (repeatable)."
+    "--with",
+    "rivals",
+    multiple=True,
+    metavar="FILE.py:FUNCTION",
+    help="Also judge and measure this function (repeatable).",
 )
 @click.option(
-    "--trust", type=click.Path(exists=True, dir_okay=False), help="Count the verdicts of these records; audit nothing."
+    "--trust",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Use the verdicts in this file instead of running an audit.",
 )
-@click.option("--seconds", type=click.FloatRange(0.1), default=6.0, show_default=True, help="For the rounds.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1),
+    default=6.0,
+    show_default=True,
+    help="Time for the timed rounds, in seconds.",
+)
 @click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core.")
 @_cluster
-@click.option("--seed", type=int, help="By default a new one; every record has it.")
+@click.option("--seed", type=int, help="By default a new one; it is stored in every record.")
 @click.option(
-    "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Over a range of one size: where does the choice change?"
+    "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Find where the choice changes over a range of one size."
 )
-@click.option("--emit", type=OutputFile(), help="Write a dispatcher that follows the sweep, as Python.")
+@click.option("--emit", type=OutputFile(), help="Write a Python function that dispatches by size as the sweep found.")
 @click.option("--json", "json_file", type=OutputFile(), help="Write the records (JSON Lines).")
 @click.option(
     "--self-test",
     type=click.IntRange(1),
     metavar="TRIALS",
-    help="Measure what this machine's measurements can tell: false alarms, the smallest slow-down that is found.",
+    help="Measure this machine's false-alarm rate and the smallest slow-down that it detects.",
 )
 @click.pass_context
 def choose(
@@ -221,7 +247,7 @@ _folder = click.option(
 )
 _history = _options(
     _folder,
-    click.option("--machine", help="Under which name; by default the host's."),
+    click.option("--machine", help="The machine's name in the history; by default the host name."),
 )
 
 
@@ -239,28 +265,34 @@ _night = _options(
     ),
     _budget("After the first audit, for measuring and for more cases: 90s, 40m, 2h."),
     click.option(
-        "--seconds", type=click.FloatRange(0.05), default=2.0, show_default=True, help="For the rounds of a contest."
+        "--seconds",
+        type=click.FloatRange(0.05),
+        default=2.0,
+        show_default=True,
+        help="Time for the timed rounds of one contest, in seconds.",
     ),
     click.option(
         "--scale", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Share of the first audit's cases."
     ),
-    click.option(
-        "--dirty", "allow_dirty", is_flag=True, help="Take the files as they are, though they differ from the commit."
-    ),
+    click.option("--dirty", "allow_dirty", is_flag=True, help="Run although files differ from the commit."),
     _example_db,
-    click.option("--no-asv", is_flag=True, help="Leave asv's results out."),
+    click.option("--no-asv", is_flag=True, help="Do not write asv's results."),
     click.option("--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core."),
 )
 _alarms = _options(
     click.option(
-        "--nights", default="3", show_default=True, metavar="N|all", help="Only what began in the last N nights."
+        "--nights",
+        default="3",
+        show_default=True,
+        metavar="N|all",
+        help="Report only changes that began in the last N nights.",
     ),
-    click.option("--no-confirm", is_flag=True, help="Alarm without measuring again."),
+    click.option("--no-confirm", is_flag=True, help="Raise alarms without measuring suspects again."),
     click.option(
         "--before",
         metavar="PYTHON",
         default="",
-        help="An interpreter with the library versions of earlier nights: whoever is near the best is measured in turns with it.",
+        help="An interpreter with the library versions of earlier nights. Implementations near the best are timed in turns with it.",
     ),
     click.option("--json", "json_file", type=OutputFile(), help="Write the alarms (JSON Lines)."),
     click.option(
@@ -345,7 +377,13 @@ def track_nightly(context: click.Context, /, **options: Any) -> None:
 @click.option("--workload", "workloads", multiple=True, default=["medium"], show_default=True, help="Repeatable.")
 @click.option("--gradient", is_flag=True, help="Forward and backward together.")
 @_device
-@click.option("--seconds", type=click.FloatRange(0.1), default=3.0, show_default=True, help="For each implementation.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.1),
+    default=3.0,
+    show_default=True,
+    help="Time for each implementation, in seconds.",
+)
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="The arguments are drawn from it, the same in A and in B."
 )

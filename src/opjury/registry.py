@@ -149,6 +149,8 @@ def _check_implementation(entry: Implementation, contract: Operation | None) -> 
         return
     for number, dtype in enumerate(entry.dtypes or ()):
         given.one_of(f"dtypes[{number}]", dtype, contract.dtypes)
+    if entry.view and contract.fresh:
+        given.fail("view", True, f"left out: {contract.name} returns memory of its own (fresh)")
     given.like("function", entry.function, contract.reference, by_name=False)
     if entry.domain is not None:
         given.like("domain", entry.domain, contract.reference)

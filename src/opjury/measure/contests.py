@@ -36,7 +36,7 @@ def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: d
 
 
 def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
-    """The contest in a new process, or, to the end, in several; who is sent off is excluded with the reason."""
+    """Run the contest in a new process, or, to the end, in several; a disqualified competitor is excluded with the reason."""
     if not contest.competitors:
         return Outcome()
     limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT

@@ -131,7 +131,7 @@ class Outcome:
     calls : dict of str to int
         In a block.
     faults : dict of str to str
-        Why a competitor was sent off.
+        Why a competitor was disqualified.
     ulps : dict of str to float
         The largest error seen.
     left : set of str

@@ -28,6 +28,7 @@ CHECKS = (
     "devices",
 )
 DEVICES = ("cpu", "cuda")
+_PROMISED = {"gradient": "", "second_order": "second", "forward_mode": "forward", "vmap": "vmap"}
 
 Accumulates = Literal["float32", "input"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -133,6 +134,8 @@ class Implementation:
             given.label("requires", self.requires)
         for name in ("view", "asynchronous"):
             given.kind(name, getattr(self, name), bool, "a bool")
+        if self.asynchronous and "cuda" not in self.devices:
+            given.fail("asynchronous", True, "left out where devices is without 'cuda'")
         self._check_waives(given)
 
     def _check_waives(self, given: Declaration) -> None:
@@ -149,6 +152,10 @@ class Implementation:
         for check in self.refuted:
             if check in self.waives:
                 given.fail("waives", check, "another check than those of refuted, which must fail")
+        for check, promise in _PROMISED.items():
+            promised = self.gradient is not None and (promise == "" or getattr(self.gradient, promise))
+            if check in (*self.waives, *self.refuted) and not promised:
+                given.fail("waives" if check in self.waives else "refuted", check, "a check of what gradient promises")
 
     @property
     def declaration(self) -> Declaration:
@@ -238,6 +245,11 @@ def implementation(
     ValueError
         For a check that does not exist, or a name that is taken by another function.
     """
+
+    if not isinstance(operation, str):
+        raise TypeError(
+            f'{location()}: write @implementation("operation"), not @implementation: the operation\'s name is missing'
+        )
 
     def declare(function: Function) -> Function:
         entry = Implementation(

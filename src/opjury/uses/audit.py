@@ -388,7 +388,7 @@ def ship(function: Callable[..., Any], isolate: bool, far: bool = False) -> tupl
     try:
         return Function.of(function), True
     except TypeError as error:
-        warnings.warn(f"{error}. Judging in this process: a crash or a hang will not be survived.", stacklevel=4)
+        warnings.warn(f"{error}. It is judged in this process: a crash or a hang ends the audit.", stacklevel=4)
         return Here(function), False
 
 

@@ -26,7 +26,7 @@ from opjury.uses import standing
 from opjury.uses.audit import device_checked, dtypes_checked, names_checked
 from opjury.uses.recommend import NEEDS, Request, measurements, recommend
 from opjury.verify.corpus import workload_case
-from opjury.verify.task import why_not
+from opjury.verify.task import only, why_not
 
 HOPELESS, TOLD = 20.0, 0.05  # times as long as the best, and seconds: one call has told enough
 
@@ -276,7 +276,7 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
         check, reason = next(iter(entry.refuted.items()))
         return f"wrong in {check}: {reason}"
     if entry.dtypes is not None and request.dtype not in entry.dtypes:
-        return f"declared for {', '.join(entry.dtypes)} alone"
+        return f"takes {only(entry.dtypes)} only"
     for check in ("agreement", *(("gradient",) if request.gradient else ()), *request.needs):
         why = why_not(contract, entry, check, request.device)
         if why:
@@ -286,7 +286,7 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
     if request.strict and entry.error is not None:
         return "has an error model of its own"
     if not entry.claims(case.wide):
-        return "does not claim to be right for such arguments"
+        return "is declared for other arguments (domain)"
     return None
 
 

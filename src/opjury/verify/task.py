@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,12 +126,18 @@ def implementation_of(task: Task) -> Implementation:
     )
 
 
+def only(names: Iterable[str]) -> str:
+    """Names in print: `CUDA`, `float32 and float64`."""
+    *most, last = [{"cpu": "the CPU", "cuda": "CUDA"}.get(name, name) for name in names]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def why_not(operation: Operation, implementation: Implementation, check: str, device: str) -> tuple[str, str] | None:
     """The status and reason of a check that does not apply, or None."""
     needs = CHECKS[check].needs
     gradient = implementation.gradient
     if device.partition(":")[0] not in implementation.devices:
-        return "skipped", f"declared for {', '.join(implementation.devices)} alone"
+        return "skipped", f"runs on {only(implementation.devices)} only"
     if implementation.requires and importlib.util.find_spec(implementation.requires) is None:
         return "skipped", f"needs {implementation.requires}, which is not installed"
     if check == "devices" and not on_cuda(device):

@@ -256,8 +256,18 @@ class Trial:
         except (RuntimeError, TypeError, NotImplementedError):
             raise Unsuitable from None
 
-    def require(self, result: Any, expected: Expected, what: str = "result", steps: Steps = CALL) -> None:
-        """Raise `Refuted` unless the result is what must come out, within the bound."""
+    def require(
+        self,
+        result: Any,
+        expected: Expected,
+        what: str = "result",
+        steps: Steps = CALL,
+        elements: np.ndarray | None = None,
+    ) -> None:
+        """Raise `Refuted` unless the result is what must come out, within the bound.
+
+        `elements` are the places of a result that holds only some elements of what the message names.
+        """
         values = self.values(result, expected)
         if values.shape != expected.value.shape:
             raise Refuted(
@@ -271,8 +281,9 @@ class Trial:
         if comparison.wrong_at is None:
             return
         at = comparison.wrong_at
+        place = at if elements is None else (int(elements[at]),)
         raise Refuted(
-            _differs(what, at, values[at], expected.value[at], np.broadcast_to(expected.bound, values.shape)[at]),
+            _differs(what, place, values[at], expected.value[at], np.broadcast_to(expected.bound, values.shape)[at]),
             show(values),
             show(expected.value),
             steps,

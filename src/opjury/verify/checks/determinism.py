@@ -233,13 +233,13 @@ def _one_for_two(trial: Trial, case: Case) -> None:
     texts, named = equal.texts()
     texts[first] = texts[second] = "x"
     call = f"f({', '.join([*texts, *(f'{name}={text}' for name, text in named.items())])})"
-    built, what = f"x = {equal.args[first].code()}\n", f"one tensor as arguments {first + 1} and {second + 1}"
+    built, what = f"x = {equal.args[first].code()}\n", f"with one tensor as arguments {first + 1} and {second + 1}"
     steps = f"{built}print({call})"
     try:
         out = trial.invoke(*_shared(equal, first, second, trial.device))
     except Exception as error:
-        raise Refuted(f"raises {describe(error)} for {what}", steps=steps) from None
-    trial.require(out, zero_bound(apart, expected, 2.0), f"result for {what}", steps)
+        raise Refuted(f"raises {describe(error)} {what}", steps=steps) from None
+    trial.require(out, zero_bound(apart, expected, 2.0), f"{what}, result", steps)
     if trial.implementation.gradient is None or first not in equal.differentiable or equal.elements > SMALL:
         return
     args, kwargs = _shared(equal, first, second, trial.device, requires_grad=True)
@@ -257,7 +257,7 @@ def _one_for_two(trial: Trial, case: Case) -> None:
     total = parts[0].value + parts[1].value
     rounding = 2 * UNIT_ROUNDOFF[parts[0].dtype] * (np.abs(parts[0].value) + np.abs(parts[1].value))
     both = replace(parts[0], value=total, bound=parts[0].bound + parts[1].bound + rounding)
-    trial.require(gradient.reshape(-1), both, f"gradient for {what}, flat,", steps)
+    trial.require(gradient.reshape(-1), both, f"{what}, x.grad.flatten()", steps)
 
 
 def _shared(
@@ -307,7 +307,7 @@ def _same_gradient(trial: Trial, case: Case, rng: np.random.Generator) -> None:
             again = graph.gradients()
         except Exception as error:
             raise Refuted(f"backward raises {describe(error)} {when}", steps=GRAD + steps) from None
-        _require_same(trial, case, graph, first, again, f" {when}", GRAD + steps)
+        _require_same(trial, case, graph, first, again, f"{when}, ", GRAD + steps)
         graph.gradients(2.0)
     if _all_bits(trial, kept) != first:
         raise Refuted("an earlier gradient changes when another one is asked for", steps=GRAD + _RETAINED)
@@ -321,7 +321,7 @@ def _same_gradient(trial: Trial, case: Case, rng: np.random.Generator) -> None:
         except Exception:
             continue
         steps = _CHANGED_BETWEEN.format(changed="args" if what == "inputs" else "[out]")
-        _require_same(trial, case, graph, first, again, f" after its {what} changed in place", GRAD + steps)
+        _require_same(trial, case, graph, first, again, f"after its {what} changed in place, ", GRAD + steps)
 
 
 def _require_same(

@@ -134,12 +134,12 @@ def require_gradient(
     leaf, name = dict(case.leaves())[place], _name(trial, place)
     if leaf.values.size <= SMALL or trial.operation.kind == "movement" or trial.operation.gradient is not None:
         expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
-        trial.require(grad.reshape(-1), expected, f"gradient for {name}{when}, flat,", steps)
+        trial.require(grad.reshape(-1), expected, f"{when}{name}.grad.flatten()", steps)
         return
     elements = np.unique(np.concatenate([[0, leaf.values.size - 1], rng.integers(0, leaf.values.size, 10)]))
     expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error, elements)
     some = grad.reshape(-1)[torch.from_numpy(elements)]
-    trial.require(some, expected, f"gradient for {name}{when} at {elements.tolist()}", steps)
+    trial.require(some, expected, f"{when}{name}.grad.flatten()", steps, elements)
     _adjoint(trial, case, place, weights, grad, rng, steps)
 
 
@@ -251,7 +251,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
     for other, found in zip(others, mixed, strict=True):
         found = torch.zeros_like(live[other]) if found is None else found
         steps = GRAD + _MIXED.format(argument(place), argument(other))
-        when = f" of the gradient for {_name(trial, place)}"
+        when = f"differentiating the gradient for {_name(trial, place)}, "
         require_gradient(trial, moved, other, weights, found, rng, steps, when)
     return None
 
