@@ -2,6 +2,21 @@
 
 import pytest
 
+from opjury import registry
+from opjury.model import declared
+
+
+@pytest.fixture
+def declarations_end_with_the_test():
+    """What a test declares is gone after it."""
+    registry.workloads()
+    tables = [*declared.TABLES, declared.own]
+    saved = [table.copy() for table in tables]
+    yield
+    for table, content in zip(tables, saved, strict=True):
+        table.clear()
+        table.update(content)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):

@@ -82,6 +82,7 @@ def test_functions_of_a_file_that_workers_do_not_have(address, tmp_path):
     assert opjury.audit(module.mine, "slice_mean", cluster=address, **FEW).ok
 
 
+@pytest.mark.usefixtures("declarations_end_with_the_test")
 def test_operations_that_only_this_process_declared(address, tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     module = imported(str(tmp_path / "own.py"))

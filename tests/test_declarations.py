@@ -10,7 +10,6 @@ import pytest
 import opjury
 from opjury import contract, registry
 from opjury.contract import Case, Error, Gradient, Growth, Law, Operation, Workload, implementation, st
-from opjury.model import declared
 from tests.test_thirdparty import plugin
 
 
@@ -37,15 +36,7 @@ WORKLOAD = dict(
 )
 
 
-@pytest.fixture(autouse=True)
-def nothing_is_kept():
-    """What a test declares is gone after it; operations are looked for as outside of a plug-in."""
-    registry.operations()
-    saved = [dict(table) for table in declared.TABLES]
-    yield
-    for table, content in zip(declared.TABLES, saved, strict=True):
-        table.clear()
-        table.update(content)
+pytestmark = pytest.mark.usefixtures("declarations_end_with_the_test")
 
 
 def declare_operation(**more):

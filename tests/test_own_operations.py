@@ -8,7 +8,6 @@ import pytest
 
 import opjury
 from opjury.contract import Case, Operation, composite, illegal, implementation
-from opjury.model import declared
 from opjury.shipping import Sent
 
 OWN = """
@@ -88,10 +87,8 @@ def cases(draw, space):
     return Case.of(draw(space.tensor((2,))))
 
 
-def test_what_cannot_be_sent_says_so(monkeypatch):
-    for name in ("operations", "implementations", "own"):
-        monkeypatch.setattr(declared, name, type(getattr(declared, name))(getattr(declared, name)))
-    monkeypatch.setattr(declared, "TABLES", (declared.operations, declared.implementations, {}, {}))
+@pytest.mark.usefixtures("declarations_end_with_the_test")
+def test_what_cannot_be_sent_says_so():
     lock = threading.Lock()
 
     def negative(x):
@@ -104,6 +101,9 @@ def test_what_cannot_be_sent_says_so(monkeypatch):
     assert opjury.audit("negative", checks="agreement", dtypes="float32", isolate=False).ok
 
 
-def test_what_every_process_knows_is_not_sent():
+def test_what_every_process_knows_is_not_sent(tmp_path):
     opjury.get("cumsum", "torch_cumsum")
     assert Sent.declarations("cumsum") is None
+    program = "import opjury.impls.cumsum.cumsum; from opjury.model import declared; print(declared.own)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 
 from opjury.claims import Claim
@@ -105,8 +106,8 @@ def _check(name: str) -> None:
     """Check what was declared of an operation together, once for all that is declared of it now."""
     entries = [entry for (operation, _), entry in declared.implementations.items() if operation == name]
     contract, workload = declared.operations.get(name), declared.workloads.get(name)
-    now = tuple(map(id, (contract, workload, *entries)))
-    if _checked.get(name) == now:
+    now, before = (contract, workload, *entries), _checked.get(name, ())
+    if len(now) == len(before) and all(map(operator.is_, now, before)):
         return
     for table, key, error in _faults(name, contract, entries, workload):
         plugin = declared.plugins.get((table, key))
