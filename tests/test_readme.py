@@ -1,5 +1,6 @@
 """Every command of the README is run."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -43,8 +44,14 @@ def program_with(words):
 def test_commands_run(files, command):
     name, *arguments = shlex.split(command.partition("#")[0])
     assert name in ("opjury", "pytest")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
-        [sys.executable, "-m", name, *arguments], capture_output=True, text=True, cwd=files, timeout=550
+        [sys.executable, "-m", name, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=files,
+        timeout=550,
     )
     assert done.returncode in ((0,) if name == "pytest" else (0, 1)), done.stdout + done.stderr
     assert done.stdout

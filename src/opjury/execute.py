@@ -143,7 +143,7 @@ class Dropped:
     why: str
 
 
-def _unless_lost(call: Callable[[Any], Any], item: Any, declarations: Sequence[Sent]) -> Any:
+def _unless_lost(call: Callable[[Any], Any], item: Any, declarations: Sequence[Sent] = ()) -> Any:
     """`call(item)`, beside declarations of another process.
 
     Where an earlier item has lost the GPU, the process ends, so that this item gets another one.
