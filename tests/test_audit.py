@@ -58,6 +58,11 @@ def test_one_check_and_one_dtype_are_named_alone_and_print_tells_what_was_found(
     assert str(opjury.audit("slice_mean:python_loop", checks="form", dtypes="float32", seed=1)).endswith(" cases")
 
 
+def test_a_waiver_of_a_check_that_is_never_tried_of_a_plain_function_does_nothing():
+    options = dict(checks="form", dtypes="float32", isolate=False)
+    assert opjury.audit(mean_of_slices, waives={"vmap": "why"}, **options, **QUICK).ok
+
+
 def test_what_is_declared_cannot_be_overruled():
     with pytest.raises(TypeError, match="has what @implementation declares"):
         opjury.audit("slice_mean:python_loop", waives={"specials": "why"})

@@ -152,10 +152,14 @@ class Implementation:
         for check in self.refuted:
             if check in self.waives:
                 given.fail("waives", check, "another check than those of refuted, which must fail")
+
+    def check_promises(self) -> None:
+        """Raise `ValueError` where a check is waived or refuted that is never tried, because nothing is promised."""
         for check, promise in _PROMISED.items():
             promised = self.gradient is not None and (promise == "" or getattr(self.gradient, promise))
             if check in (*self.waives, *self.refuted) and not promised:
-                given.fail("waives" if check in self.waives else "refuted", check, "a check of what gradient promises")
+                name = "waives" if check in self.waives else "refuted"
+                self.declaration.fail(name, check, "a check of what gradient promises")
 
     @property
     def declaration(self) -> Declaration:
@@ -268,6 +272,7 @@ def implementation(
             view=view,
             asynchronous=asynchronous,
         )
+        entry.check_promises()
         if not declared.is_operation(operation):
             entry.declaration.one_of("operation", operation, sorted(declared.operations))
         key = (operation, entry.name)
