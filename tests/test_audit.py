@@ -63,6 +63,20 @@ def test_a_waiver_of_a_check_that_is_never_tried_of_a_plain_function_does_nothin
     assert opjury.audit(mean_of_slices, waives={"vmap": "why"}, **options, **QUICK).ok
 
 
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        (dict(error="magnitude"), TypeError, "error is 'magnitude'; it must be an Error"),
+        (dict(waives="laws"), TypeError, "waives is 'laws'; it must be a mapping"),
+        (dict(waives={"laws": ""}), ValueError, "it must be the reason"),
+        (dict(waives={"lows": "why"}), opjury.UnknownName, "did you mean 'laws'"),
+    ],
+)
+def test_what_a_plain_function_says_of_itself_is_validated(given, kind, words):
+    with pytest.raises(kind, match=words):
+        opjury.audit(mean_of_slices, **given, **QUICK)
+
+
 def test_what_is_declared_cannot_be_overruled():
     with pytest.raises(TypeError, match="has what @implementation declares"):
         opjury.audit("slice_mean:python_loop", waives={"specials": "why"})

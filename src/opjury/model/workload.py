@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,10 +64,10 @@ class Workload:
         multiplications likewise.
     read_from : mapping of str to str, optional
         How sizes are read from a call, as Python on the contract's parameters: {"rows": "len(x)"}. A dispatcher by size needs it.
-    long : sequence of mapping of str to int, optional
+    long : tuple of mapping of str to int, optional
         Sizes with one side beyond 2¹⁷ and the others small, at which every audit tries a call: narrow indices, a GPU's grid and two
         levels of blocks end before.
-    growths : sequence of Growth, optional
+    growths : tuple of Growth, optional
         How a call becomes one beyond 2³¹ elements, which the nightly profile tries where there is memory for it.
 
     Raises
@@ -82,8 +82,8 @@ class Workload:
     least_bytes: Callable[..., int]
     least_operations: Callable[..., int]
     read_from: Mapping[str, str] = field(default_factory=dict)
-    long: Sequence[Mapping[str, int]] = ()
-    growths: Sequence[Growth] = ()
+    long: tuple[Mapping[str, int], ...] = ()
+    growths: tuple[Growth, ...] = ()
     place: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import os
 import secrets
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,7 +132,8 @@ def plan(
     """
     checks, dtypes = as_names(checks), as_names(dtypes)
     names_checked("profile", [profile], PROFILES)
-    names_checked("check", [*(checks or ()), *(waives or {})], CHECKS)
+    names_checked("check", checks or (), CHECKS)
+    waives_checked(waives or {})
     dtypes_checked(operation, dtypes or ())
     names_checked("device", [device.partition(":")[0]], DEVICES)
     waived = tuple(waived_on(waives or {}, device).items())
@@ -182,6 +183,16 @@ def as_names(given: str | Sequence[str] | None) -> Sequence[str] | None:
     return [given] if isinstance(given, str) else given
 
 
+def waives_checked(given: Waives) -> None:
+    """Raise `TypeError` unless it is a mapping, `UnknownName` for a check that does not exist, `ValueError` for want of a reason."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"waives is {given!r}; it must be a mapping of checks to reasons")
+    names_checked("check", given, CHECKS)
+    for check, reason in given.items():
+        if not reason:
+            raise ValueError(f"waives[{check!r}] is {reason!r}; it must be the reason why the check is not passed")
+
+
 def dtypes_checked(operation: Operation, given: Iterable[str]) -> None:
     """Raise `UnknownName` for the first dtype that does not exist, or that the operation does not have."""
     given = list(given)
@@ -192,7 +203,9 @@ def dtypes_checked(operation: Operation, given: Iterable[str]) -> None:
 
 
 def error_checked(model: Error | None, operation: Operation) -> Error | None:
-    """The error model of a plain function; `TypeError` for one that cannot be called like the operation."""
+    """The error model of a plain function; `TypeError` for what is none, or cannot be called like the operation."""
+    if model is not None and not isinstance(model, Error):
+        raise TypeError(f"error is {model!r}; it must be an Error, a callable that gives its magnitude, or None")
     for field in ("magnitude", "terms") if model else ():
         function = getattr(model, field)
         if function is not None:
