@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from opjury import records, registry
 from opjury.model import declared
 from opjury.registry import Impossible
+from opjury.shipping import Function, Sent, register
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
     from opjury.records import Verdict
-    from opjury.shipping import Function, Sent
     from opjury.verify.task import Task
 
 CONNECT = 5.0  # seconds to reach the scheduler, and to see a worker
@@ -110,7 +110,6 @@ def run_there(
         For a function that cannot be sent.
     """
     from opjury.execute import Dropped
-    from opjury.shipping import Function
 
     item = (call, dict(arguments), [Function.to_send(function) for function in functions])
     with connected(address, mixed=mixed, operations=[arguments["operation"]]) as cluster:
@@ -130,8 +129,6 @@ def connected(
     operations: Iterable[str] = (),
 ) -> Iterator[Cluster]:
     """The cluster of a scheduler, until the end of the block; workers get what this process alone declared of the operations."""
-    from opjury.shipping import Sent
-
     declarations = [sent for name in operations if (sent := Sent.declarations(name))]
     try:
         from distributed import Client
@@ -294,8 +291,7 @@ def _serve(given: tuple[str, bytes]) -> bytes:
     if expected not in ("", mark()):
         return pickle.dumps((worker, [Unfit(versions=versions())]))
     call, parcel, declarations = pickle.loads(pickled)
-    for sent in declarations:
-        declared.adopt(sent.load())
+    register(declarations)
     return pickle.dumps((worker, [call(item) for item in parcel]))
 
 
@@ -344,8 +340,7 @@ def _unfit(expected: str, needs: bytes, worker: Any) -> Any:
     if expected not in ("", mark()):
         return Unfit(versions=versions())
     tasks, declarations = pickle.loads(needs)
-    for sent in declarations:
-        declared.adopt(sent.load())
+    register(declarations)
     return _kept(_lacking, tasks, LOADING, tasks[0].device, worker) if tasks else None
 
 

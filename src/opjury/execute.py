@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from opjury import registry
 from opjury.model import declared
 from opjury.records import Verdict, environment
-from opjury.shipping import Sent
+from opjury.shipping import Sent, register
 from opjury.verify.device import lost, on_cuda
 from opjury.verify.judge import NOT_JUDGED, judge
 from opjury.verify.task import PROFILES, Task, call_limit
@@ -150,8 +150,7 @@ def _unless_lost(call: Callable[[Any], Any], item: Any, declarations: Sequence[S
     """
     if lost():
         os._exit(LOST)
-    for sent in declarations:
-        declared.adopt(sent.load())
+    register(declarations)
     return call(item)
 
 

@@ -156,9 +156,7 @@ def _check_implementation(entry: Implementation, contract: Operation | None) -> 
     if entry.domain is not None:
         given.like("domain", entry.domain, contract.reference)
     if entry.error is not None:
-        for field in ("magnitude", "terms"):
-            if getattr(entry.error, field) is not None:
-                given.like(f"error.{field}", getattr(entry.error, field), contract.reference)
+        entry.error.check_like(contract.reference, given, "error.")
 
 
 def _check_workload(entry: Workload, contract: Operation) -> None:
@@ -196,7 +194,7 @@ def workloads() -> dict[str, Workload]:
     return dict(declared.workloads)
 
 
-def workload(operation: str) -> Workload:
+def workload(name: str) -> Workload:
     """One operation's benchmark inputs.
 
     Raises
@@ -204,9 +202,9 @@ def workload(operation: str) -> Workload:
     UnknownName
         With the nearest known names: for an operation that does not exist, and for one that has no workload.
     """
-    known = workloads()
-    if operation not in declared.operations:
-        raise UnknownName(unknown("operation", operation, declared.operations))
-    if operation not in known:
-        raise UnknownName(f"{operation} has no workload: nothing says at which sizes it matters; declare a Workload")
-    return known[operation]
+    declared.load("opjury.benchmarks")
+    operation(name)
+    if name not in declared.workloads:
+        raise UnknownName(f"{name} has no workload: nothing says at which sizes it matters; declare a Workload")
+    found: Workload = declared.workloads[name]
+    return found

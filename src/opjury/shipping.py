@@ -9,7 +9,7 @@ import os
 import pickle
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -109,6 +109,12 @@ class Sent:
     def load(self) -> Any:
         """What was sent."""
         return _unpickled(self.pickled)
+
+
+def register(declarations: Iterable[Sent]) -> None:
+    """Take what another process declared into this one's tables."""
+    for sent in declarations:
+        declared.adopt(sent.load())
 
 
 @functools.lru_cache(maxsize=16)

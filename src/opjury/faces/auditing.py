@@ -17,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from opjury import disk, records, registry
 from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
+from opjury.faces.options import function_at
 from opjury.faces.verdicts import Tally
-from opjury.model.implementation import CHECKS, Error
+from opjury.model.implementation import CHECKS, as_error
 from opjury.model.operation import Operation
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, Sent, imported
@@ -79,10 +80,8 @@ def run(
     )
     if operation:
         options |= dict(waives=dict(waives), error=_error_model(error, registry.operation(operation)))
-    everything = [o.name for o in registry.operations() if not dtypes or set(dtypes) & set(o.dtypes)]
-    tasks = [
-        task for target in targets or everything for task in tasks_of(target, operation, options, far=bool(cluster))
-    ]
+    targets = targets or [o.name for o in registry.operations() if not dtypes or set(dtypes) & set(o.dtypes)]
+    tasks = [task for target in targets for task in tasks_of(target, operation, options, far=bool(cluster))]
     if not cluster and not present(device):
         click.echo("opjury: no CUDA device is present; nothing was run", err=True)
         return NOTHING
@@ -178,12 +177,12 @@ def _error_model(target: str | None, contract: Operation) -> Sent | None:
     """The error model whose magnitude is the function at `path/to/file.py:function` or `package.module:function`."""
     if target is None:
         return None
-    place, _, name = target.rpartition(":")
+    magnitude = function_at(target)
     try:
-        model = error_checked(Error(magnitude=getattr(imported(place), name)), contract)
+        model = error_checked(as_error(magnitude), contract)
         return Sent.error(model) if model else None
-    except BaseException as error:
-        raise click.UsageError(f"--error {target} cannot be used: {type(error).__name__}: {error}") from None
+    except TypeError as error:
+        raise click.UsageError(f"--error: {error}") from None
 
 
 class _progress:

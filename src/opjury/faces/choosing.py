@@ -12,9 +12,10 @@ from rich.table import Table
 from opjury import disk, records
 from opjury.cli import GOOD, NOTHING
 from opjury.faces import terminal
+from opjury.faces.options import function_at
 from opjury.measure.selftest import SLOWED, SURE, self_test
 from opjury.records import Measurement, Recommendation
-from opjury.shipping import Function, imported
+from opjury.shipping import Function
 from opjury.uses.choose import Choice, choose, sizes_of
 from opjury.uses.sweep import Sweep, dispatcher, sweep
 
@@ -157,13 +158,7 @@ def number(name: str, text: str) -> int:
 
 def _function(target: str, sent: Callable[[Any], Function]) -> Any:
     """The function that is meant; it has to be one that can be `sent` to who measures it."""
-    place, _, name = target.rpartition(":")
-    if not place:
-        raise click.UsageError(f"{target} is no FILE.py:FUNCTION or MODULE:FUNCTION")
-    try:
-        function = getattr(imported(place), name)
-    except BaseException as error:
-        raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {error}") from None
+    function = function_at(target)
     try:
         sent(function)
     except TypeError as error:

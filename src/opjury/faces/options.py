@@ -1,4 +1,4 @@
-"""Kinds of options: sizes in bytes and spans of time, with units."""
+"""Kinds of options: sizes in bytes and spans of time, with units; files; functions in files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ from typing import Any
 
 import click
 
+from opjury.shipping import imported
+
 _BYTES = re.compile(r"([\d.]+(?:e\d+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _SPAN = re.compile(r"([\d.]+) *([smh]?)")
+
+
+def function_at(target: str) -> Any:
+    """The function at `path/to/file.py:function` or `package.module:function`; `click.UsageError` where there is none."""
+    place, _, name = target.rpartition(":")
+    if not place:
+        raise click.UsageError(f"{target} is no FILE.py:FUNCTION or MODULE:FUNCTION")
+    try:
+        return getattr(imported(place), name)
+    except BaseException as error:
+        raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {error}") from None
 
 
 class Bytes(click.ParamType):  # type: ignore[type-arg]

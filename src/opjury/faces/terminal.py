@@ -14,11 +14,11 @@ from rich.table import Table
 from opjury import registry
 from opjury.faces.verdicts import STATUS_MARKS
 from opjury.model.implementation import CHECKS
+from opjury.model.operation import KINDS, Operation
 from opjury.model.validate import shown_parameters
 from opjury.records import SEVERITY
 
 if TYPE_CHECKING:
-    from opjury.model.operation import Operation
     from opjury.records import Verdict
 
 console = Console(highlight=False)
@@ -72,7 +72,7 @@ def show_contract(contract: Operation) -> None:
             console.print(escape(" ".join(paragraph.split())) + "\n")
     rows = {
         "dtypes": ", ".join(contract.dtypes),
-        "results": _RESULTS[contract.kind],
+        "kind": KINDS[contract.kind],
         "laws": "; ".join(law.name for law in contract.laws),
         "rejects": "every other call, by ValueError, TypeError, IndexError or RuntimeError with a message",
         "baseline": contract.baseline or "",
@@ -83,13 +83,6 @@ def show_contract(contract: Operation) -> None:
             table.add_row(name, escape(text))
     console.print(table)
     console.print()
-
-
-_RESULTS = {
-    "movement": "copied elements: equal to the reference bit for bit, −0 included",
-    "arithmetic": "rounded: equal where nothing needs rounding, within Higham's bound elsewhere",
-    "exact": "not rounded: equal to the reference in value",
-}
 
 
 def matrix(verdicts: Sequence[Verdict]) -> Table:

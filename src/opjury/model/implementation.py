@@ -84,6 +84,12 @@ class Error:
                 given.function(name, getattr(self, name), "the operation is")
         given.one_of("accumulates", self.accumulates, get_args(Accumulates))
 
+    def check_like(self, reference: Callable[..., Any], given: Declaration, prefix: str = "") -> None:
+        """Raise `TypeError` unless it can be called like the reference."""
+        for name in ("magnitude", "terms"):
+            if getattr(self, name) is not None:
+                given.like(prefix + name, getattr(self, name), reference)
+
 
 Waives = Mapping[str, str | Mapping[str, str]]
 """By check, the reason; or the reasons by kind of device, `cpu` or `cuda`."""

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from opjury.case import Case
 
 Kind = Literal["movement", "arithmetic", "exact"]
+KINDS: dict[Kind, str] = {
+    "movement": "movement: elements are copied, results are equal bit for bit",
+    "arithmetic": "arithmetic: results round, and lie within a bound that is computed for each element",
+    "exact": "exact: results are equal in value",
+}
 Result = Literal["tensor", "sparse"]
 TIERS = ("exact", "rounding")
 
@@ -148,7 +153,7 @@ class Operation:
         given = self.declaration
         given.label("name", self.name)
         given.text("summary", self.summary)
-        given.one_of("kind", self.kind, get_args(Kind))
+        given.one_of("kind", self.kind, tuple(KINDS))
         given.one_of("result", self.result, get_args(Result))
         given.some_of("dtypes", self.dtypes, DTYPES)
         given.some_of("tiers", self.tiers, TIERS)
@@ -161,7 +166,7 @@ class Operation:
             given.label("baseline", self.baseline)
         given.tuple_of("usual", self.usual, str, "str")
         given.tuple_of("laws", self.laws, Law, "Law")
-        given.tuple_of("examples", self.examples, object, "Case")
+        given.kind("examples", self.examples, tuple, "a tuple of Case")
         for number, case in enumerate(self.examples):
             if not hasattr(case, "tier"):  # a Case: importing the class would import torch
                 given.fail(f"examples[{number}]", case, "a Case", TypeError)

@@ -143,7 +143,7 @@ class Declaration:
 
     def tuple_of(self, field: str, values: object, kind: type, name: str) -> None:
         """The value must be a tuple of instances of a type."""
-        if isinstance(values, kind) and kind is not object:
+        if isinstance(values, kind):
             self.fail(field, values, f"a tuple of {name}; one alone is followed by a comma", TypeError)
         if not isinstance(values, tuple):
             self.fail(field, values, f"a tuple of {name}", TypeError)

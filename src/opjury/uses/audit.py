@@ -206,11 +206,9 @@ def error_checked(model: Error | None, operation: Operation) -> Error | None:
     """The error model of a plain function; `TypeError` for what is none, or cannot be called like the operation."""
     if model is not None and not isinstance(model, Error):
         raise TypeError(f"error is {model!r}; it must be an Error, a callable that gives its magnitude, or None")
-    for field in ("magnitude", "terms") if model else ():
-        function = getattr(model, field)
-        if function is not None:
-            place = "{}:{}".format(*declared.place_of(function))
-            Declaration(f"error model for {operation.name}", place).like(field, function, operation.reference)
+    if model is not None:
+        place = "{}:{}".format(*declared.place_of(model.magnitude or model.terms))
+        model.check_like(operation.reference, Declaration(f"error model for {operation.name}", place))
     return model
 
 

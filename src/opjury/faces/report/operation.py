@@ -13,14 +13,10 @@ from opjury.faces.report import charts
 from opjury.faces.report.gather import Machine, default_workload, workload_name
 from opjury.faces.verdicts import STATUS_MARKS, state_of, worst
 from opjury.model.implementation import CHECKS, Implementation
+from opjury.model.operation import KINDS
 from opjury.records import Measurement, Standing, Verdict
 from opjury.uses.history import file_name
 
-_KINDS = {
-    "movement": "movement: elements are copied, results are equal bit for bit",
-    "arithmetic": "arithmetic: results round, and lie within a bound that is computed for each element",
-    "exact": "exact: results are equal in value",
-}
 _LONGEST = 300  # of a case that is shown
 
 
@@ -55,7 +51,7 @@ def page(machine: Machine, name: str) -> dict[str, Any]:
         name=name,
         contract=contract,
         words=inspect.getdoc(inspect.getmodule(contract.reference)) or contract.summary if contract else "",
-        kind=_KINDS[contract.kind] if contract else "",
+        kind=KINDS[contract.kind] if contract else "",
         reference=_source(contract.reference) if contract else "",
         chosen=[(workload_name(w), r) for w, r in chosen.items() if w in single or w not in contests],
         checks=checks,
