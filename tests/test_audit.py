@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import itertools
 import os
 import pickle
@@ -17,7 +18,7 @@ from opjury import Implementation, execute, registry
 from opjury.shipping import Function
 from opjury.verify.search import Search
 from opjury.verify.task import PROFILES
-from opjury.verify.trial import TimeLimitExceeded, Trial
+from opjury.verify.trial import TimeLimitExceeded, Trial, time_limit
 from tests.hostile import aborting, endless
 from tests.hostile import right as mean_of_slices
 
@@ -137,17 +138,50 @@ def test_a_late_call_is_made_again_where_it_may_have_compiled(monkeypatch, compi
 
 
 def test_a_timer_of_others_goes_on():
-    rang = []
-    before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
+    def rang(*_):
+        raise AssertionError("an hour is over")
+
+    before = signal.signal(signal.SIGALRM, rang)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        signal.setitimer(signal.ITIMER_REAL, 3600)
         trial(mean_of_slices).invoke((torch.ones(4, 1), torch.tensor([[0, 2]])), {})
-        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 0.3
-        while not rang:
-            pass
+        assert 0 < signal.getitimer(signal.ITIMER_REAL)[0] < 3600
+        assert signal.getsignal(signal.SIGALRM) is rang
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("where", ["finalizer", "garbage collector"])
+def test_a_limit_holds_where_python_drops_exceptions(where, monkeypatch):
+    dropped = []
+    monkeypatch.setattr(sys, "unraisablehook", dropped.append)
+    hook = sys.unraisablehook
+
+    class Slow:
+        def __del__(self):
+            interrupted.append("finalizer")
+            endless(None, None)
+
+    def collected(phase, info):
+        gc.callbacks.remove(collected)
+        interrupted.append("garbage collector")
+        endless(None, None)
+
+    def interrupted_twice():
+        if where == "finalizer":
+            Slow()
+        else:
+            gc.callbacks.append(collected)
+            gc.collect()
+        endless(None, None)
+
+    interrupted = []
+    with pytest.raises(TimeLimitExceeded), time_limit(0.05):
+        interrupted_twice()
+    assert interrupted == [where]
+    assert dropped == []
+    assert sys.unraisablehook is hook
 
 
 def test_a_derivative_that_does_not_return_is_refuted(monkeypatch):

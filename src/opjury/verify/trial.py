@@ -66,6 +66,7 @@ COMPILERS = ("numba", "jax", "torch._inductor.compile_fx")  # where one is impor
 COMPILING = 5  # times the limit, for a call that may compile first
 HASTE = 1.0  # seconds that a call at much larger sizes may take
 PATIENCE = 5  # a call that waits instead of computing, or that shares its core, gets so many times its limit
+AGAIN = 0.01  # seconds until a limit is raised again that Python had dropped
 
 
 @contextmanager
@@ -73,6 +74,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitExceeded` in the main thread after so many seconds of processor time (elsewhere: no limit).
 
     Processor time, so that a busy machine does not refute anybody; elapsed time counts only beyond `PATIENCE` times the limit.
+    Where Python drops the exception (it does in `__del__` and in callbacks of the garbage collector), it is raised again soon.
     Timers that were set before (by a test runner) go on afterwards.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -86,8 +88,17 @@ def time_limit(seconds: float) -> Iterator[None]:
             over = True
             raise TimeLimitExceeded
 
+    def unraisable(dropped: Any) -> None:
+        nonlocal over
+        if dropped.exc_type is TimeLimitExceeded:
+            over = False
+            signal.setitimer(signal.ITIMER_REAL, AGAIN)
+        else:
+            hook(dropped)
+
     timers = [(signal.ITIMER_PROF, time.process_time, 1), (signal.ITIMER_REAL, time.monotonic, PATIENCE)]
     handlers = [(number, signal.signal(number, expire)) for number in (signal.SIGPROF, signal.SIGALRM)]
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
     before = [(signal.setitimer(which, seconds * times), which, clock, clock()) for which, clock, times in timers]
     try:
         yield
@@ -95,6 +106,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         over = True
         for which, *_ in timers:
             signal.setitimer(which, 0)
+        sys.unraisablehook = hook
         for number, handler in handlers:
             signal.signal(number, handler)
         for (left, interval), which, clock, started in before:
