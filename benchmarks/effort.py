@@ -9,7 +9,6 @@ from rich.table import Table
 
 from opjury import registry
 from opjury.uses.audit import plan
-from opjury.verify.checks import CHECKS
 from opjury.verify.search import Search
 from opjury.verify.task import PROFILES, applies, implementation_of
 from opjury.verify.trial import Trial
@@ -21,7 +20,7 @@ JUDGED = ("agreement", "form", "layouts", "specials", "gradient", "laws")
 def seen(task, seed):
     """Kinds of behaviour with the number of examples that showed them."""
     trial = Trial(registry.operation(task.operation), implementation_of(task))
-    search = Search(trial, CHECKS[task.check], PROFILES[task.profile])
+    search = Search(trial, registry.check(task.check), PROFILES[task.profile])
     search.run(replace(task, seed=seed))
     return search.seen
 

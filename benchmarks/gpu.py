@@ -252,11 +252,10 @@ def contest(operation, names, sizes, gradient, options, seconds):
 def audit(options, until):
     """The quick audit of everything that runs there, the most telling checks first."""
     from opjury import records, registry
-    from opjury.model.implementation import CHECKS
     from opjury.uses.audit import Audit, plan
     from opjury.uses.audit import run as judged
 
-    order = {check: number for number, check in enumerate((*FIRST_CHECKS, *CHECKS))}
+    order = {check: number for number, check in enumerate((*FIRST_CHECKS, *registry.checks()))}
     tasks = [
         task
         for operation in registry.operations()

@@ -19,7 +19,6 @@ import numpy as np
 
 from opjury import records, registry
 from opjury.model.dtypes import group_dtypes
-from opjury.model.implementation import CHECKS
 from opjury.records import Environment, Measurement, Night, Recommendation, Verdict
 from opjury.uses import history
 
@@ -37,7 +36,7 @@ def verdicts(seed=0):
     case = Case.of(Tensor(np.zeros(3), "float32")).to_json()
     for entry in registry.implementations():
         contract = registry.operation(entry.operation)
-        for check in CHECKS:
+        for check in registry.checks():
             for dtypes in group_dtypes(entry.dtypes or contract.dtypes).values():
                 wrong, waiver = check in entry.refuted, entry.waived_on("cpu").get(check, "")
                 bound = float(rng.uniform(0, 1))

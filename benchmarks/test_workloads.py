@@ -9,9 +9,9 @@ import pytest
 
 from opjury import registry
 from opjury.measure.stand import step_of, threads
+from opjury.model.check import only
 from opjury.uses.choose import usual_dtype
 from opjury.verify.corpus import workload_case
-from opjury.verify.task import only, why_not
 
 WORKLOADS = ("small", "medium")
 
@@ -24,7 +24,7 @@ def pytest_generate_tests(metafunc):
 def competitors(wanted):
     for operation in [registry.operation(name) for name in wanted] or registry.operations():
         for entry in registry.implementations(operation.name):
-            if not entry.refuted and why_not(operation, entry, "agreement", "cpu") is None:
+            if not entry.refuted and registry.check("agreement").why_not(operation, entry, "cpu") is None:
                 directions = [False, True] if operation.differentiable and entry.gradient is not None else [False]
                 for workload in WORKLOADS:
                     for gradient in directions:

@@ -13,14 +13,13 @@ from opjury import registry
 from opjury.case import Case, Tensor
 from opjury.execute import run_here
 from opjury.model import declared
-from opjury.model.implementation import CHECKS, Gradient, Implementation
+from opjury.model.implementation import Gradient, Implementation
 from opjury.shipping import Here
 from opjury.uses.audit import plan
-from opjury.verify import checks
 from opjury.verify.task import PROFILES
 from opjury.verify.trial import Refuted, Trial
 from tests import broken, right
-from tests.mutation.mutants import ORDER
+from tests.mutation.mutants import order
 
 # Wrong functions that the quick profile does not refute, or only with luck, and why.
 SURVIVORS = {
@@ -42,8 +41,8 @@ def refuting(function, operation, checks):
 )
 def test_wrong_functions_are_refuted(operation, function):
     _, why, declared = function.wrong
-    first = [check for check in declared if check in CHECKS]
-    check = refuting(function, operation, [*first, *(c for c in ORDER if c not in first)])
+    first = [check for check in declared if check in registry.checks()]
+    check = refuting(function, operation, [*first, *(c for c in order() if c not in first)])
     if not check and f"{operation}-{function.__name__}" in SURVIVORS:
         pytest.xfail(SURVIVORS[f"{operation}-{function.__name__}"])
     assert check, f"not refuted, although: {why}"
@@ -187,7 +186,7 @@ def test_memory_is_shared_as_declared(name, number, view, wrong):
     trial = Trial(registry.operation(operation), entry)
     case = Case((Tensor(np.arange(6.0), "float32"), number))
     with pytest.raises(Refuted, match=wrong) if wrong else contextlib.nullcontext():
-        checks.CHECKS["purity"].run(trial, case)
+        registry.check("purity").run(trial, case)
 
 
 def test_laws_alone_see_a_mistake_that_the_reference_makes_too(monkeypatch):

@@ -92,7 +92,7 @@ def test_without_a_gpu_nothing_is_lost_and_nothing_is_waited_for():
     if not torch.cuda.is_available():
         assert not lost()
         verdicts = opjury.audit("circulant:rolled_rows", checks=["devices"], isolate=False, database="").verdicts
-        assert {(v.status, v.message) for v in verdicts} == {("skipped", "judged on a CUDA device alone")}
+        assert {(v.status, v.message) for v in verdicts} == {("skipped", "judged on CUDA only")}
 
 
 def test_the_server_that_workers_are_forked_from_never_asks_for_a_gpu():

@@ -10,7 +10,6 @@ import pytest
 import opjury
 from opjury import registry
 from opjury.case import Case, Tensor
-from opjury.model.implementation import CHECKS as NAMES
 from opjury.records import Standing, Verdict
 from opjury.uses import effort, history, track
 from opjury.uses.audit import identity, plan
@@ -19,7 +18,6 @@ from opjury.uses.journal import Journal
 from opjury.uses.track import _seed
 from opjury.verify import corpus
 from opjury.verify.behaviour import behaviour
-from opjury.verify.checks import CHECKS
 from opjury.verify.task import applies
 from tests.made_up import night, verdict
 
@@ -201,8 +199,8 @@ def test_verdicts_count_what_was_seen_once():
 
 def test_cases_are_dealt_alike_whatever_chunk_is_asked_for_first():
     contract = registry.operation("circulant")
-    for check in set(NAMES) & set(CHECKS):
-        kind = corpus.kind_for(contract, CHECKS[check], ("float32", "float64"), seed=2)
+    for check in registry.checks().values():
+        kind = corpus.kind_for(contract, check, ("float32", "float64"), seed=2)
         if kind is None:
             continue
         corpus._deck.cache_clear()

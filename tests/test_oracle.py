@@ -14,7 +14,6 @@ from opjury.case import Case, Tensor
 from opjury.model.implementation import Error
 from opjury.verify import oracle
 from opjury.verify.bounds import Expected, compare, error_bound, gamma, ulp
-from opjury.verify.checks import CHECKS
 from opjury.verify.judge import judge
 from opjury.verify.task import Task
 from opjury.verify.trial import Trial, Unsuitable
@@ -122,7 +121,7 @@ def test_a_bound_without_limit_refutes_nobody():
     right = registry.implementation("normalize_sum", "closed_form_backward")
     trial = Trial(registry.operation("normalize_sum"), right)
     with pytest.raises(Unsuitable):
-        CHECKS["forward_mode"].run(trial, case)
+        registry.check("forward_mode").run(trial, case)
 
 
 @pytest.mark.parametrize("contract", registry.operations(), ids=lambda contract: contract.name)

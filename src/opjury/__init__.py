@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import opjury.verify.checks  # noqa: F401 - declares the checks, which implementations name
 from opjury.model.implementation import Error, Gradient, Implementation, implementation
 from opjury.model.operation import Law, Operation
 from opjury.model.workload import Growth, Workload

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from opjury.claims import claim
+from opjury.model.check import Check
 from opjury.model.dtypes import COMPLEX, FLOATING, HALF, INTEGER, REAL
 from opjury.model.implementation import Error, Gradient, Implementation, implementation
 from opjury.model.operation import Law, Operation
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from opjury.case import Case, Tensor, integer_limits, round_to
     from opjury.sparse_case import Sparse
     from opjury.verify.strategies import Space, illegal, seeds
+    from opjury.verify.trial import Refuted, Unsuitable
 
 _LAZY = {
     "Case": "opjury.case",
+    "Refuted": "opjury.verify.trial",
     "Space": "opjury.verify.strategies",
     "Sparse": "opjury.sparse_case",
     "Tensor": "opjury.case",
+    "Unsuitable": "opjury.verify.trial",
     "composite": "opjury.verify.strategies",
     "illegal": "opjury.verify.strategies",
     "integer_limits": "opjury.case",
@@ -43,15 +47,18 @@ __all__ = [
     "INTEGER",
     "REAL",
     "Case",
+    "Check",
     "Error",
     "Gradient",
     "Growth",
     "Implementation",
     "Law",
     "Operation",
+    "Refuted",
     "Space",
     "Sparse",
     "Tensor",
+    "Unsuitable",
     "Workload",
     "claim",
     "composite",

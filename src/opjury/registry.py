@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from opjury.claims import Claim
 from opjury.model import declared
+from opjury.model.check import Check
 from opjury.model.implementation import Implementation
 from opjury.model.operation import Operation
 from opjury.model.validate import near, parameters, shown_parameters
@@ -174,6 +175,35 @@ def _check_workload(entry: Workload, contract: Operation) -> None:
                 given.fail(
                     "growths", place, f"places of arguments of {contract.name}{shown_parameters(contract.reference)}"
                 )
+
+
+def checks() -> dict[str, Check]:
+    """All checks by name, in the order of declaration.
+
+    Raises
+    ------
+    ValueError
+        For a check that names an elementary one which is not declared.
+    """
+    declared.load("opjury.properties")
+    for entry in declared.checks.values():
+        for number, name in enumerate(entry.elementary):
+            entry.declaration.one_of(f"elementary[{number}]", name, list(declared.checks))
+    return dict(declared.checks)
+
+
+def check(name: str) -> Check:
+    """One check by its name.
+
+    Raises
+    ------
+    UnknownName
+        With the nearest known names.
+    """
+    if name not in declared.checks and name not in checks():
+        raise UnknownName(unknown("check", name, declared.checks))
+    found: Check = declared.checks[name]
+    return found
 
 
 def claims() -> list[Claim]:

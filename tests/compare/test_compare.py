@@ -11,7 +11,6 @@ import pytest
 
 from opjury import registry
 from opjury.faces.parametrize import report
-from opjury.model.implementation import CHECKS
 from opjury.shipping import Function
 from opjury.uses.audit import plan, run
 from opjury.verify.judge import NOT_JUDGED
@@ -39,7 +38,7 @@ def test_a_released_library(wrapper, pytestconfig):
     options = dict(function=function, profile=option("--opjury-profile"), seed=option("--opjury-seed"))
     tasks = [
         task
-        for check in CHECKS
+        for check in registry.checks()
         if check not in LEFT_OUT
         for scale in [1.0 if check in wrapper.refuted else option("--opjury-scale")]
         for task in plan(registry.operation(wrapper.operation), wrapper.name, checks=[check], scale=scale, **options)

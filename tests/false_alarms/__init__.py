@@ -7,7 +7,6 @@ from typing import Any
 
 from opjury import registry
 from opjury.execute import run_here
-from opjury.model.implementation import CHECKS
 from opjury.records import Verdict
 from opjury.uses.audit import plan
 from opjury.verify.judge import NOT_JUDGED
@@ -61,7 +60,7 @@ def samples(operations: Iterable[str], seeds: Iterable[int], *options: Any) -> I
 def alarmed(sample: Sample) -> Outcome:
     """Audit one implementation with one seed, in what it does not waive."""
     waived = registry.implementation(sample.operation, sample.implementation).waived_on("cpu")
-    checks = [check for check in CHECKS if check not in waived]
+    checks = [check for check in registry.checks() if check not in waived]
     options = dict(profile=sample.profile, seed=sample.seed, scale=sample.scale)
     options |= dict(checks=checks, dtypes=sample.dtypes or None)
     tasks = plan(registry.operation(sample.operation), sample.implementation, **options)

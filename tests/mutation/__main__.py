@@ -18,7 +18,7 @@ from rich.table import Table
 from opjury import registry
 from opjury.execute import Fallen, isolated
 from tests import state_of_sources
-from tests.mutation.mutants import ORDER, Mutant, Outcome, all_killers, equivalent, killed_by, mutants_of
+from tests.mutation.mutants import Mutant, Outcome, all_killers, equivalent, killed_by, mutants_of, order
 
 LIMIT = 300.0  # seconds for one mutant; its calls have limits of their own, far below
 
@@ -116,7 +116,7 @@ def by_check(first: dict[str, Outcome], sample: dict[str, Outcome]) -> Table:
     at_all = Counter(check for outcome in sample.values() for check in outcome.checks)
     alone = Counter(outcome.checks[0] for outcome in sample.values() if len(outcome.checks) == 1)
     table = Table("check", "first", *([f"at all, of {len(sample)}", "as the only one"] if sample else []))
-    for check in ORDER:
+    for check in order():
         table.add_row(check, str(firsts[check]), *([str(at_all[check]), str(alone[check])] if sample else []))
     return table
 

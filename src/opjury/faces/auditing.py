@@ -19,7 +19,7 @@ from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
 from opjury.faces.options import function_at
 from opjury.faces.verdicts import Tally
-from opjury.model.implementation import CHECKS, as_error
+from opjury.model.implementation import as_error
 from opjury.model.operation import Operation
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, Sent, imported
@@ -351,7 +351,7 @@ def replay(file: Path) -> int:
 def _again(verdict: Verdict) -> Task:
     """The task of trying a counterexample. Raises `UnknownName` for what is not registered, `Impossible` for want of its device."""
     profile = verdict.profile or "quick"
-    names_checked("check", [verdict.check], CHECKS)
+    registry.check(verdict.check)
     names_checked("profile", [profile], PROFILES)
     registry.operation(verdict.operation)
     registry.implementation(verdict.operation, verdict.implementation)

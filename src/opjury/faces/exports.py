@@ -71,13 +71,17 @@ def sarif(verdicts: Sequence[Verdict], root: Path | None = None) -> bytes:
     checks = sorted({v.check for v in wrong.values()})
     driver = dict(
         name="opjury",
-        rules=[
-            dict(id=check, shortDescription=dict(text=f"The check of {check.replace('_', ' ')}")) for check in checks
-        ],
+        rules=[_rule(check) for check in checks],
     )
     results = [_result(v, checks.index(v.check), root or Path.cwd()) for v in wrong.values()]
     log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [dict(tool=dict(driver=driver), results=results)]}
     return json.dumps(log, indent=1).encode()
+
+
+def _rule(check: str) -> dict[str, Any]:
+    known = registry.checks()
+    text = known[check].summary if check in known else f"The check of {check.replace('_', ' ')}"
+    return dict(id=check, shortDescription=dict(text=text))
 
 
 def _result(v: Verdict, rule: int, root: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -13,7 +13,6 @@ from rich.table import Table
 
 from opjury import registry
 from opjury.faces.verdicts import STATUS_MARKS
-from opjury.model.implementation import CHECKS
 from opjury.model.operation import KINDS, Operation
 from opjury.model.validate import shown_parameters
 from opjury.records import SEVERITY
@@ -87,11 +86,11 @@ def show_contract(contract: Operation) -> None:
 
 def matrix(verdicts: Sequence[Verdict]) -> Table:
     """One row an implementation, one column a check; the worst verdict of its dtypes stands in the cell."""
-    present = [check for check in CHECKS if any(v.check == check for v in verdicts)]
+    present = in_order({v.check for v in verdicts})
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("implementation", no_wrap=True)
     for check in present:
-        table.add_column(_SHORT[check], justify="center")
+        table.add_column(_short(check), justify="center")
     table.add_column("cases", justify="right")
     rows: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
@@ -108,11 +107,15 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
     return table
 
 
-_SHORT = {
-    "agreement": "ag", "specials": "sp", "form": "fo", "layouts": "la", "purity": "pu", "determinism": "de",
-    "gradient": "gr", "second_order": "2n", "forward_mode": "fw", "vmap": "vm", "locality": "lo", "laws": "lw",
-    "rejects": "re", "terminates": "te", "devices": "dv",
-}  # fmt: skip
+def in_order(checks: Iterable[str]) -> list[str]:
+    """Checks in the order of their declaration; those that are not declared here at the end."""
+    known = list(registry.checks())
+    return sorted(checks, key=lambda check: (known.index(check) if check in known else len(known), check))
+
+
+def _short(check: str) -> str:
+    known = registry.checks()
+    return known[check].short if check in known else check
 
 
 def legend(verdicts: Sequence[Verdict]) -> str:
@@ -121,7 +124,7 @@ def legend(verdicts: Sequence[Verdict]) -> str:
     marks = [f"[{STYLE[s]}]{STATUS_MARKS[s]}[/] {s}" for s in STATUS_MARKS if s in seen]
     if any(v.control for v in verdicts):
         marks.append("† known to be wrong, must be refuted")
-    columns = [f"{_SHORT[check]} {check}" for check in CHECKS if any(v.check == check for v in verdicts)]
+    columns = [f"{_short(check)} {check}" for check in in_order({v.check for v in verdicts})]
     return "   ".join(marks) + "\n[dim]" + " · ".join(columns) + "[/]"
 
 
@@ -129,7 +132,7 @@ def show_control(verdicts: Sequence[Verdict]) -> None:
     """Why a negative control is wrong: one line for each check that fails for a reason of its own."""
     own = {v.check: v for v in sorted(verdicts, key=lambda v: len(v.message), reverse=True) if not v.cause}
     console.print(f"\n[bold red]✗[/] [bold]{escape(verdicts[0].name)}[/]†")
-    for check in (c for c in CHECKS if c in own):
+    for check in in_order(own):
         message = " ".join(own[check].message.split())
         console.print(f"  [dim]{check:12}[/] " + escape(message if len(message) < 150 else message[:150] + " …"))
 

@@ -28,7 +28,8 @@ operations: dict[str, Any] = {}
 implementations: dict[tuple[str, str], Any] = {}
 workloads: dict[str, Any] = {}
 claims: dict[str, Any] = {}
-TABLES: tuple[dict[Any, Any], ...] = (operations, implementations, workloads, claims)
+checks: dict[str, Any] = {}
+TABLES: tuple[dict[Any, Any], ...] = (operations, implementations, workloads, claims, checks)
 
 plugins: dict[tuple[int, Any], str] = {}
 """The plug-in that an entry comes from, by the number of its table and its key."""
@@ -91,17 +92,17 @@ def _is_ours(module: str) -> bool:
     """Whether a module is one of opjury's own, maybe under the name by which asv or pytest imports it: every process loads those."""
     name = f"opjury.{module.removeprefix('opjury.')}"
     try:
-        return name.startswith(GROUPS) and importlib.util.find_spec(name) is not None
+        return (name == module or name.startswith(GROUPS)) and importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
         return False
 
 
 def own_entries(operation: str) -> list[tuple[int, Any, Any]]:
-    """What was declared of an operation in this process alone: number of the table, key and entry."""
+    """What was declared of an operation in this process alone, and the checks: number of the table, key and entry."""
     found = []
     for number, key in own:
         entry = TABLES[number].get(key)
-        if operation in (getattr(entry, "operation", None), key if number == 0 else None):
+        if TABLES[number] is checks or operation in (getattr(entry, "operation", None), key if number == 0 else None):
             found.append((number, key, entry))
     return sorted(found, key=str)
 
@@ -153,11 +154,15 @@ def _defer(*names: str) -> None:
 
 @contextlib.contextmanager
 def apart() -> Iterator[dict[tuple[str, str], Any]]:
-    """What is declared while this lasts is no part of the tables; the implementations, by operation and name."""
+    """What is declared while this lasts is no part of the tables; the implementations, by operation and name.
+
+    Checks stay: those that are declared here judge.
+    """
     before = [dict(table) for table in TABLES]
     found: dict[tuple[str, str], Any] = {}
     for table in TABLES:
-        table.clear()
+        if table is not checks:
+            table.clear()
     _loading.append("apart")
     try:
         yield found

@@ -10,25 +10,7 @@ from opjury.model import declared
 from opjury.model.dtypes import DTYPES
 from opjury.model.validate import Declaration, location
 
-CHECKS = (
-    "agreement",
-    "specials",
-    "form",
-    "layouts",
-    "purity",
-    "determinism",
-    "gradient",
-    "second_order",
-    "forward_mode",
-    "vmap",
-    "locality",
-    "laws",
-    "rejects",
-    "terminates",
-    "devices",
-)
 DEVICES = ("cpu", "cuda")
-_PROMISED = {"gradient": "", "second_order": "second", "forward_mode": "forward", "vmap": "vmap"}
 
 Accumulates = Literal["float32", "input"]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -149,23 +131,22 @@ class Implementation:
         given.reasons(
             "waives",
             {check: "by device" if isinstance(why, Mapping) else why for check, why in self.waives.items()},
-            CHECKS,
+            list(declared.checks),
         )
         for check, why in self.waives.items():
             if isinstance(why, Mapping):
                 given.reasons(f"waives[{check!r}]", why, DEVICES)
-        given.reasons("refuted", self.refuted, CHECKS)
+        given.reasons("refuted", self.refuted, list(declared.checks))
         for check in self.refuted:
             if check in self.waives:
                 given.fail("waives", check, "another check than those of refuted, which must fail")
 
     def check_promises(self) -> None:
         """Raise `ValueError` where a check is waived or refuted that is never tried, because nothing is promised."""
-        for check, promise in _PROMISED.items():
-            promised = self.gradient is not None and (promise == "" or getattr(self.gradient, promise))
-            if check in (*self.waives, *self.refuted) and not promised:
-                name = "waives" if check in self.waives else "refuted"
-                self.declaration.fail(name, check, "a check of what gradient promises")
+        for name, checks in (("waives", self.waives), ("refuted", self.refuted)):
+            for check in checks:
+                if not declared.checks[check].promised(self):
+                    self.declaration.fail(name, check, "a check of what gradient promises")
 
     @property
     def declaration(self) -> Declaration:

@@ -14,13 +14,12 @@ from opjury import registry
 from opjury.case import is_floating
 from opjury.model import declared
 from opjury.model.dtypes import DTYPES, group_dtypes
-from opjury.model.implementation import CHECKS, DEVICES, Error, Waives, as_error, waived_on
+from opjury.model.implementation import DEVICES, Error, Waives, as_error, waived_on
 from opjury.model.operation import Operation
 from opjury.model.validate import Declaration
 from opjury.records import SEVERITY, Verdict
 from opjury.shipping import Function, Here, Sent
-from opjury.verify.checks import CHECKS as RUN
-from opjury.verify.device import on_cuda, present
+from opjury.verify.device import present
 from opjury.verify.examples import local_folder, usable
 from opjury.verify.judge import NOT_JUDGED
 from opjury.verify.task import PROFILES, Task, implementation_of
@@ -132,7 +131,7 @@ def plan(
     """
     checks, dtypes = as_names(checks), as_names(dtypes)
     names_checked("profile", [profile], PROFILES)
-    names_checked("check", checks or (), CHECKS)
+    names_checked("check", checks or (), registry.checks())
     waives_checked(waives or {})
     dtypes_checked(operation, dtypes or ())
     names_checked("device", [device.partition(":")[0]], DEVICES)
@@ -155,19 +154,14 @@ def plan(
     wanted = tuple(d for d in declared if dtypes is None or d in dtypes)
     groups = list(group_dtypes(wanted).values()) if PROFILES[profile].grouped else [(d,) for d in wanted]
     tasks = []
-    for check in checks or (check for check in CHECKS if check != "devices" or on_cuda(device)):
-        for group in [wanted] if check in _TOGETHER and PROFILES[profile].grouped else groups:
-            group = tuple(d for d in group if is_floating(d) or not _floating_alone(check))
+    kind = device.partition(":")[0]
+    usual = [name for name, check in registry.checks().items() if kind in check.devices]
+    for check in map(registry.check, checks or usual):
+        for group in [wanted] if check.together and PROFILES[profile].grouped else groups:
+            group = tuple(d for d in group if is_floating(d) or not check.floating)
             if group:
-                tasks.append(replace(base, check=check, dtypes=group, seed=seed))
+                tasks.append(replace(base, check=check.name, dtypes=group, seed=seed))
     return tasks
-
-
-_TOGETHER = ("rejects", "terminates", "vmap", "forward_mode", "second_order", "laws")
-
-
-def _floating_alone(check: str) -> bool:
-    return bool(RUN[check].needs) or check in ("specials", "locality")
 
 
 def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -187,7 +181,7 @@ def waives_checked(given: Waives) -> None:
     """Raise `TypeError` unless it is a mapping, `UnknownName` for a check that does not exist, `ValueError` for want of a reason."""
     if not isinstance(given, Mapping):
         raise TypeError(f"waives is {given!r}; it must be a mapping of checks to reasons")
-    names_checked("check", given, CHECKS)
+    names_checked("check", given, registry.checks())
     for check, reason in given.items():
         if not reason:
             raise ValueError(f"waives[{check!r}] is {reason!r}; it must be the reason why the check is not passed")

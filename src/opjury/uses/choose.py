@@ -17,6 +17,7 @@ from opjury.case import Case
 from opjury.measure.contests import first_calls, run_contest
 from opjury.measure.footprint import Footprint
 from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
+from opjury.model.check import only
 from opjury.model.implementation import Implementation
 from opjury.model.operation import Operation
 from opjury.records import Measurement, Recommendation, Record
@@ -24,9 +25,8 @@ from opjury.registry import Impossible
 from opjury.shipping import Function
 from opjury.uses import standing
 from opjury.uses.audit import device_checked, dtypes_checked, names_checked
-from opjury.uses.recommend import NEEDS, Request, measurements, recommend
+from opjury.uses.recommend import Request, measurements, recommend
 from opjury.verify.corpus import workload_case
-from opjury.verify.task import only, why_not
 
 HOPELESS, TOLD = 20.0, 0.05  # times as long as the best, and seconds: one call has told enough
 
@@ -136,7 +136,7 @@ def choose(
     """
     contract, sizes = registry.operation(operation), sizes_of(operation, workload)
     device_checked(device)
-    names_checked("need", needs, NEEDS)
+    names_checked("need", needs, [check.name for check in registry.checks().values() if check.required == "request"])
     dtypes_checked(contract, [dtype] if dtype else [])
     request = Request(
         operation,
@@ -278,7 +278,7 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
     if entry.dtypes is not None and request.dtype not in entry.dtypes:
         return f"takes {only(entry.dtypes)} only"
     for check in ("agreement", *(("gradient",) if request.gradient else ()), *request.needs):
-        why = why_not(contract, entry, check, request.device)
+        why = registry.check(check).why_not(contract, entry, request.device)
         if why:
             return why[1]
     if request.strict and (waived := entry.waived_on(request.device)):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opjury import records, registry
-from opjury.model.implementation import CHECKS
 from opjury.records import Environment, Part, Record, Verdict
 from opjury.uses.audit import identity
 from opjury.verify.judge import NOT_JUDGED
@@ -110,7 +109,7 @@ def _place(verdict: Verdict) -> tuple[object, ...]:
 
 
 def _within(verdict: Verdict, dtypes: Sequence[str]) -> tuple[object, ...]:
-    checks = list(CHECKS)
+    checks = list(registry.checks())
     check = checks.index(verdict.check) if verdict.check in checks else len(checks)
     return (verdict.implementation, check, [dtypes.index(d) for d in verdict.dtypes if d in dtypes], verdict.dtypes)
 

@@ -9,16 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from opjury import records
+from opjury import records, registry
 from opjury.measure.footprint import Footprint
 from opjury.measure.stand import FLOOR, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
-from opjury.model.implementation import CHECKS
 from opjury.records import Measurement, Recommendation
-
-BACKWARD = ("gradient", "locality")
-NEEDS = ("second_order", "forward_mode", "vmap")  # only where asked for
-FORWARD = tuple(check for check in CHECKS if check not in (*BACKWARD, *NEEDS))
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,13 @@ class Request:
     @property
     def checks(self) -> tuple[str, ...]:
         """What must hold."""
-        return (*FORWARD, *(BACKWARD if self.gradient else ()), *self.needs)
+        required = ("always", "gradient") if self.gradient else ("always",)
+        return tuple(
+            check.name
+            for check in registry.checks().values()
+            if (check.required in required or check.name in self.needs)
+            and self.device.partition(":")[0] in check.devices
+        )
 
 
 def measurements(

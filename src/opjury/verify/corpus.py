@@ -20,17 +20,16 @@ from hypothesis import HealthCheck, given, settings
 
 from opjury import registry
 from opjury.case import Case, Repetition, Tensor, is_floating, round_to, torch_dtype
+from opjury.model.check import Check
 from opjury.model.operation import Operation
 from opjury.model.workload import Workload
 from opjury.sparse_case import Sparse
 from opjury.verify import oracle
-from opjury.verify.checks import Check
 from opjury.verify.device import free_memory
 from opjury.verify.strategies import BOUNDARIES, any_case, tiers_of
 
 CHUNK = 32
 _BYTES = 4096  # more than any case draws
-_SIZED = "medium"  # the workload at whose sizes one more case is tried
 _MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24  # of its arguments, and least operations: what the reference can afford
 BEYOND = 2**31  # elements, of a call whose arguments are repeated
 _ROOM = 3  # times the memory of its arguments and result: what is needed besides
@@ -67,7 +66,7 @@ class Kind:
 def kind_for(operation: Operation, check: Check, dtypes: tuple[str, ...], seed: int) -> Kind | None:
     """The kind of case that a check wants, or None where it makes no sense for these dtypes."""
     floating = all(map(is_floating, dtypes))
-    if (check.needs or check.tiers == ("special",)) and not floating:
+    if check.floating and not floating:
         return None
     tiers = tuple(t for t in check.tiers if t in (*operation.tiers, "special", "illegal")) or tuple(operation.tiers)
     return Kind(operation.name, dtypes, tiers, check.layouts, check.boundaries, seed)
@@ -169,19 +168,23 @@ def _usual(operation: Operation) -> str:
 
 
 @lru_cache(maxsize=8)
-def sized_cases(operation: str, check: str, dtypes: tuple[str, ...], seed: int) -> tuple[Case, ...]:
-    """Cases of a workload's sizes, far beyond those that are drawn, as far as the reference can afford them."""
+def sized_cases(operation: str, wanted: tuple[str, ...], dtypes: tuple[str, ...], seed: int) -> tuple[Case, ...]:
+    """Cases of a workload's sizes, far beyond those that are drawn, as far as the reference can afford them.
+
+    `wanted` are those of a check: "medium" for the usual sizes, "long" for the long ones.
+    """
     dtype = _usual(registry.operation(operation))
     if len(dtypes) == 1 and dtypes[0] not in ("float64", "complex128"):  # of doubles float32's cases tell enough
         dtype = dtypes[0]
-    if dtype not in dtypes or check not in ("agreement", "gradient"):
+    if dtype not in dtypes or not wanted:
         return ()
     try:
         workload = registry.workload(operation)
     except registry.UnknownName:
         return ()
-    wanted = [workload.sizes[_SIZED]] if _SIZED in workload.sizes and check == "agreement" else []
-    affordable = (sizes for sizes in (*wanted, *workload.long) if workload.least_operations(**sizes) <= _MOST_WORK)
+    usual = [workload.sizes["medium"]] if "medium" in wanted else []
+    long = workload.long if "long" in wanted else ()
+    affordable = (sizes for sizes in (*usual, *long) if workload.least_operations(**sizes) <= _MOST_WORK)
     cases = (workload_case(workload, dict(sizes), dtype, seed) for sizes in affordable)
     return tuple(case for case in cases if case.elements <= _MOST_ELEMENTS)
 

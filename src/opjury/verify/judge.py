@@ -10,11 +10,11 @@ from typing import Any
 from opjury import registry
 from opjury.model.declared import source_of
 from opjury.records import Verdict, environment
-from opjury.verify.checks import CHECKS, preserved_modules, preserved_state
+from opjury.verify.checks.state import preserved_modules, preserved_state
 from opjury.verify.device import lost
 from opjury.verify.script import write_script
 from opjury.verify.search import Search
-from opjury.verify.task import PROFILES, Task, call_limit, implementation_of, why_not
+from opjury.verify.task import PROFILES, Task, call_limit, implementation_of
 from opjury.verify.trial import Trial, describe
 
 NOT_JUDGED = "not judged, the contract or the harness failed"
@@ -29,7 +29,7 @@ def judge(task: Task) -> Verdict:
         Never raises for what an implementation does.
     """
     started = time.perf_counter()
-    operation = registry.operation(task.operation)
+    operation, check = registry.operation(task.operation), registry.check(task.check)
     base: dict[str, Any] = dict(
         operation=task.operation,
         implementation=task.implementation,
@@ -48,14 +48,14 @@ def judge(task: Task) -> Verdict:
         )
     base["control"] = bool(implementation.refuted)
     base["file"], base["line"] = source_of(implementation.function)
-    reason = why_not(operation, implementation, task.check, task.device)
+    reason = check.why_not(operation, implementation, task.device)
     if reason:
-        return Verdict(**base, status=reason[0], message=reason[1])  # type: ignore[arg-type]
+        return Verdict(**base, status=reason[0], message=reason[1])
     if lost():
         return Verdict(**base, status="skipped", message=f"{NOT_JUDGED}: an earlier call has lost this process the GPU")
     profile = PROFILES[task.profile]
     trial = Trial(operation, implementation, task.device, call_limit(task), declared=task.function is None)
-    search = Search(trial, CHECKS[task.check], profile)
+    search = Search(trial, check, profile)
     with preserved_state(), preserved_modules(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

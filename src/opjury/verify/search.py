@@ -19,14 +19,14 @@ from hypothesis.errors import HypothesisException
 
 from opjury import registry
 from opjury.case import Case
+from opjury.model.check import Check
 from opjury.model.dtypes import COMPLEX, HALF, REAL
 from opjury.verify.behaviour import behaviour
-from opjury.verify.checks import CHECKS, Check
 from opjury.verify.corpus import Kind, kind_for, repeated_cases, sized_cases, stream
 from opjury.verify.device import DeviceLost
 from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
-from opjury.verify.task import PROFILES, Profile, Task, why_not
+from opjury.verify.task import PROFILES, Profile, Task
 from opjury.verify.trial import HASTE, Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary, time_limit
 
 _SMALL = (
@@ -35,16 +35,6 @@ _SMALL = (
 _HASTE_BEYOND = 10.0  # that one beyond 2³¹ elements may take
 _BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
 _SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
-_MORE_ELEMENTARY = {
-    "specials": ("agreement",),
-    "layouts": ("agreement",),
-    "determinism": ("agreement", "gradient"),
-    "second_order": ("gradient", "agreement"),
-    "forward_mode": ("agreement", "gradient"),
-    "vmap": ("agreement",),
-    "locality": ("agreement", "gradient"),
-    "laws": ("agreement", "purity", "determinism"),
-}
 
 
 class Search:
@@ -86,7 +76,7 @@ class Search:
                 self._drawn(kind, task)
             if self.refuted is None and task.scale >= 1:
                 self._sized(task)
-            if self.refuted is None and self.profile.beyond and task.check == "agreement":
+            if self.refuted is None and self.profile.beyond and "beyond" in self.check.sizes:
                 self._beyond(task)
         except TimeLimitExceeded:
             self.late = True
@@ -141,8 +131,8 @@ class Search:
 
     def _sized(self, task: Task) -> None:
         """Cases of a workload's sizes. Only what is returned counts: who needs too much time or memory for them may be right."""
-        for case in sized_cases(task.operation, task.check, task.dtypes, task.seed):
-            if _in_domain(self.trial, case) and self._affords(case, task.check == "gradient"):
+        for case in sized_cases(task.operation, self.check.sizes, task.dtypes, task.seed):
+            if _in_domain(self.trial, case) and self._affords(case, self.check.needs == "gradient"):
                 self._try(case)
 
     def _beyond(self, task: Task) -> None:
@@ -240,26 +230,21 @@ class Search:
             return "terminates" if task.check != "terminates" else ""
         if self.lost:
             return ""
-        elementary = [
-            name
-            for name in _MORE_ELEMENTARY.get(task.check, ())
-            if why_not(self.trial.operation, self.trial.implementation, name, task.device) is None
-        ]
         assert self.refuted is not None
         case = ordinary(self.refuted[0])
-        return next(
-            (
-                name
-                for name in elementary
-                if _refutes(self.trial, name, case) or self._fails_elsewhere(name, case.dtype, task)
-            ),
-            "",
-        )
+        for check in map(registry.check, self.check.elementary):
+            if check.why_not(self.trial.operation, self.trial.implementation, task.device) is None and (
+                _refutation(self.trial, check, case) or self._fails_elsewhere(check, case.dtype, task)
+            ):
+                return check.name
+        return ""
 
-    def _fails_elsewhere(self, check: str, dtype: str, task: Task) -> bool:
+    def _fails_elsewhere(self, check: Check, dtype: str, task: Task) -> bool:
         """Whether another check is refuted on one of a few drawn cases of a dtype."""
-        kind = kind_for(self.trial.operation, CHECKS[check], (dtype,), task.seed)
-        return kind is not None and any(_refutes(self.trial, check, drawn.case) for drawn in islice(stream(kind), 30))
+        kind = kind_for(self.trial.operation, check, (dtype,), task.seed)
+        return kind is not None and any(
+            _refutation(self.trial, check, drawn.case) for drawn in islice(stream(kind), 30)
+        )
 
     def _minimise(self, task: Task) -> None:
         """Make the counterexample smaller step by step; where nobody can say whether a call is legal, its values alone."""
@@ -316,7 +301,7 @@ class Search:
                 or task.check in entry.waived_on(task.device)
                 or entry.function is mine.function
             )
-            if right and why_not(operation, entry, task.check, task.device) is None:
+            if right and self.check.why_not(operation, entry, task.device) is None:
                 trial = Trial(operation, entry, task.device, self.profile.limit)
                 if case.dtype in (entry.dtypes or operation.dtypes) and _holds(trial, self.check, case):
                     return trial
@@ -325,10 +310,6 @@ class Search:
 
 def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or (not isinstance(error, Refuted) and "memory" in str(error))
-
-
-def _refutes(trial: Trial, check: str, case: Case) -> bool:
-    return _refutation(trial, CHECKS[check], case) is not None
 
 
 def _refutation(trial: Trial, check: Check, case: Case) -> Refuted | None:
@@ -364,7 +345,9 @@ def _names(kind: Kind, task: Task) -> tuple[str, str, str]:
 
 def wanted(task: Task) -> int:
     """How many drawn cases a task is to try."""
-    share = CHECKS[task.check].weight * registry.operation(task.operation).effort * _share(task.dtypes) * task.scale
+    share = (
+        registry.check(task.check).weight * registry.operation(task.operation).effort * _share(task.dtypes) * task.scale
+    )
     return max(4, round(PROFILES[task.profile].examples * share))
 
 

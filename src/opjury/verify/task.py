@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from opjury import registry
 from opjury.model.dtypes import group_dtypes
-from opjury.model.implementation import Gradient, Implementation
-from opjury.model.operation import Operation
-from opjury.verify.checks import CHECKS
+from opjury.model.implementation import Implementation
 from opjury.verify.device import on_cuda
 from opjury.verify.trial import COMPILING
 
@@ -126,35 +122,7 @@ def implementation_of(task: Task) -> Implementation:
     )
 
 
-def only(names: Iterable[str]) -> str:
-    """Names in print: `CUDA`, `float32 and float64`."""
-    *most, last = [{"cpu": "the CPU", "cuda": "CUDA"}.get(name, name) for name in names]
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def why_not(operation: Operation, implementation: Implementation, check: str, device: str) -> tuple[str, str] | None:
-    """The status and reason of a check that does not apply, or None."""
-    needs = CHECKS[check].needs
-    gradient = implementation.gradient
-    if device.partition(":")[0] not in implementation.devices:
-        return "skipped", f"runs on {only(implementation.devices)} only"
-    if implementation.requires and importlib.util.find_spec(implementation.requires) is None:
-        return "skipped", f"needs {implementation.requires}, which is not installed"
-    if check == "devices" and not on_cuda(device):
-        return "skipped", "judged on a CUDA device alone"
-    if check == "laws" and not operation.laws:
-        return "skipped", "the contract has no laws"
-    if (needs or check == "locality") and not operation.differentiable:
-        return "skipped", "the operation has no gradient" if needs else "the operation takes no floating tensors"
-    if check == "specials" and operation.result == "sparse":
-        return "skipped", "special values are not drawn for sparse arrays"
-    if needs == "gradient" and gradient is None:
-        return "not declared", "no gradient is promised"
-    if needs in ("second", "forward", "vmap") and not getattr(gradient or Gradient(), needs):
-        return "not declared", f"{check.replace('_', ' ')} is not promised"
-    return None
-
-
 def applies(task: Task) -> bool:
     """Whether there is something to execute."""
-    return why_not(registry.operation(task.operation), implementation_of(task), task.check, task.device) is None
+    operation, check = registry.operation(task.operation), registry.check(task.check)
+    return check.why_not(operation, implementation_of(task), task.device) is None

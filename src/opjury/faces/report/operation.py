@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from opjury import registry
 from opjury.faces.choosing import memory, seconds, times
 from opjury.faces.report import charts
 from opjury.faces.report.gather import Machine, default_workload, workload_name
+from opjury.faces.terminal import in_order
 from opjury.faces.verdicts import STATUS_MARKS, state_of, worst
-from opjury.model.implementation import CHECKS, Implementation
+from opjury.model.implementation import Implementation
 from opjury.model.operation import KINDS
 from opjury.records import Measurement, Standing, Verdict
 from opjury.uses.history import file_name
@@ -65,11 +66,6 @@ def page(machine: Machine, name: str) -> dict[str, Any]:
         competitors=[_competitor(n, registered.get(n), standing_of.get(n), by_name[n]) for n in names],
         scripts=scripts,
     )
-
-
-def in_order(checks: Iterable[str]) -> list[str]:
-    """Checks in the order of their list; those that are not in it at the end."""
-    return sorted(checks, key=lambda check: (CHECKS.index(check) if check in CHECKS else len(CHECKS), check))
 
 
 def _row(standing: Standing, checks: Sequence[str]) -> dict[str, Any]:

@@ -1,82 +1,201 @@
-"""What must hold. Each check is `check_<property>(trial, case)`: it returns, or raises `Refuted` (or `Unsuitable`).
+"""What must hold: a row for each check. The functions, `check_<property>(trial, case)`, stand in the modules of this package.
 
-A check looks at its own property alone: where a call fails in a way that another check judges, the case is unsuitable for it.
-Whatever a check needs beside the case it derives from the case's seed, so that a stored case replays.
+A check looks at its own property alone: where a call fails in a way that another check judges, the case is unsuitable for it. The
+functions need torch, and are imported when the first case is tried; the rows do not.
 """
 
 from __future__ import annotations
 
+import functools
+import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from opjury.case import Case
-from opjury.verify.checks.determinism import check_determinism
-from opjury.verify.checks.devices import check_devices
-from opjury.verify.checks.gradients import check_gradient, check_locality, check_second_order
-from opjury.verify.checks.state import check_purity, preserved_modules, preserved_state
-from opjury.verify.checks.transforms import check_forward_mode, check_vmap
-from opjury.verify.checks.values import (
-    check_agreement,
-    check_form,
-    check_laws,
-    check_layouts,
-    check_rejects,
-    check_specials,
-    check_terminates,
-)
-from opjury.verify.trial import Trial
+from opjury.model.check import Check
+from opjury.model.operation import Operation
 
-__all__ = ["CHECKS", "Check", "preserved_modules", "preserved_state"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check and what it is tried on.
-
-    Parameters
-    ----------
-    tiers : tuple of str
-        Of "exact", "rounding", "special", "illegal".
-    layouts : tuple of str
-    boundaries : bool
-        Whether sizes at the edges of blocks are drawn.
-    weight : float
-        Its share of the examples of a profile.
-    needs : str
-        "gradient", or a field of `Gradient` that must be declared.
-    """
-
-    run: Callable[[Trial, Case], None]
-    tiers: tuple[str, ...] = ("exact",)
-    layouts: tuple[str, ...] = ("contiguous",)
-    boundaries: bool = False
-    weight: float = 0.5
-    needs: str = ""
-
+if TYPE_CHECKING:
+    from opjury.case import Case
+    from opjury.verify.trial import Trial
 
 _ODD = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "expanded", "conj", "neg")
+_ALL = ("contiguous", *_ODD)
 
-CHECKS: dict[str, Check] = {
-    "agreement": Check(check_agreement, ("exact", "rounding"), boundaries=True, weight=2.0),
-    "specials": Check(check_specials, ("special",), boundaries=True, weight=1.0),
-    "form": Check(check_form, ("exact",), ("contiguous", *_ODD), weight=0.5),
-    "layouts": Check(check_layouts, ("exact",), _ODD, boundaries=True, weight=1.2),
-    "purity": Check(check_purity, ("exact", "special"), ("contiguous", *_ODD), weight=0.4),
-    "determinism": Check(check_determinism, ("exact", "rounding"), boundaries=True, weight=0.4),
-    "gradient": Check(
-        check_gradient,
-        ("exact", "exact", "rounding"),
-        ("contiguous", *_ODD),
-        boundaries=True,
-        weight=1.2,
-        needs="gradient",
-    ),
-    "second_order": Check(check_second_order, ("exact",), needs="second"),
-    "forward_mode": Check(check_forward_mode, ("exact",), needs="forward"),
-    "vmap": Check(check_vmap, ("exact",), needs="vmap"),
-    "locality": Check(check_locality, ("exact", "rounding"), boundaries=True, weight=1.2),
-    "laws": Check(check_laws, ("exact",), boundaries=True, weight=0.5),
-    "rejects": Check(check_rejects, ("illegal",), weight=0.7),
-    "terminates": Check(check_terminates, ("exact", "special", "illegal"), weight=0.4),
-    "devices": Check(check_devices, ("exact", "rounding"), boundaries=True, weight=0.5),
-}
+
+def _of(module: str, name: str) -> Callable[[Trial, Case], None]:
+    """A function of this package, which is imported when it is first called."""
+
+    @functools.cache
+    def found() -> Callable[[Trial, Case], None]:
+        function: Callable[[Trial, Case], None] = pkgutil.resolve_name(f"{__name__}.{module}:{name}")
+        return function
+
+    def run(trial: Trial, case: Case) -> None:
+        found()(trial, case)
+
+    run.__module__, run.__qualname__ = f"{__name__}.{module}", name
+    return run
+
+
+def _dense(operation: Operation) -> str:
+    return "special values are not drawn for sparse arrays" if operation.result == "sparse" else ""
+
+
+def _lawful(operation: Operation) -> str:
+    return "" if operation.laws else "the contract has no laws"
+
+
+Check(
+    name="agreement",
+    short="ag",
+    summary="The result is what the reference returns, within the bound.",
+    run=_of("values", "check_agreement"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    weight=2.0,
+    sizes=("medium", "long", "beyond"),
+)
+Check(
+    name="specials",
+    short="sp",
+    summary="NaN, infinities and signed zeros reach just the elements that depend on them.",
+    run=_of("values", "check_specials"),
+    tiers=("special",),
+    boundaries=True,
+    weight=1.0,
+    floating=True,
+    applies=_dense,
+    elementary=("agreement",),
+)
+Check(
+    name="form",
+    short="fo",
+    summary="Type, shape, dtype, device and sparse format are those of the contract; gradient history is there when asked for.",
+    run=_of("values", "check_form"),
+    layouts=_ALL,
+)
+Check(
+    name="layouts",
+    short="la",
+    summary="The result does not depend on how the arguments lie in memory.",
+    run=_of("values", "check_layouts"),
+    layouts=_ODD,
+    boundaries=True,
+    weight=1.2,
+    elementary=("agreement",),
+)
+Check(
+    name="purity",
+    short="pu",
+    summary="A call changes neither its arguments nor the state of the process, and shares memory only as declared.",
+    run=_of("state", "check_purity"),
+    tiers=("exact", "special"),
+    layouts=_ALL,
+    weight=0.4,
+)
+Check(
+    name="determinism",
+    short="de",
+    summary="The same call returns the same again, whatever was called before and however it is called.",
+    run=_of("determinism", "check_determinism"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    weight=0.4,
+    elementary=("agreement", "gradient"),
+)
+Check(
+    name="gradient",
+    short="gr",
+    summary="The gradient is that of the reference, within the bound.",
+    run=_of("gradients", "check_gradient"),
+    tiers=("exact", "exact", "rounding"),
+    layouts=_ALL,
+    boundaries=True,
+    weight=1.2,
+    sizes=("long",),
+    needs="gradient",
+    floating=True,
+    required="gradient",
+)
+Check(
+    name="second_order",
+    short="2n",
+    summary="The gradient can be differentiated again, and that derivative is right.",
+    run=_of("gradients", "check_second_order"),
+    needs="second",
+    floating=True,
+    together=True,
+    elementary=("gradient", "agreement"),
+    required="request",
+)
+Check(
+    name="forward_mode",
+    short="fw",
+    summary="The derivative in forward mode is that of the reference.",
+    run=_of("transforms", "check_forward_mode"),
+    needs="forward",
+    floating=True,
+    together=True,
+    elementary=("agreement", "gradient"),
+    required="request",
+)
+Check(
+    name="vmap",
+    short="vm",
+    summary="torch.func.vmap returns the stacked results.",
+    run=_of("transforms", "check_vmap"),
+    needs="vmap",
+    floating=True,
+    together=True,
+    elementary=("agreement",),
+    required="request",
+)
+Check(
+    name="locality",
+    short="lo",
+    summary="An element that the reference does not depend on has no influence: a NaN there is harmless, its gradient is zero.",
+    run=_of("gradients", "check_locality"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    weight=1.2,
+    floating=True,
+    elementary=("agreement", "gradient"),
+    required="gradient",
+)
+Check(
+    name="laws",
+    short="lw",
+    summary="The contract's laws hold.",
+    run=_of("values", "check_laws"),
+    boundaries=True,
+    together=True,
+    applies=_lawful,
+    elementary=("agreement", "purity", "determinism"),
+)
+Check(
+    name="rejects",
+    short="re",
+    summary="An illegal call raises an error that says what is wrong.",
+    run=_of("values", "check_rejects"),
+    tiers=("illegal",),
+    weight=0.7,
+    together=True,
+)
+Check(
+    name="terminates",
+    short="te",
+    summary="A call returns, or raises, in time.",
+    run=_of("values", "check_terminates"),
+    tiers=("exact", "special", "illegal"),
+    weight=0.4,
+    together=True,
+)
+Check(
+    name="devices",
+    short="dv",
+    summary="The result is the CPU's, also on a stream that writes the arguments just before.",
+    run=_of("devices", "check_devices"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    devices=("cuda",),
+)

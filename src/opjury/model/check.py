@@ -1,0 +1,159 @@
+"""Checks: what must hold of an implementation, each declared in one row."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Literal, get_args
+
+from opjury.model import declared
+from opjury.model.implementation import DEVICES, Gradient, Implementation
+from opjury.model.operation import TIERS, Operation
+from opjury.model.validate import Declaration, location
+
+if TYPE_CHECKING:
+    from opjury.case import Case
+    from opjury.verify.trial import Trial
+
+Required = Literal["always", "gradient", "request"]
+
+
+def _everywhere(operation: Operation) -> str:
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One property of an implementation, how it is tried and when it applies.
+
+    Declaring one registers it; nothing else has to be changed. Checks are listed, tried and printed in the order of declaration.
+
+    Parameters
+    ----------
+    name : str
+    short : str
+        The heading of its column in a table, at most three letters.
+    summary : str
+        What must hold.
+    run : callable
+        `run(trial, case)` returns where the property holds for a case. It raises `Refuted` where it does not, and `Unsuitable` where the
+        case says nothing about it. Whatever it needs besides the case it derives from `case.seed`, so that a stored case replays.
+    tiers : tuple of str
+        Of the cases: "exact", "rounding", "special", "illegal"; one that stands twice is drawn twice as often.
+    layouts : tuple of str
+        Of the cases' tensors, by the names of `opjury.layouts`.
+    boundaries : bool
+        Whether sizes at the edges of blocks are drawn.
+    weight : float
+        Its share of the examples of a profile.
+    sizes : tuple of str
+        Larger sizes at which it is tried, too: "medium", the workload's; "long", its long ones; "beyond" 2³¹ elements.
+    needs : str
+        What an implementation must promise for it to be tried: "gradient", or a field of `Gradient`; "" for nothing.
+    floating : bool
+        Whether it is tried with floating dtypes of differentiable operations alone.
+    together : bool
+        Whether the quick profile judges all dtypes in one task.
+    devices : tuple of str
+        The kinds of device that it is tried on.
+    applies : callable
+        `applies(operation)` returns why it is not tried on an operation, "" where it is.
+    elementary : tuple of str
+        More elementary checks. Where one of them fails for the same case, its failure is the cause of this one's.
+    required : {"always", "gradient", "request"}
+        When `choose` requires that it holds: always, where gradients are measured, or where the user asks for it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a field that is wrong, naming the file and line of the declaration.
+    """
+
+    name: str
+    short: str
+    summary: str
+    run: Callable[[Trial, Case], None]
+    tiers: tuple[str, ...] = ("exact",)
+    layouts: tuple[str, ...] = ("contiguous",)
+    boundaries: bool = False
+    weight: float = 0.5
+    sizes: tuple[str, ...] = ()
+    needs: str = ""
+    floating: bool = False
+    together: bool = False
+    devices: tuple[str, ...] = DEVICES
+    applies: Callable[[Operation], str] = _everywhere
+    elementary: tuple[str, ...] = ()
+    required: Required = "always"
+    place: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "place", location())
+        given = self.declaration
+        given.label("name", self.name)
+        given.label("short", self.short)
+        if len(self.short) > 3:
+            given.fail("short", self.short, "at most three letters")
+        given.text("summary", self.summary)
+        given.call("run", self.run, ("trial", "case"))
+        for name, known in (("tiers", (*TIERS, "special", "illegal")), ("sizes", ("medium", "long", "beyond"))):
+            given.tuple_of(name, getattr(self, name), str, "str")
+            for number, value in enumerate(getattr(self, name)):
+                given.one_of(f"{name}[{number}]", value, known)
+        given.tuple_of("layouts", self.layouts, str, "str")
+        for name in ("tiers", "layouts"):
+            if not getattr(self, name):
+                given.fail(name, (), "not empty")
+        given.at_least("weight", self.weight, 0, whole=False)
+        given.one_of("needs", self.needs, ("", "gradient", *(promise.name for promise in fields(Gradient))))
+        for name in ("boundaries", "floating", "together"):
+            given.kind(name, getattr(self, name), bool, "a bool")
+        if self.needs and not self.floating:
+            given.fail("floating", False, "True where needs is given")
+        given.some_of("devices", self.devices, DEVICES)
+        given.call("applies", self.applies, ("operation",))
+        given.tuple_of("elementary", self.elementary, str, "str")
+        given.one_of("required", self.required, get_args(Required))
+        for other in declared.checks.values():
+            if other.short == self.short and other.name != self.name:
+                given.fail("short", self.short, f"another than that of {other.name}")
+        declared.add(declared.checks, self.name, self, f"check {self.name}", lambda check: check.run)
+
+    @property
+    def declaration(self) -> Declaration:
+        """What errors about it begin with."""
+        return Declaration(f"check {self.name!r}", self.place)
+
+    def promised(self, implementation: Implementation) -> bool:
+        """Whether an implementation promises what the check needs."""
+        gradient = implementation.gradient
+        return not self.needs or (gradient is not None and (self.needs == "gradient" or getattr(gradient, self.needs)))
+
+    def why_not(
+        self, operation: Operation, implementation: Implementation, device: str
+    ) -> tuple[Literal["skipped", "not declared"], str] | None:
+        """Why it is not tried on an implementation, as a status and a reason; None where it is."""
+        kind = device.partition(":")[0]
+        if kind not in implementation.devices:
+            return "skipped", f"runs on {only(implementation.devices)} only"
+        if implementation.requires and importlib.util.find_spec(implementation.requires) is None:
+            return "skipped", f"needs {implementation.requires}, which is not installed"
+        if kind not in self.devices:
+            return "skipped", f"judged on {only(self.devices)} only"
+        if self.floating and not operation.differentiable:
+            return (
+                "skipped",
+                "the operation has no gradient" if self.needs else "the operation takes no floating tensors",
+            )
+        if reason := self.applies(operation):
+            return "skipped", reason
+        if not self.promised(implementation):
+            return "not declared", f"{self.name.replace('_', ' ')} is not promised"
+        return None
+
+
+def only(names: Iterable[str]) -> str:
+    """Names in print: `CUDA`, `float32 and float64`."""
+    *most, last = [{"cpu": "the CPU", "cuda": "CUDA"}.get(name, name) for name in names]
+    return f"{', '.join(most)} and {last}" if most else last
