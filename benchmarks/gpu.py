@@ -274,7 +274,8 @@ def audit(options, until):
     running.close()
     records.write(options.folder / "verdicts.jsonl", verdicts)
     counts = {
-        s: sum(v.status == s for v in verdicts) for s in ("holds", "refuted", "waived", "skipped", "not declared")
+        s: sum(v.status == s for v in verdicts)
+        for s in ("holds", "refuted", "waived", "error", "skipped", "not declared")
     }
     told = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
     surprises = Audit(tuple(verdicts)).surprises()

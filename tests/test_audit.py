@@ -240,14 +240,14 @@ def test_waived_checks_still_run():
     )
     assert statuses(found) == {"rejects": "waived"}
     assert found.ok
-    assert "left to the caller" in found.verdicts[0].message
+    assert found.verdicts[0].waiver == "left to the caller"
 
 
 def test_a_waiver_may_be_for_one_kind_of_device():
     declared = dict(checks=["rejects"], waives={"rejects": {"cpu": "left to the caller"}}, isolate=False, **QUICK)
     found = opjury.audit(lambda x, slices: x, **declared)
     assert statuses(found) == {"rejects": "waived"}
-    assert "left to the caller" in found.verdicts[0].message
+    assert found.verdicts[0].waiver == "left to the caller"
     declared["waives"] = {"rejects": {"cuda": "left to the caller"}}
     assert statuses(opjury.audit(lambda x, slices: x, **declared)) == {"rejects": "refuted"}
 
@@ -267,7 +267,8 @@ def test_a_waiver_that_is_not_needed_is_reported():
     found = opjury.audit(
         mean_of_slices, checks=["rejects"], waives={"rejects": "left to the caller"}, isolate=False, **QUICK
     )
-    assert "but the check holds" in found.verdicts[0].message
+    assert found.verdicts[0].status == "holds"
+    assert found.verdicts[0].told == "waived (left to the caller), but the check holds"
 
 
 @pytest.mark.parametrize(

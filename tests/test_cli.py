@@ -295,7 +295,7 @@ def test_replay_of_records(tmp_path, monkeypatch):
     assert status == 1
     assert "mine agreement: cannot be tried here: unknown implementation of slice_mean" in told
     assert "agreement: cannot be tried here: no CUDA device is present" in told
-    assert "agreement: skipped: not judged, the contract or the harness failed: KeyError" in told
+    assert "agreement: error: KeyError" in told
     assert "prefix_sum_difference agreement: still refuted: result[" in told
     assert replayed(mine, spoilt)[0] == 3
 

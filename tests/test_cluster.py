@@ -167,7 +167,7 @@ def test_a_task_with_which_workers_end_is_not_judged(spare):
     assert outcomes == {number: number for number in range(1, 24)}
     task = audit.plan(registry.operation("slice_mean"), "python_loop", checks=["form"])[0]
     verdict = execute.verdict_of(task, outcome)
-    assert verdict.status == "skipped"
+    assert verdict.status == "error"
     assert "1 workers ended" in verdict.message
     assert opjury.Audit((verdict,)).surprises()
 

@@ -169,7 +169,7 @@ def test_who_loses_the_gpu_is_refuted_whatever_was_to_be_raised(feigned):
 def test_nothing_is_judged_with_a_gpu_that_is_lost(feigned, monkeypatch):
     monkeypatch.setattr(judge, "lost", lambda: True)
     found = opjury.audit(hostile.right, checks=["agreement"], isolate=False, **QUICK)
-    assert [v.status for v in found.verdicts] == ["skipped"]
+    assert [v.status for v in found.verdicts] == ["error"]
     assert not found.ok
 
 

@@ -10,6 +10,7 @@ import pytest
 import opjury
 from opjury import registry
 from opjury.case import Case, Tensor
+from opjury.model.outcome import effort_of
 from opjury.records import Standing, Verdict
 from opjury.uses import effort, history, track
 from opjury.uses.audit import identity, plan
@@ -34,7 +35,7 @@ def chronicle(number, tried, sources=NOW, refuted=()):
     """A night in which tasks got (examples, seconds, once)."""
     by_name = {}
     for task, got in tried:
-        by_name.setdefault(task.implementation, {})[history.effort_of(task)] = got
+        by_name.setdefault(task.implementation, {})[effort_of(task)] = got
     standings = [
         Standing(
             operation=OPERATION,
@@ -53,7 +54,7 @@ def everything(tasks=TASKS, got=(100, 1.0, 10)):
 
 
 def names(tasks):
-    return [(task.implementation, history.effort_of(task)) for task in tasks]
+    return [(task.implementation, effort_of(task)) for task in tasks]
 
 
 def test_what_was_never_tried_comes_first():

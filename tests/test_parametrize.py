@@ -81,7 +81,7 @@ def test_results(outcome, result, test):
 
 def test_what_does_not_apply_or_was_not_needed_is_skipped_with_the_reason(outcome):
     assert re.search(r"SKIPPED.*not declared: gradient is not promised", outcome)
-    assert re.search(r"SKIPPED.*rejects is waived \(left to the caller\), but held", outcome)
+    assert re.search(r"SKIPPED.*rejects is waived \(left to the caller\), but the check holds", outcome)
 
 
 def test_a_failure_says_what_is_what_should_be_for_which_case_with_a_script_and_nothing_else(outcome):
@@ -129,7 +129,7 @@ def test_the_installed_suites_judge_one_operation_from_an_empty_folder(tmp_path)
         tmp_path, "--opjury-operation", "circulant", "--opjury-scale", "0.05", "--pyargs", "opjury.properties"
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_agreement[circulant-broadcasted_index-float32-cpu]" in done.stdout
+    assert "test_check[agreement-circulant-broadcasted_index-float32-cpu]" in done.stdout
     assert not re.search(r"cumsum|slice_mean|test_claim", done.stdout)
 
 

@@ -8,6 +8,8 @@ import torch
 
 from opjury import records
 from opjury.records import Verdict
+from opjury.uses import history
+from tests.made_up import night
 
 ONE = Verdict(
     operation="cumsum",
@@ -42,11 +44,43 @@ def test_bad_lines_are_named(tmp_path, line, message):
         list(records.read(tmp_path / "found.jsonl"))
 
 
-def test_records_of_the_format_before_are_read_and_others_are_refused():
-    old = {k: v for k, v in json.loads(records.encode(ONE)).items() if k not in ("file", "line")} | {"format": 1}
-    assert msgspec.structs.replace(records.decode(json.dumps(old)), format=records.FORMAT) == ONE
-    with pytest.raises(records.NoRecord, match="a record of format 3; this version of opjury reads formats 1 and 2"):
-        records.decode(json.dumps(old | {"format": 3}))
+def in_format(version, **fields):
+    """The line of a verdict as older versions wrote it."""
+    since = {"file": 2, "line": 2, "waiver": 3}
+    line = json.loads(records.encode(msgspec.structs.replace(ONE, **fields)))
+    return json.dumps({k: v for k, v in line.items() if since.get(k, 1) <= version} | {"format": version})
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_records_of_the_formats_before_are_read(version):
+    assert records.decode(in_format(version)) == ONE
+
+
+def test_records_of_later_formats_are_refused():
+    with pytest.raises(records.NoRecord, match="a record of format 4; this version of opjury reads formats 1, 2 and 3"):
+        records.decode(in_format(4))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("status", "message", "now"),
+    [
+        ("skipped", "runs on CUDA only", ("skipped", "runs on CUDA only", "")),
+        ("skipped", "not judged, the contract or the harness failed: KeyError: 1", ("error", "KeyError: 1", "")),
+        ("waived", "waived: half types (result[0] is 1)", ("waived", "", "half types (result[0] is 1)")),
+        ("holds", "waived (half types), but the check holds", ("holds", "", "half types")),
+        ("holds", "", ("holds", "", "")),
+        ("refuted", "waived: a message like another", ("refuted", "waived: a message like another", "")),
+    ],
+)
+def test_what_older_formats_said_in_the_message_is_a_field(version, status, message, now, tmp_path):
+    line = in_format(version, status=status, message=message)
+    found = records.decode(line)
+    assert (found.status, found.message, found.waiver) == now
+    assert found.told == (message if found.status != "error" else "KeyError: 1")
+    assert records.decode(records.encode(found)) == found
+    (tmp_path / "night.jsonl").write_text(f"{records.encode(night()).decode()}\n{line}\n")
+    assert history.chronicle(tmp_path / "night.jsonl").records == (found,)
 
 
 def test_an_environment_is_the_same_at_any_time_and_may_lack_what_older_records_do_not_tell():

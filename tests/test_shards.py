@@ -234,7 +234,7 @@ def test_runs_that_contradict_each_other_are_named(folder, order):
 
 def test_what_was_skipped_somewhere_does_not_contradict_but_what_could_not_be_judged_does(folder):
     skipped = verdict(status="skipped", examples=0, message="needs numba, which is not installed")
-    lost = verdict(status="skipped", examples=0, message="not judged, the contract or the harness failed: no")
+    lost = verdict(status="error", examples=0, message="no")
     a, b, c = write("a", verdict()), write("b", skipped), write("c", lost)
     assert merge([b, a]).problems == ()
     assert merge([b, a]).verdicts[0].status == "holds"
@@ -246,7 +246,7 @@ def test_lines_that_cannot_be_read_are_named_and_the_rest_is_taken(folder):
     a = write("a", verdict(), verdict(check="form"))
     a.write_bytes(a.read_bytes()[:-30])
     b = write("b", verdict(check="laws"))
-    b.write_bytes(b.read_bytes() + records.encode(verdict(check="vmap")).replace(b'"format":2', b'"format":9') + b"\n")
+    b.write_bytes(b.read_bytes() + records.encode(verdict(check="vmap")).replace(b'"format":3', b'"format":9') + b"\n")
     (folder / "c").touch()
     done = opjury("merge", a, b, "c")
     assert done.exit_code == 1

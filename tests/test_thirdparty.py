@@ -68,8 +68,8 @@ def test_the_installed_suites_judge_the_operation_of_a_plugin(installed, tmp_pat
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "test_agreement[suffix_sum-exclusive-all-cpu]" in done.stdout
-    assert "test_agreement[suffix_sum-flipped_cumsum-float32-cpu]" in done.stdout
+    assert "test_check[agreement-suffix_sum-exclusive-all-cpu]" in done.stdout
+    assert "test_check[agreement-suffix_sum-flipped_cumsum-float32-cpu]" in done.stdout
     assert "cumsum-torch_cumsum" not in done.stdout
 
 

@@ -22,7 +22,7 @@ from opjury.model import declared
 from opjury.records import Verdict, environment
 from opjury.shipping import Sent, register
 from opjury.verify.device import lost, on_cuda
-from opjury.verify.judge import NOT_JUDGED, judge
+from opjury.verify.judge import judge
 from opjury.verify.task import PROFILES, Task, call_limit
 from opjury.verify.trial import PATIENCE
 
@@ -296,7 +296,7 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
     """The verdict itself, or what it means that there is none."""
     if isinstance(outcome, Verdict):
         return outcome
-    waiver = dict(task.waives).get(task.check)
+    waiver = dict(task.waives).get(task.check, "")
     known = isinstance(outcome, Fallen)
     entry = None if task.function else registry.implementation(task.operation, task.implementation)
     file, line = declared.source_of(entry.function) if entry else ("", 0)
@@ -308,11 +308,12 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
         device=task.device,
         seed=task.seed,
         profile=task.profile,
-        status="skipped" if not known else "waived" if waiver else "refuted",
+        status="error" if not known else "waived" if waiver else "refuted",
+        waiver=waiver if known else "",
         examples=int(known),
         control=bool(entry and entry.refuted),
         file=file,
         line=line,
-        message=outcome.why if known else f"{NOT_JUDGED}: {outcome.why}",
+        message=outcome.why,
         environment=environment(),
     )

@@ -9,18 +9,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from opjury import disk
 
-FORMAT = 2  # since 2, verdicts have file and line
-READABLE = (1, 2)
+FORMAT = 3  # since 3, "error" is a status and a waiver a field; since 2, verdicts have file and line
+READABLE = (1, 2, 3)
 _FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
 
-Status = Literal["holds", "refuted", "waived", "skipped", "not declared"]
-SEVERITY: tuple[Status, ...] = ("not declared", "skipped", "holds", "waived", "refuted")
+Status = Literal["not declared", "skipped", "holds", "waived", "error", "refuted"]
+SEVERITY: tuple[Status, ...] = get_args(Status)
+_FAULT = "not judged, the contract or the harness failed: "  # how messages of status "error" began before format 3
 
 
 class NoRecord(ValueError):
@@ -54,7 +55,9 @@ def versions(environment: Environment) -> dict[str, str]:
 class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
     """Whether one check holds for one implementation.
 
-    `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
+    `status` is "error" where the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
+    found, `waiver` the reason that is declared for not passing the check: the status is then "waived", or "holds" where the waiver is
+    not needed. `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
     largest error ever seen, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge.
     `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too. `profile` is
     what it was judged under, "" in older records. `once` counts the examples that showed a kind of behaviour which no other example
@@ -71,6 +74,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     device: str = "cpu"
     examples: int = 0
     message: str = ""
+    waiver: str = ""
     observed: str = ""
     expected: str = ""
     counterexample: dict[str, Any] | None = None
@@ -92,6 +96,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     def name(self) -> str:
         """`operation:implementation`"""
         return f"{self.operation}:{self.implementation}"
+
+    @property
+    def told(self) -> str:
+        """The message, after the reason of a waiver."""
+        if self.waiver and self.status == "holds":
+            return f"waived ({self.waiver}), but the check holds"
+        found = f" ({self.message})" if self.message else ""
+        return f"waived: {self.waiver}{found}" if self.waiver else self.message
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="record"):
@@ -182,14 +194,16 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True, tag="recommendat
 class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True):
     """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged.
 
-    `tried` says what each task of the nightly profile got, by check and dtypes: examples, seconds, and how many of the examples
-    showed a kind of behaviour that no other did.
+    `causes` names, for each refuted check, the more elementary ones that it follows from, "" among them where it fails for a reason of
+    its own; None in records of formats 1 and 2. `tried` says what each task of the nightly profile got, by check and dtypes: examples,
+    seconds, and how many of the examples showed a kind of behaviour that no other did.
     """
 
     operation: str
     implementation: str
     device: str = "cpu"
     verdicts: dict[str, Status]
+    causes: dict[str, tuple[str, ...]] | None = None
     examples: int = 0
     tried: dict[str, tuple[int, float, int]] = {}
     error_of_bound: float = 0.0
@@ -354,9 +368,23 @@ def decode(line: bytes | str) -> Record:
     except msgspec.MsgspecError as error:
         raise NoRecord(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
     if found.format not in READABLE:
-        known = " and ".join(map(str, READABLE))
+        known = ", ".join(map(str, READABLE[:-1])) + f" and {READABLE[-1]}"
         raise NoRecord(f"a record of format {found.format}; this version of opjury reads formats {known}")
-    return found
+    return upgraded(found)
+
+
+def upgraded(record: Record) -> Record:
+    """A record of an older format in the present one: the beginning of a verdict's message was its status."""
+    if not isinstance(record, Verdict) or record.format == FORMAT:
+        return record
+    message, changed = record.message, dict[str, Any]()
+    if record.status == "skipped" and message.startswith(_FAULT):
+        changed = dict(status="error", message=message.removeprefix(_FAULT))
+    elif record.status == "waived":
+        changed = dict(waiver=message.removeprefix("waived: "), message="")
+    elif record.status == "holds" and message:
+        changed = dict(waiver=message.removeprefix("waived (").removesuffix("), but the check holds"), message="")
+    return msgspec.structs.replace(record, format=FORMAT, **changed)
 
 
 def read(path: Path | str) -> Iterator[Record]:

@@ -9,7 +9,6 @@ from opjury import registry
 from opjury.execute import run_here
 from opjury.records import Verdict
 from opjury.uses.audit import plan
-from opjury.verify.judge import NOT_JUDGED
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,6 @@ def alarmed(sample: Sample) -> Outcome:
 def alarms_of(verdicts: Iterable[Verdict]) -> Iterator[str]:
     """Refutations, and what could not be judged, with all that is needed to see them again."""
     for v in verdicts:
-        if v.status == "refuted" or v.message.startswith(NOT_JUDGED):
+        if v.status in ("refuted", "error"):
             case = json.dumps(v.counterexample) if v.counterexample else "none"
             yield f"{v.name} {v.check} ({', '.join(v.dtypes)}), seed {v.seed}: {v.message}\n    case {case}"

@@ -21,9 +21,10 @@ from opjury.faces.options import function_at
 from opjury.faces.verdicts import Tally
 from opjury.model.implementation import as_error
 from opjury.model.operation import Operation
+from opjury.model.outcome import standings
 from opjury.records import Part, Record, Verdict
 from opjury.shipping import Function, Sent, imported
-from opjury.uses import history, shards
+from opjury.uses import shards
 from opjury.uses.audit import Audit, device_checked, error_checked, identity, in_order, names_checked, plan, planned
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal, left_in
@@ -125,11 +126,15 @@ def run(
         journal.end()
     if junit_file:
         disk.write(junit_file, exports.junit(found.verdicts))
-    if not found.judged:
-        elsewhere = shard is not None and any(map(applies, whole)) and not any(map(applies, tasks))
-        click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
-        return GOOD if elsewhere and not found.surprises() else NOTHING
-    return GOOD if found.ok else BAD
+    return exit_status(found, elsewhere=shard is not None and any(map(applies, whole)) and not any(map(applies, tasks)))
+
+
+def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
+    """1 where something is not as declared, else 3 where nothing was judged, else 0. `elsewhere`: what applies is in other shards."""
+    if found.judged:
+        return GOOD if found.ok else BAD
+    click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
+    return BAD if found.surprises() else GOOD if elsewhere else NOTHING
 
 
 def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far: bool = False) -> list[Task]:
@@ -257,7 +262,7 @@ def show(found: Audit, all_verdicts: bool) -> None:
     if all_verdicts:
         for v in found.verdicts:
             console.print(
-                f"{v.status:12} {v.name} {v.check} ({', '.join(v.dtypes)}) {v.examples} examples {v.message}",
+                f"{v.status:12} {v.name} {v.check} ({', '.join(v.dtypes)}) {v.examples} examples {v.told}",
                 markup=False,
             )
     grouped: dict[tuple[str, str], list[Verdict]] = {}
@@ -271,7 +276,7 @@ def show(found: Audit, all_verdicts: bool) -> None:
         else:
             terminal.show_refutation([smallest, *(v for v in verdicts if v is not smallest)], scripts[id(smallest)])
     needed = {(v.name, v.check) for v in found.verdicts if v.status == "waived"}
-    unneeded = {(v.name, v.check): v.message for v in found.verdicts if v.status == "holds" and v.message}
+    unneeded = {(v.name, v.check): v.told for v in found.verdicts if v.status == "holds" and v.waiver}
     for (name, check), message in unneeded.items():
         if (name, check) not in needed:
             console.print(f"note: {name}: {check} is {message}", markup=False)
@@ -279,7 +284,7 @@ def show(found: Audit, all_verdicts: bool) -> None:
     for name, why in {v.name: v.message for v in found.verdicts if v.name not in judged}.items():
         console.print(f"not judged {name}: {why}", markup=False)
     examples = sum(v.examples for v in found.verdicts)
-    tally = Tally.of(history.standings(found.verdicts))
+    tally = Tally.of(standings(found.verdicts))
     console.print(f"\n{tally}; {examples:,} examples were executed.")
     if surprises and any(v.control for v in found.verdicts):
         console.print("Not as declared:\n" + "\n".join(f"  {line}" for line in surprises), markup=False)
@@ -338,7 +343,7 @@ def replay(file: Path) -> int:
         found.append(verdict)
         known = {
             "refuted": f"still refuted{' (known to be wrong)' * verdict.control}: {verdict.message}",
-            "waived": verdict.message,
+            "waived": verdict.told,
             "holds": "holds now",
         }
         outcome = known.get(verdict.status, f"{verdict.status}: {verdict.message}")

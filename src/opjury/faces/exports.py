@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from opjury import registry
 from opjury.faces.verdicts import state_of
 from opjury.records import Verdict
+from opjury.uses.audit import surprising
 
 if TYPE_CHECKING:
     from opjury.faces.report.gather import Found
@@ -24,8 +25,6 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 def junit(verdicts: Sequence[Verdict]) -> bytes:
     """JUnit XML: a test suite for each implementation, a test case for each verdict; what is not as declared fails."""
-    from opjury.uses.audit import surprising
-
     wrong: dict[int, str] = {}
     for v, text in surprising(verdicts):
         wrong.setdefault(id(v), text)
@@ -42,10 +41,12 @@ def junit(verdicts: Sequence[Verdict]) -> bytes:
             time=f"{v.seconds:.3f}",
         )
         if id(v) in wrong:
-            kind = "error" if v.status == "skipped" else "failure"
+            kind = "error" if v.status == "error" else "failure"
             ET.SubElement(case, kind, message=_printable(wrong[id(v)])).text = _printable(v.script)
         elif v.status not in ("holds", "refuted"):
-            ET.SubElement(case, "skipped", message=_printable(f"{v.status}: {v.message}"))
+            ET.SubElement(
+                case, "skipped", message=_printable(f"{v.status}: {v.told}" if v.status != "waived" else v.told)
+            )
     for suite in suites.values():
         suite.set("tests", str(len(suite)))
         suite.set("failures", str(len(suite.findall("*/failure"))))
@@ -60,20 +61,23 @@ def _printable(text: str) -> str:
 
 
 def sarif(verdicts: Sequence[Verdict], root: Path | None = None) -> bytes:
-    """SARIF 2.1.0: a result for each refuted check of what should hold up, at the implementation's line.
+    """SARIF 2.1.0: a result for each check that is not as declared, at the implementation's line.
 
-    Negative controls are left out: they are meant to be refuted. Paths are relative to `root`, by default the working directory.
+    What follows from another check's failure is left out where that one has a result. Paths are relative to `root`, by default the working
+    directory.
     """
-    wrong: dict[tuple[str, str], Verdict] = {}
-    for v in verdicts:
-        if v.status == "refuted" and not v.control and not v.cause:
-            wrong.setdefault((v.name, v.check), v)
-    checks = sorted({v.check for v in wrong.values()})
+    found = list(surprising(verdicts))
+    refuted = {(v.name, v.check) for v, _ in found if v.status == "refuted"}
+    wrong: dict[tuple[str, str], tuple[Verdict, str]] = {}
+    for v, why in found:
+        if (v.name, v.cause) not in refuted:
+            wrong.setdefault((v.name, v.check), (v, why))
+    checks = sorted({v.check for v, _ in wrong.values()})
     driver = dict(
         name="opjury",
         rules=[_rule(check) for check in checks],
     )
-    results = [_result(v, checks.index(v.check), root or Path.cwd()) for v in wrong.values()]
+    results = [_result(v, why, checks.index(v.check), root or Path.cwd()) for v, why in wrong.values()]
     log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [dict(tool=dict(driver=driver), results=results)]}
     return json.dumps(log, indent=1).encode()
 
@@ -84,8 +88,7 @@ def _rule(check: str) -> dict[str, Any]:
     return dict(id=check, shortDescription=dict(text=text))
 
 
-def _result(v: Verdict, rule: int, root: Path) -> dict[str, Any]:
-    text = f"{v.name}: {v.message or 'refuted'}"
+def _result(v: Verdict, text: str, rule: int, root: Path) -> dict[str, Any]:
     if v.observed or v.expected:
         text += f"\nobserved {v.observed}\nexpected {v.expected}"
     location: dict[str, Any] = {"logicalLocations": [dict(fullyQualifiedName=v.name, kind="function")]}
@@ -96,7 +99,7 @@ def _result(v: Verdict, rule: int, root: Path) -> dict[str, Any]:
     return dict(
         ruleId=v.check,
         ruleIndex=rule,
-        level="error",
+        level="error" if v.status == "refuted" else "warning",
         message=dict(text=text),
         locations=[location],
         partialFingerprints={"opjury/v1": hashlib.sha256(f"{v.name} {v.check}".encode()).hexdigest()},

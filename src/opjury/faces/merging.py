@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from opjury import disk, records
-from opjury.cli import BAD, GOOD, NOTHING
+from opjury.cli import BAD, NOTHING
 from opjury.faces import auditing, exports
 from opjury.uses.audit import Audit
 from opjury.uses.merge import merge
@@ -33,7 +33,4 @@ def run(files: Sequence[Path], *, json_file: str | None, junit_file: str | None,
         return NOTHING
     if merged.problems:
         return BAD
-    if not found.judged:
-        click.echo("opjury: nothing was executed", err=True)
-        return NOTHING
-    return GOOD if found.ok else BAD
+    return auditing.exit_status(found)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from opjury.case import Case
-from opjury.model.implementation import Error, Implementation, Waives
+from opjury.model.implementation import Error, Waives
+from opjury.model.outcome import Outcome, standing
 from opjury.records import Verdict
 from opjury.uses.audit import planned, run
-from opjury.verify.judge import NOT_JUDGED
 from opjury.verify.task import Task, implementation_of
 
 
@@ -103,28 +103,17 @@ def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
     __tracebackhide__ = True
     entry, check = implementation_of(tasks[0]), tasks[0].check
     verdicts = list(run(tasks, jobs=1, isolate=isolate))
-    unexplained = _unexplained(entry, verdicts)
-    if unexplained:
-        pytest.fail(report(unexplained[0]), pytrace=False)
-    if all(v.status in ("skipped", "not declared") for v in verdicts):
-        pytest.skip(f"{verdicts[0].status}: {verdicts[0].message}")
-    if check in entry.refuted and not any(v.status == "refuted" for v in verdicts):
-        pytest.fail(f"{tasks[0].operation}:{entry.name} is a negative control for {check}, which holds", pytrace=False)
-    reason = entry.waived_on(tasks[0].device).get(check)
-    if reason:
-        waived = next((v for v in verdicts if v.status == "waived"), None)
-        if waived is None:
-            pytest.skip(f"{check} is waived ({reason}), but held with these cases")
-        pytest.xfail(waived.message)
-
-
-def _unexplained(entry: Implementation, verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """Refutations that are not declared, or only follow from ones that are; and what could not be judged."""
-
-    def declared(verdict: Verdict) -> bool:
-        return verdict.check in entry.refuted or verdict.cause in entry.refuted
-
-    return [v for v in verdicts if (v.status == "refuted" and not declared(v)) or v.message.startswith(NOT_JUDGED)]
+    outcome = Outcome(standing(verdicts), entry.refuted)
+    status = outcome.standing.verdicts[check]
+    shown = next(v for v in verdicts if v.status == status)
+    if why := outcome.unexpected.get(check):
+        pytest.fail(report(shown) if status in ("refuted", "error") else f"{shown.name} {why}", pytrace=False)
+    if not outcome.judged:
+        pytest.skip(f"{status}: {shown.message}")
+    if status == "waived":
+        pytest.xfail(shown.told)
+    if shown.waiver:
+        pytest.skip(f"{check} is {shown.told}")
 
 
 def report(verdict: Verdict) -> str:

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
 console = Console(highlight=False)
 
-STYLE = {"holds": "green", "refuted": "bold red", "waived": "yellow", "skipped": "dim", "not declared": "dim"}
+STYLE = {
+    "holds": "green",
+    "refuted": "bold red",
+    "waived": "yellow",
+    "error": "bold red",
+    "skipped": "dim",
+    "not declared": "dim",
+}
 
 
 def add_to_job_summary(text: str) -> None:

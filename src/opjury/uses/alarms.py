@@ -12,6 +12,7 @@ import numpy as np
 
 from opjury import registry
 from opjury.measure.steps import SURE, Step, steps
+from opjury.model.outcome import Outcome
 from opjury.records import Alarm, Measurement, Night, Recommendation
 from opjury.uses.history import Chronicle, Series
 
@@ -235,23 +236,24 @@ def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
 
 
 def _verdicts(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
-    """Checks that held and were refuted afterwards; controls that were refuted and are not any more, in what they declare.
+    """Checks that were as declared and are not any more; of negative controls, those that they declare.
 
     What else refutes a control follows from that, on some nights' cases and not on others'.
     """
     controls = registry.controls()
-    known: dict[tuple[str, str, str], tuple[str, int]] = {}
+    known: dict[tuple[str, str, str], tuple[str, bool, int]] = {}
     for at, night in enumerate(nights):
         for (name, device), standing in night.standings.items():
+            outcome = Outcome.of(standing)
             for check, status in standing.verdicts.items():
-                if status not in ("holds", "waived", "refuted"):
+                if status in ("skipped", "not declared"):
                     continue
                 if standing.control and check not in controls.get((standing.operation, standing.implementation), ()):
                     continue
-                before, last = known.get((name, device, check), (status, at))
-                known[name, device, check] = status, at
-                bad = "holds" if standing.control else "refuted"
-                if before != status == bad:
+                bad = check in outcome.unexpected
+                before, was_bad, last = known.get((name, device, check), (status, bad, at))
+                known[name, device, check] = status, bad, at
+                if bad and not was_bad:
                     message = next((v.message for v in night.refutations if (v.name, v.check) == (name, check)), "")
                     yield (
                         at,

@@ -16,12 +16,12 @@ from opjury.model import declared
 from opjury.model.dtypes import DTYPES, group_dtypes
 from opjury.model.implementation import DEVICES, Error, Waives, as_error, waived_on
 from opjury.model.operation import Operation
+from opjury.model.outcome import Outcome, by_implementation, standing, standings
 from opjury.model.validate import Declaration
 from opjury.records import SEVERITY, Verdict
 from opjury.shipping import Function, Here, Sent
 from opjury.verify.device import present
 from opjury.verify.examples import local_folder, usable
-from opjury.verify.judge import NOT_JUDGED
 from opjury.verify.task import PROFILES, Task, implementation_of
 
 
@@ -39,11 +39,10 @@ class Audit:
     def __repr__(self) -> str:
         """A line for each implementation, and one for each refuted check."""
         lines = []
-        for mine in _by_implementation(self.verdicts).values():
-            by_check: dict[str, list[Verdict]] = {}
+        for mine in by_implementation(self.verdicts):
+            worst: dict[str, Verdict] = {}
             for v in mine:
-                by_check.setdefault(v.check, []).append(v)
-            worst = {check: max(found, key=lambda v: SEVERITY.index(v.status)) for check, found in by_check.items()}
+                worst[v.check] = max(worst.get(v.check, v), v, key=lambda v: SEVERITY.index(v.status))
             counts = Counter(v.status for v in worst.values())
             told = ", ".join(f"{counts[status]} {status}" for status in reversed(SEVERITY) if counts[status])
             lines.append(f"{mine[0].name}: {told}; {sum(v.examples for v in mine):,} cases")
@@ -59,11 +58,11 @@ class Audit:
     @property
     def judged(self) -> set[str]:
         """The full names of those of whom something is known; a call that never returned is known, though no example was executed."""
-        return {v.name for v in self.verdicts if v.status in ("holds", "refuted", "waived")}
+        return {s.name for s in standings(self.verdicts) if Outcome(s).judged}
 
     @property
     def ok(self) -> bool:
-        """Whether something was judged, nothing is refuted but negative controls, and those are, in just their checks."""
+        """Whether something was judged, and all of it is as declared (`opjury.model.outcome.Outcome`)."""
         return bool(self.judged) and not self.surprises()
 
     def surprises(self) -> list[str]:
@@ -75,33 +74,14 @@ class Audit:
         return "\n".join(f"{v.name} {v.check}: {v.message}" for v in self.refuted)
 
 
-def surprising(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, str]]:
-    """The verdicts that are not as declared, and why: refutations, and negative controls that were not refuted as expected."""
-    for v in verdicts:
-        if v.status == "refuted" and not v.control:
-            yield v, f"{v.name}: {v.check} is refuted: {v.message}"
-        elif v.message.startswith(NOT_JUDGED):
-            yield v, f"{v.name}: {v.check}: {v.message}"
-    controls = registry.controls()
-    for key, mine in _by_implementation(v for v in verdicts if v.control).items():
-        label = f"{mine[0].name} is a negative control"
-        if key not in controls:
-            yield mine[0], f"{label} in these records, and none that is registered here: what it declares is not known"
-            continue
-        declared = controls[key].keys()
-        seen = {v.check for v in mine if v.status == "refuted"}
+def surprising(verdicts: Iterable[Verdict]) -> Iterator[tuple[Verdict, str]]:
+    """The verdicts that are not as declared, and why."""
+    for mine in by_implementation(verdicts):
+        outcome = Outcome.of(standing(mine))
         for v in mine:
-            if v.check in declared - seen:
-                yield v, f"{label}, but {v.check} is not refuted"
-            elif v.status == "refuted" and v.check not in declared and v.cause not in declared:
-                yield v, f"{label}, refuted in {v.check} too, which it does not declare"
-
-
-def _by_implementation(verdicts: Iterable[Verdict]) -> dict[tuple[str, str], list[Verdict]]:
-    grouped: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        grouped.setdefault((verdict.operation, verdict.implementation), []).append(verdict)
-    return grouped
+            why = outcome.unexpected.get(v.check)
+            if why and v.status == outcome.standing.verdicts[v.check]:
+                yield v, f"{v.name}: {why}" + (f": {v.message}" if v.status in ("refuted", "error") else "")
 
 
 def plan(

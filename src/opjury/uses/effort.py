@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from opjury import registry
 from opjury.model.operation import Operation
+from opjury.model.outcome import effort_of
 from opjury.records import Verdict
-from opjury.uses.history import Chronicle, effort_of
+from opjury.uses.history import Chronicle
 from opjury.uses.sources import digest, files_of
 from opjury.verify.task import Task
 

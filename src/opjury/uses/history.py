@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from opjury import records
+from opjury.model.outcome import by_implementation, standing
 from opjury.records import Measurement, Night, Recommendation, Record, Standing, Verdict
 
 FOLDER = Path("reports") / "history"
@@ -145,7 +146,7 @@ def chronicle(path: Path) -> Chronicle:
     decode, kept, spoilt = msgspec.json.Decoder(Record, strict=False).decode, [], []
     for number, line in enumerate(rest, start=2):
         try:
-            kept.append(decode(line))
+            kept.append(records.upgraded(decode(line)))
         except msgspec.MsgspecError as error:
             spoilt.append(f"{path}, line {number}: {error}")
     return Chronicle(night, tuple(kept), path, tuple(spoilt))
@@ -196,63 +197,22 @@ def file_name(machine: str) -> str:
 def in_short(found: Iterable[Record]) -> Iterator[Record]:
     """The same with a standing in place of each implementation's verdicts.
 
-    What refutes an implementation that should hold up stays; of what refutes a control the shortest, which shows what is wrong with it.
+    What refutes an implementation that should hold up stays, and what could not be judged. Of what refutes a control the shortest
+    stays, which shows what is wrong with it.
     """
     verdicts = []
     for record in found:
         if isinstance(record, Verdict):
             verdicts.append(record)
-            if record.status == "refuted" and not record.control:
+            if record.status in ("refuted", "error") and not record.control:
                 yield record
         else:
             yield record
-    for mine in _each(verdicts):
+    for mine in by_implementation(verdicts):
         telling = [v for v in mine if v.control and v.status == "refuted" and not v.cause and v.counterexample]
         if telling:
             yield min(telling, key=lambda v: len(records.encode(v)))
         yield standing(mine)
-
-
-def standings(verdicts: Iterable[Verdict]) -> list[Standing]:
-    """The verdicts in short, implementation by implementation and device by device."""
-    return [standing(mine) for mine in _each(verdicts)]
-
-
-def _each(verdicts: Iterable[Verdict]) -> Iterable[list[Verdict]]:
-    """Those of one implementation on one device together."""
-    found: dict[tuple[str, str], list[Verdict]] = {}
-    for v in verdicts:
-        found.setdefault((v.name, v.device), []).append(v)
-    return found.values()
-
-
-def standing(verdicts: Sequence[Verdict]) -> Standing:
-    """The verdicts of one implementation on one device in short; the worst where a check has several, by dtype."""
-    worst: dict[str, records.Status] = {}
-    for v in verdicts:
-        worst[v.check] = max(v.status, worst.get(v.check, v.status), key=records.SEVERITY.index)
-    tried: dict[str, tuple[int, float, int]] = {}
-    for v in verdicts:
-        if v.profile == "nightly":
-            examples, seconds, _ = tried.get(effort_of(v), (0, 0.0, 0))
-            tried[effort_of(v)] = (examples + v.examples, round(seconds + v.seconds, 3), v.once)
-    first = verdicts[0]
-    return Standing(
-        operation=first.operation,
-        implementation=first.implementation,
-        device=first.device,
-        verdicts=worst,
-        examples=sum(v.examples for v in verdicts),
-        tried=tried,
-        error_of_bound=max(v.error_of_bound for v in verdicts),
-        error_ulps=max(v.error_ulps for v in verdicts),
-        control=first.control,
-    )
-
-
-def effort_of(entry: Any) -> str:
-    """What a task or its verdict is called in `Standing.tried`: `agreement float32`."""
-    return f"{entry.check} {' '.join(entry.dtypes)}"
 
 
 def _without_environment(record: Record) -> Record:

@@ -9,7 +9,6 @@ from pathlib import Path
 from opjury import records, registry
 from opjury.records import Environment, Part, Record, Verdict
 from opjury.uses.audit import identity
-from opjury.verify.judge import NOT_JUDGED
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,11 @@ def merge(paths: Sequence[Path]) -> Merged:
 def _one(first: tuple[Path, Verdict], second: tuple[Path, Verdict], problems: list[str]) -> tuple[Path, Verdict]:
     """Of two verdicts of one task the first where they agree, else the worse; what was skipped somewhere does not contradict."""
     ours, theirs = first[1], second[1]
-    worse = max(first, second, key=lambda each: (records.SEVERITY.index(each[1].status), _fault(each[1])))
-    if ours.status != theirs.status and not any(v.status == "skipped" and not _fault(v) for v in (ours, theirs)):
+    worse = max(first, second, key=lambda each: records.SEVERITY.index(each[1].status))
+    if ours.status != theirs.status and "skipped" not in (ours.status, theirs.status):
         where = f"{ours.name} {ours.check} ({', '.join(ours.dtypes)}, {ours.device})"
         problems.append(f"{where}: {ours.status} in {first[0]}, {theirs.status} in {second[0]}")
     return worse
-
-
-def _fault(verdict: Verdict) -> bool:
-    """Whether nothing is known of the implementation, through the contract's or the harness's fault."""
-    return verdict.message.startswith(NOT_JUDGED)
 
 
 def _parts(files: dict[Path, list[Record]]) -> tuple[list[Part], list[str]]:

@@ -15,7 +15,7 @@ from opjury.model.implementation import Implementation
 from opjury.model.operation import Operation
 from opjury.records import Verdict
 from opjury.shipping import Function
-from opjury.uses.audit import plan, run
+from opjury.uses.audit import plan, run, surprising
 from opjury.uses.sources import digest, family_of, judging
 from opjury.verify.examples import local_folder
 
@@ -99,9 +99,8 @@ def judged(
 
 def doubt(verdicts: Sequence[Verdict]) -> str | None:
     """Why these verdicts do not let an implementation compete; None where they do."""
-    refuted = next((v for v in verdicts if v.status == "refuted"), None)
-    if refuted:
-        return f"refuted in {refuted.check}: {refuted.message}"
+    for v, _ in surprising(verdicts):
+        return f"{'refuted' if v.status == 'refuted' else 'could not be judged'} in {v.check}: {v.message}"
     if not any(v.check == "agreement" and v.examples for v in verdicts):
         return "not judged: " + next((v.message for v in verdicts if v.check == "agreement"), "there is no verdict")
     return None

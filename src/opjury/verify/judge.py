@@ -17,8 +17,6 @@ from opjury.verify.search import Search
 from opjury.verify.task import PROFILES, Task, call_limit, implementation_of
 from opjury.verify.trial import Trial, describe
 
-NOT_JUDGED = "not judged, the contract or the harness failed"
-
 
 def judge(task: Task) -> Verdict:
     """Try one check on drawn cases; a refutation is shrunk to a smallest counterexample.
@@ -52,7 +50,7 @@ def judge(task: Task) -> Verdict:
     if reason:
         return Verdict(**base, status=reason[0], message=reason[1])
     if lost():
-        return Verdict(**base, status="skipped", message=f"{NOT_JUDGED}: an earlier call has lost this process the GPU")
+        return Verdict(**base, status="error", message="an earlier call has lost this process the GPU")
     profile = PROFILES[task.profile]
     trial = Trial(operation, implementation, task.device, call_limit(task), declared=task.function is None)
     search = Search(trial, check, profile)
@@ -61,7 +59,7 @@ def judge(task: Task) -> Verdict:
         try:
             search.run(task)
         except Exception as error:  # the contract's or our own fault: nothing is known about the implementation
-            return Verdict(**base, status="skipped", message=f"{NOT_JUDGED}: {describe(error)}")
+            return Verdict(**base, status="error", message=describe(error))
     base |= dict(
         examples=search.executed,
         error_of_bound=trial.of_bound,
@@ -69,15 +67,20 @@ def judge(task: Task) -> Verdict:
         seconds=time.perf_counter() - started,
         once=search.once,
     )
-    waiver = implementation.waived_on(task.device).get(task.check)
+    waiver = implementation.waived_on(task.device).get(task.check, "")
     if search.refuted is None:
-        return _without_refutation(base, search, waiver)
+        if not search.executed:
+            return Verdict(
+                **base, status="skipped", message=search.problem or "no drawn case was suitable for this check"
+            )
+        return Verdict(**base, status="holds", waiver=waiver)
     case, refuted = search.refuted
     message = refuted.message + search.note
     return Verdict(
         **base,
         status="waived" if waiver else "refuted",
-        message=f"waived: {waiver} ({message})" if waiver else message,
+        message=message,
+        waiver=waiver,
         observed=refuted.observed,
         expected=refuted.expected,
         cause=search.cause(task) if task.shrink else "",
@@ -89,15 +92,4 @@ def judge(task: Task) -> Verdict:
             f"{task.operation}:{task.implementation}, {task.check}: {message}",
             refuted.steps,
         ),
-    )
-
-
-def _without_refutation(base: dict[str, Any], search: Search, waiver: str | None) -> Verdict:
-    if not search.executed:
-        why = search.problem or "no drawn case was suitable for this check"
-        return Verdict(**base, status="skipped", message=why)
-    return Verdict(
-        **base,
-        status="holds",
-        message=f"waived ({waiver}), but the check holds" if waiver else "",
     )

@@ -7,9 +7,10 @@ from typing import Literal, get_args
 
 from opjury import registry
 from opjury.faces.report.gather import State, workload_name
+from opjury.model.outcome import Outcome
+from opjury.records import Standing
 
 Kind = Literal["worse", "other", "better", "slower", "faster"]
-_OTHER_WAY_ROUND: dict[Kind, Kind] = {"worse": "better", "better": "worse", "other": "other"}
 RATIO = 1.1  # the least change of a ratio that is told; smaller ones are for the search in the history
 
 
@@ -44,7 +45,7 @@ def changes(before: State | None, now: State) -> list[Change]:
 def _verdicts(before: State, now: State) -> list[Change]:
     """Of those that both states judged; who is gone from the registry, who is new in an operation that was judged before.
 
-    For a negative control it is the other way round: it gets worse where it is not refuted any more in what it declares.
+    What refutes a negative control beyond what it declares gets neither worse nor better.
     """
     found, controls = [], registry.controls()
     registered = {(e.operation, e.name) for e in registry.implementations()}
@@ -55,10 +56,8 @@ def _verdicts(before: State, now: State) -> list[Change]:
             for check in sorted(old.verdicts.keys() & new.verdicts.keys()):
                 was, now_is = old.verdicts[check], new.verdicts[check]
                 if was != now_is:
-                    kind: Kind = "worse" if now_is == "refuted" else "better" if was == "refuted" else "other"
-                    if new.control:
-                        declared = check in controls.get((new.operation, new.implementation), ())
-                        kind = _OTHER_WAY_ROUND[kind] if declared else "other"
+                    declared = not new.control or check in controls.get((new.operation, new.implementation), ())
+                    kind = _kind(check, old, new) if declared else "other"
                     where = f" on {new.device}" if new.device != "cpu" else ""
                     found.append(
                         Change(new.operation, new.implementation, kind, f"{check}{where}: {now_is}, was {was}")
@@ -68,6 +67,14 @@ def _verdicts(before: State, now: State) -> list[Change]:
         elif new is not None and new.operation in judged:
             found.append(Change(new.operation, new.implementation, "other", "is new"))
     return found
+
+
+def _kind(check: str, old: Standing, new: Standing) -> Kind:
+    """Whether a check's status became one that is not as declared, or the other way round."""
+    was_bad, is_bad = (check in Outcome.of(standing).unexpected for standing in (old, new))
+    if was_bad == is_bad or new.verdicts[check] in ("skipped", "not declared"):
+        return "other"
+    return "worse" if is_bad else "better"
 
 
 def _recommendations(before: State, now: State) -> list[Change]:

@@ -14,8 +14,8 @@ import msgspec
 from opjury import records, registry
 from opjury.faces.report.nights import Curve, curves, nights_of, whole
 from opjury.measure.steps import WINDOW
+from opjury.model.outcome import standings
 from opjury.records import Alarm, Environment, Measurement, Night, Part, Recommendation, Record, Standing, Verdict
-from opjury.uses import history
 from opjury.uses.alarms import alarms
 from opjury.uses.history import Chronicle, Series
 
@@ -60,7 +60,7 @@ class State:
             elif isinstance(record, Recommendation):
                 state.recommendations[Series.of(record)] = record
         state.verdicts = list(kept.values())
-        state.standings = {(s.name, s.device): s for s in history.standings(state.verdicts)} | short
+        state.standings = {(s.name, s.device): s for s in standings(state.verdicts)} | short
         return state
 
     @functools.cached_property

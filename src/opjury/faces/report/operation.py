@@ -179,7 +179,7 @@ def _competitor(
                 v.status,
                 (f"{v.examples:,}", v.examples),
                 charts.fraction(v.error_of_bound),
-                textwrap.shorten(v.message, 200, placeholder=" …"),
+                textwrap.shorten(v.told, 200, placeholder=" …"),
             )
             for v in verdicts
         ],

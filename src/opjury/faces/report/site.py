@@ -23,6 +23,7 @@ from opjury.faces.tracking import between, change, subject
 from opjury.faces.verdicts import STATE_MARKS, Tally, legend, state_of, worst
 from opjury.measure.steps import WINDOW
 from opjury.model import declared
+from opjury.model.outcome import OutcomeState
 from opjury.records import Alarm, Measurement
 
 MARKER = ".opjury-report"
@@ -96,7 +97,7 @@ class _Row(NamedTuple):
 
     operation: str
     implementation: str
-    state: str
+    state: OutcomeState
     verdict: str
     mark: str
     href: str
