@@ -53,9 +53,8 @@ def regret_of(operation, sizes, gradient, seconds, seed):
     names = [m.implementation for m in first.measurements]
     if not names:
         return None
-    dtype = first.recommendation.dtype
-    longer = dict(gradient=gradient, seconds=10 * seconds, rounds=4000, seed=seed + 2)
-    contest = Contest(operation.name, tuple(map(Competitor, names)), tuple(sizes.items()), dtype, **longer)
+    longer = dict(seconds=10 * seconds, rounds=4000, seed=seed + 2)
+    contest = Contest(first.recommendation.setting, tuple(map(Competitor, names)), **longer)
     truth = run_contest(contest, {}).seconds
     truth.pop(FLOOR)
     best = fastest(truth)

@@ -210,16 +210,14 @@ def contest(operation, names, sizes, gradient, options, seconds):
     from opjury.measure.contests import run_contest
     from opjury.measure.stand import FLOOR, Competitor, Contest
     from opjury.measure.statistics import ratio
+    from opjury.model.setting import Setting
     from opjury.records import Measurement, environment
     from opjury.registry import Impossible
 
-    shared = dict(operation=operation, device=options.device, gradient=gradient)
+    shared = dict(operation=operation, sizes=sizes, dtype="float32", device=options.device, gradient=gradient)
     faults, entries = {}, tuple(map(Competitor, (*names[1:], names[0])))  # the first is the witness of the others
     try:
-        outcome = run_contest(
-            Contest(competitors=entries, sizes=tuple(sizes.items()), seconds=seconds, **shared),
-            faults,
-        )
+        outcome = run_contest(Contest(Setting(**shared), entries, seconds=seconds), faults)
     except Impossible as error:
         return [], {"all": str(error)}
     copying = outcome.seconds.pop(FLOOR, None)
@@ -232,8 +230,6 @@ def contest(operation, names, sizes, gradient, options, seconds):
             Measurement(
                 **shared,
                 implementation=name,
-                sizes=sizes,
-                dtype="float32",
                 seconds=float(np.nanmedian(column)),
                 reference="a copy on the device",
                 ratio=to_copy.median,

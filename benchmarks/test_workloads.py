@@ -10,7 +10,7 @@ import pytest
 from opjury import registry
 from opjury.measure.stand import step_of, threads
 from opjury.model.check import only
-from opjury.uses.choose import usual_dtype
+from opjury.uses.choose import setting_of, usual_dtype
 from opjury.verify.corpus import workload_case
 
 WORKLOADS = ("small", "medium")
@@ -43,8 +43,8 @@ def test_time(benchmark, one_thread, operation, entry, workload, gradient):
     dtype = usual_dtype(operation)
     if entry.dtypes is not None and dtype not in entry.dtypes:
         pytest.skip(f"takes {only(entry.dtypes)} only")
-    sizes = dict(registry.workload(operation.name).sizes[workload])
-    case = workload_case(registry.workload(operation.name), sizes, dtype, 0)
+    setting = setting_of(operation.name, workload)
+    case = workload_case(registry.workload(operation.name), setting, 0)
     if not entry.claims(case.wide):
         pytest.skip("is declared for other arguments (domain)")
     step = step_of(entry.function, case, gradient)
@@ -56,5 +56,5 @@ def test_time(benchmark, one_thread, operation, entry, workload, gradient):
             raise
         pytest.skip("needs more memory than there is")
     benchmark.group = f"{operation.name} {workload} {'forward and backward' if gradient else 'forward'}"
-    benchmark.extra_info.update(sizes, dtype=dtype)
+    benchmark.extra_info.update(setting.sizes, dtype=dtype)
     assert benchmark(step, args, kwargs)

@@ -18,7 +18,7 @@ from opjury import registry
 from opjury.measure.contests import run_contest
 from opjury.measure.stand import FLOOR, Competitor, Contest
 from opjury.measure.statistics import fastest, ratio
-from opjury.uses.choose import usual_dtype
+from opjury.uses.choose import setting_of
 
 SLOW = 30
 console = Console(width=120)
@@ -40,8 +40,8 @@ def figures_of(operation, gradient, workloads, seconds, seed, trust):
     yield row(operation, gradient, first, {m.implementation: m.ratio for m in measured}, measured[0].of_floor)
     names = [m.implementation for m in measured if m.ratio < SLOW or m.implementation in operation.usual]
     for workload in later:
-        sizes = tuple(registry.workload(operation.name).sizes[workload].items())
-        contest = Contest(operation.name, tuple(map(Competitor, names)), sizes, usual_dtype(operation), **options)
+        setting = setting_of(operation.name, workload, gradient=gradient)
+        contest = Contest(setting, tuple(map(Competitor, names)), seconds=seconds, seed=seed)
         times = run_contest(contest, {}).seconds
         floor = np.nanmedian(times.pop(FLOOR))
         best = times[fastest(times)]

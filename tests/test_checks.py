@@ -11,7 +11,8 @@ from opjury import registry
 from opjury.contract import Check, Refuted, Unsuitable, implementation
 from opjury.faces import exports, terminal
 from opjury.model import declared
-from opjury.uses.recommend import Request
+from opjury.uses.choose import setting_of
+from opjury.uses.recommend import ChoiceRequest
 from opjury.verify.checks.values import check_agreement
 from opjury.verify.trial import Trial
 from tests.mutation import mutants
@@ -80,7 +81,7 @@ def test_a_check_that_is_declared_is_known_everywhere(bounded):
 )
 def test_a_choice_requires_what_the_row_says(declarations_end_with_the_test, required, gradient, needs, counts):
     row(required=required)
-    request = Request("cumsum", (), "float32", gradient=gradient, needs=needs)
+    request = ChoiceRequest(setting_of("cumsum", gradient=gradient), needs=needs)
     assert ("bounded" in request.checks) == counts
 
 

@@ -16,20 +16,20 @@ from opjury import records, registry
 from opjury.cli import main
 from opjury.faces import choosing
 from opjury.faces.options import Bytes
-from opjury.measure.footprint import footprint
+from opjury.measure.footprint import Footprint, footprint
 from opjury.measure.inputs import Inputs
 from opjury.measure.paired import measure
-from opjury.measure.stand import FLOOR, Competitor, Contest
+from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
 from opjury.measure.statistics import Ratio, fastest, ratio
 from opjury.registry import Impossible
 from opjury.shipping import Here
-from opjury.uses.choose import usual_dtype
-from opjury.uses.recommend import Request, recommend
+from opjury.uses.choose import setting_of
+from opjury.uses.recommend import ChoiceRequest, measurements, recommend
 from opjury.uses.sweep import dispatcher, sweep
 from opjury.verify.corpus import workload_case
 from opjury.verify.oracle import evaluate
 
-SMALL = Contest("circulant", (Competitor("broadcasted_index"),), (("n", 24),), rounds=20)
+SMALL = Contest(setting_of("circulant", {"n": 24}), (Competitor("broadcasted_index"),), rounds=20)
 
 
 def right(c):
@@ -90,8 +90,8 @@ def test_rounds_that_one_sat_out_do_not_count():
 
 
 def test_no_timed_call_sees_arguments_twice():
-    case = workload_case(registry.workload("circulant"), {"n": 6}, "float32", 0)
-    other = workload_case(registry.workload("circulant"), {"n": 6}, "float32", 1)
+    case = workload_case(registry.workload("circulant"), setting_of("circulant", {"n": 6}), 0)
+    other = workload_case(registry.workload("circulant"), setting_of("circulant", {"n": 6}), 1)
     inputs = Inputs([case, other], "cpu", False, 2)
     before = [args[0].clone() for args, _ in inputs.refresh(2)]
     after = [args[0] for args, _ in inputs.refresh(2)]
@@ -158,7 +158,7 @@ def test_gradients_are_measured_and_verified():
     def detached(c):
         return right(c.detach()) + 0 * c.sum()
 
-    outcome = contest(right, detached, gradient=True)
+    outcome = contest(right, detached, setting=setting_of("circulant", {"n": 24}, gradient=True))
     assert "right" in outcome.seconds
     assert "something else" in outcome.faults["detached"]
 
@@ -239,14 +239,30 @@ def made(name, ratio_, tied, **changes):
 
 def test_among_ties_the_one_that_waives_less_is_taken():
     ranked = [made("a", 1.0, True, waived={"specials": "why"}), made("b", 1.01, True), made("c", 2.0, False)]
-    found = recommend(Request("circulant", (("n", 8),), "float32"), ranked, {})
+    found = recommend(ChoiceRequest(setting_of("circulant", {"n": 8})), ranked, {})
     assert found.implementation == "b"
     assert found.tied == ("a", "b")
     assert "waives less" in found.reason
 
 
+def test_who_left_the_rounds_is_never_the_best_though_the_machine_was_busy_afterwards():
+    """Calls before a busy time look shorter than calls in it."""
+    columns = {"left": np.array([1e-5, 1e-5, 1e-5, np.nan]), "stayed": np.full(4, 3e-5), FLOOR: np.full(4, 1e-6)}
+    outcome = Outcome(seconds=columns, least=dict.fromkeys(columns, 1e-06), left={"left"})
+    request = ChoiceRequest(setting_of("circulant", {"n": 8}))
+    first = {name: Footprint(1e-5, 1e-5, 0) for name in columns}
+    found = measurements(request, outcome, first, {})
+    assert {m.implementation: (m.reference, m.tied) for m in found} == {
+        "stayed": ("stayed", True),
+        "left": ("stayed", False),
+    }
+    assert recommend(request, found, {}).implementation == "stayed"
+
+
 def test_the_fastest_is_taken_where_nothing_ties():
-    found = recommend(Request("circulant", (("n", 8),), "float32"), [made("a", 1.0, True), made("b", 3.0, False)], {})
+    found = recommend(
+        ChoiceRequest(setting_of("circulant", {"n": 8})), [made("a", 1.0, True), made("b", 3.0, False)], {}
+    )
     assert found.implementation == "a"
     assert "b, takes 3 times as long" in found.reason
 
@@ -267,7 +283,7 @@ def test_a_sweep_and_the_dispatcher_that_it_writes(trusted, tmp_path):
 def test_workloads_read_their_sizes_from_a_call(operation):
     contract, workload = registry.operation(operation), registry.workload(operation)
     sizes = workload.sizes["small"]
-    case = workload_case(workload, sizes, usual_dtype(contract), 0)
+    case = workload_case(workload, setting_of(contract.name, sizes), 0)
     args, kwargs = case.build()
     bound = inspect.signature(contract.reference).bind(*args, **kwargs)
     bound.apply_defaults()

@@ -19,7 +19,6 @@ from opjury.faces.report.changes import changes
 from opjury.faces.report.gather import State, default_workload, gather, workload_name
 from opjury.faces.report.nights import Curve
 from opjury.uses import history
-from opjury.uses.history import Series
 from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, night, recommendation, verdict
 
 
@@ -239,12 +238,12 @@ def test_long_histories_are_thinned_to_medians():
 
 
 def test_workloads_are_called_by_their_names():
-    series = Series.of(next(m for m in reporting.measurements(np.random.default_rng(0)) if m.operation == "cumsum"))
-    assert workload_name(series) == "medium"
-    assert (
-        workload_name(series._replace(gradient=True, dtype="float64", threads=2)) == "medium backward float64 2 threads"
-    )
-    assert workload_name(series._replace(operation="nobody's")).count("=") == len(series.sizes)
+    setting = next(m.setting for m in reporting.measurements(np.random.default_rng(0)) if m.operation == "cumsum")
+    assert workload_name(setting) == "medium"
+    backward = msgspec.structs.replace(setting, gradient=True, dtype="float64", threads=2)
+    assert workload_name(backward) == "medium backward float64 2 threads"
+    elsewhere = msgspec.structs.replace(setting, operation="nobody's")
+    assert workload_name(elsewhere).count("=") == len(setting.sizes)
     assert default_workload(State.of("", [])) == ""
 
 

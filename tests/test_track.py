@@ -20,6 +20,7 @@ from opjury.cli import main
 from opjury.faces.tracking import change
 from opjury.measure.statistics import ratio
 from opjury.measure.steps import steps
+from opjury.model.setting import Setting
 from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
 from opjury.registry import Impossible
 from opjury.uses import history
@@ -263,7 +264,7 @@ def changing(*digests, environment=HERE, **changes):
 )
 def test_whose_files_changed_lately_is_tried_nearest_to_the_best_first(digests, places):
     found = list(touched(changing(*digests), 3))
-    series = [(s.implementation, registry.workload("circulant").name_of(dict(s.sizes))) for s, *_ in found]
+    series = [(s.implementation, registry.workload("circulant").name_of(s.setting.sizes)) for s, *_ in found]
     assert series == ([("strided", "medium"), ("strided", "small")] if places else [])
     assert {(last, at) for _, last, at in found} == ({places} if places else set())
 
@@ -369,8 +370,8 @@ def test_what_was_left_out_the_longest_is_measured_first(repository, monkeypatch
         history.add(night(number), found, history.FOLDER)
     order = []
 
-    def chosen(operation, workload, **options):
-        order.append(workload)
+    def chosen(operation, sizes, **options):
+        order.append(registry.workload(operation).name_of(sizes))
         raise Impossible("not measured here")
 
     monkeypatch.setattr("opjury.uses.track.choose", chosen)
@@ -381,8 +382,8 @@ def test_what_was_left_out_the_longest_is_measured_first(repository, monkeypatch
 
 
 def test_a_workload_that_opjury_fails_at_does_not_end_the_night(repository, monkeypatch):
-    def chosen(operation, workload, **options):
-        if workload == "medium":
+    def chosen(operation, sizes, **options):
+        if registry.workload(operation).name_of(sizes) == "medium":
             raise MemoryError("671 GiB")
         raise Impossible("not measured here")
 
@@ -520,7 +521,9 @@ def test_what_became_slower_with_a_commit_is_measured_in_turns_with_the_one_befo
 
     def compare(first, second, operation, implementations, sizes, **options):
         asked.append((first.label, second.label, operation, implementations, sizes, options["gradient"]))
-        return [Comparison(operation, implementations[0], sizes, "float32", False, ratio=in_turns)], {}
+        return [
+            Comparison(Setting(operation=operation, sizes=sizes, dtype="float32"), implementations[0], ratio=in_turns)
+        ], {}
 
     monkeypatch.setattr("opjury.uses.confirm.compare", compare)
     done = track("check", "--machine", "here")
@@ -557,7 +560,14 @@ def test_whose_files_changed_is_measured_in_turns_though_no_night_is_suspicious(
     def compare(first, second, operation, implementations, sizes, *, seed, **options):
         assert (first.label, second.label, sizes) == (commits[0], "the working tree", {"n": 64})
         seeds.append(seed)
-        return [Comparison(operation, "strided", sizes, "float32", False, seconds=(1e-5, 2e-5), ratio=left.pop(0))], {}
+        return [
+            Comparison(
+                Setting(operation=operation, sizes=sizes, dtype="float32"),
+                "strided",
+                seconds=(1e-5, 2e-5),
+                ratio=left.pop(0),
+            )
+        ], {}
 
     monkeypatch.setattr("opjury.uses.confirm.compare", compare)
     if not answers:
@@ -595,7 +605,14 @@ def test_libraries_before_are_measured_in_turns_with_those_of_now(repository, mo
 
     def compare(first, second, operation, implementations, sizes, **options):
         assert (first.python, first.folder, second.python) == (python, Path.cwd(), sys.executable)
-        return [Comparison(operation, "strided", sizes, "float32", False, seconds=(1e-5, 2e-5), ratio=left.pop(0))], {}
+        return [
+            Comparison(
+                Setting(operation=operation, sizes=sizes, dtype="float32"),
+                "strided",
+                seconds=(1e-5, 2e-5),
+                ratio=left.pop(0),
+            )
+        ], {}
 
     python = str(another_interpreter(Path.cwd()))
     monkeypatch.setattr("opjury.uses.confirm.compare", compare)

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from opjury import disk
+from opjury.model.setting import Setting
 
 FORMAT = 3  # since 3, "error" is a status and a waiver a field; since 2, verdicts have file and line
 READABLE = (1, 2, 3)
@@ -121,7 +122,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="rec
     format: int = FORMAT
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
+class Measurement(Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
     """What one implementation costs at one workload, beside the others that were measured in the same contest.
 
     `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
@@ -133,13 +134,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     differentiable twice.
     """
 
-    operation: str
     implementation: str
-    sizes: dict[str, int]
-    dtype: str
-    device: str = "cpu"
-    gradient: bool = False
-    threads: int = 1
     seconds: float
     reference: str
     ratio: float
@@ -154,7 +149,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
     error_ulps: float | None = None
     rounds: int = 0
     second_order: bool = False
-    waived: dict[str, str] = {}
+    waived: dict[str, str] = msgspec.field(default_factory=dict)
     seed: int = 0
     format: int = FORMAT
     environment: Environment | None = None
@@ -170,22 +165,16 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="measurement", 
         return self.seconds / self.floor_seconds
 
 
-class Recommendation(msgspec.Struct, frozen=True, kw_only=True, tag="recommendation", tag_field="record"):
+class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", tag_field="record"):
     """Which implementation to use at one workload, and why; "" where none holds up.
 
     `tied` names those that are no slower, itself among them; `excluded` gives the reason for each that was not ranked.
     """
 
-    operation: str
-    sizes: dict[str, int]
-    dtype: str
-    device: str = "cpu"
-    gradient: bool = False
-    threads: int = 1
     implementation: str
     reason: str
     tied: tuple[str, ...] = ()
-    excluded: dict[str, str] = {}
+    excluded: dict[str, str] = msgspec.field(default_factory=dict)
     seed: int = 0
     format: int = FORMAT
     environment: Environment | None = None
@@ -237,23 +226,21 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     format: int = FORMAT
 
 
-class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
+class Alarm(Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
     """A change for the worse between two nights of one machine.
 
     `kind` is "time", "memory", "error", "verdict" or "recommendation"; `before` and `after` are in seconds, bytes or ulps, a verdict
-    or the name of an implementation. `low` and `high` are the 99 % interval of how many times as much it is now. `since` is the date
-    of the first night with it, `commits` the commits of the nights before and after, `versions` what else differs between them.
-    `confirmed` says whether measuring again showed the same, None where that was not tried. `command` shows it again.
+    or the name of an implementation. A verdict's alarm has no sizes and no dtype. `low` and `high` are the 99 % interval of how many
+    times as much it is now. `since` is the date of the first night with it, `commits` the commits of the nights before and after,
+    `versions` what else differs between them. `confirmed` says whether measuring again showed the same, None where that was not tried.
+    `command` shows it again.
     """
 
     kind: Literal["time", "memory", "error", "verdict", "recommendation"]
-    operation: str
     implementation: str
     check: str = ""
-    sizes: dict[str, int] = {}
+    sizes: dict[str, int] = msgspec.field(default_factory=dict)
     dtype: str = ""
-    device: str = "cpu"
-    gradient: bool = False
     machine: str
     before: float | str
     after: float | str
@@ -261,7 +248,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True, tag="alarm", tag_field="r
     high: float | None = None
     since: str
     commits: tuple[str, str]
-    versions: dict[str, tuple[str, str]] = {}
+    versions: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
     confirmed: bool | None = None
     message: str = ""
     command: str

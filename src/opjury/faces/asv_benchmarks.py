@@ -21,7 +21,7 @@ from opjury.model.implementation import Implementation
 from opjury.model.operation import Operation
 from opjury.records import Measurement
 from opjury.uses.alarms import relative_time
-from opjury.uses.choose import choose
+from opjury.uses.choose import choose, setting_of
 from opjury.uses.track import SEED
 from opjury.verify.device import present
 
@@ -77,9 +77,9 @@ def _measured(operation: Operation, workload: str, direction: str, device: str) 
     if workload not in sizes or (gradient and not operation.differentiable) or not present(device):
         return ()
     if os.environ.get(HANDED_OVER):
-        wanted = (operation.name, dict(sizes[workload]), gradient, device)
+        wanted = setting_of(operation.name, workload, device=device, gradient=gradient)
         night = (record for record in records.read(os.environ[HANDED_OVER]) if isinstance(record, Measurement))
-        return [m for m in night if (m.operation, m.sizes, m.gradient, m.device) == wanted]
+        return [m for m in night if m.setting == wanted]
     options: dict[str, Any] = dict(gradient=gradient, device=device, seconds=SECONDS, seed=SEED, thorough=True)
     return choose(operation.name, workload, **options).measurements
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -281,9 +282,10 @@ def counted(count: int, what: str) -> str:
 
 def subject(alarm: Alarm) -> str:
     """What an alarm is about: `cumsum:torch_cumsum n=1000 float32 backward`."""
-    sizes = [f"{name}={value}" for name, value in alarm.sizes.items()]
     name = alarm.operation if alarm.kind == "recommendation" else alarm.name
-    return " ".join(filter(None, [name, alarm.check, *sizes, alarm.dtype, alarm.device, "backward" * alarm.gradient]))
+    return " ".join(
+        filter(None, [name, alarm.check, alarm.shown_sizes, alarm.dtype, alarm.device, "backward" * alarm.gradient])
+    )
 
 
 def change(alarm: Alarm) -> str:
@@ -372,13 +374,13 @@ def compare(
                 )
                 found += more
                 for each in more:
-                    table.add_row(f"{each.operation}:{each.implementation}", workload, *_cells(each))
+                    table.add_row(each.name, workload, *_cells(each))
     terminal.console.print(table)
     for name, pair in versions.items():
         terminal.console.print(f"{name}: {pair[0]} in A, {pair[1]} in B")
     for each in found:
         if each.fault:
-            terminal.console.print(f"[dim]not timed[/] {each.operation}:{each.implementation}: {escape(each.fault)}")
+            terminal.console.print(f"[dim]not timed[/] {each.name}: {escape(each.fault)}")
     if json_file:
         records.write(json_file, [_measurement(each, (a, b), seed) for each in found if not each.fault])
     if all(each.fault for each in found):
@@ -414,12 +416,8 @@ def _cells(each: Comparison) -> tuple[str, ...]:
 
 def _measurement(each: Comparison, sides: tuple[Side, Side], seed: int) -> Measurement:
     return Measurement(
-        operation=each.operation,
+        **msgspec.structs.asdict(each.setting),
         implementation=each.implementation,
-        sizes=each.sizes,
-        dtype=each.dtype,
-        device=each.device,
-        gradient=each.gradient,
         seconds=each.seconds[1],
         reference=f"{each.implementation} in {sides[0].label}",
         ratio=each.ratio.median,

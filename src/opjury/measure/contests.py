@@ -25,7 +25,7 @@ def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: d
     found = {}
     items = [(contest, competitor) for competitor in competitors]
     for (_, competitor), result in isolated(
-        footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True, device=contest.device
+        footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True, device=contest.setting.device
     ):
         fault = result.why if isinstance(result, Fallen) else result.fault
         if fault:
@@ -45,7 +45,7 @@ def run_contest(contest: Contest, excluded: dict[str, str]) -> Outcome:
     )
     outcomes: list[Outcome] = []
     late = time.monotonic() + contest.longest
-    found = isolated(measure, parts, 1, lambda item: limit, fresh=True, device=contest.device)
+    found = isolated(measure, parts, 1, lambda item: limit, fresh=True, device=contest.setting.device)
     with contextlib.closing(found):
         for _, outcome in found:
             if isinstance(outcome, Fallen):

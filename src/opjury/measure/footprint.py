@@ -43,12 +43,13 @@ class Footprint:
 def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
     """Call one competitor of a contest twice (once where that takes long). Meant for a process of its own."""
     contest, competitor = entry
-    case = workload_case(registry.workload(contest.operation), dict(contest.sizes), contest.dtype, contest.seed)
-    args, kwargs = case.build(contest.device, requires_grad=contest.gradient)
-    cuda = contest.device.startswith("cuda")
-    with threads(contest.threads), torch.cuda.device(contest.device) if cuda else contextlib.nullcontext():
+    setting = contest.setting
+    case = workload_case(registry.workload(contest.operation), setting, contest.seed)
+    args, kwargs = case.build(setting.device, requires_grad=setting.gradient)
+    cuda = setting.device.startswith("cuda")
+    with threads(setting.threads), torch.cuda.device(setting.device) if cuda else contextlib.nullcontext():
         try:
-            step = step_of(competitor.load(contest.operation), case, contest.gradient)
+            step = step_of(competitor.load(contest.operation), case, setting.gradient)
             del case
             seconds, peak = _observed(step, args, kwargs, cuda)
             again = seconds

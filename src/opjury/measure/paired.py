@@ -28,7 +28,7 @@ def measure(contest: Contest) -> Outcome:
     Outcome
         Never raises for what a competitor does.
     """
-    with threads(contest.threads):
+    with threads(contest.setting.threads):
         return _Race(Stand(contest)).run()
 
 
@@ -74,7 +74,7 @@ class _Race:
 
     def _column(self, name: str, taken: list[dict[str, Times]]) -> np.ndarray:
         """Seconds by rounds: the processor's where one thread was asked for. Of who left before the first, the calls before."""
-        which = "processor" if self.contest.threads == 1 else "clock"
+        which = "processor" if self.contest.setting.threads == 1 else "clock"
         return np.array([getattr(times, which) if times else np.nan for times in self._rounds_of(name, taken)])
 
     def _rounds_of(self, name: str, taken: list[dict[str, Times]]) -> list[Times | None]:

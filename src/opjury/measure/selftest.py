@@ -10,6 +10,7 @@ from opjury.execute import Fallen, isolated
 from opjury.measure.paired import measure
 from opjury.measure.stand import Competitor, Contest
 from opjury.measure.statistics import ratio
+from opjury.model.setting import Setting
 
 SLOWED = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1)
 SUBJECTS = (
@@ -77,6 +78,6 @@ def self_test(
 
 def _contest(number: int, slowed: float, seconds: float, seed: int) -> Contest:
     operation, name, workload = SUBJECTS[number % len(SUBJECTS)]
-    sizes = tuple(registry.workload(operation).sizes[workload].items())
+    setting = Setting(operation=operation, sizes=dict(registry.workload(operation).sizes[workload]), dtype="float32")
     pair = (Competitor(name), Competitor(name, copy=2, slowed=slowed))
-    return Contest(operation, pair, sizes, seconds=seconds, seed=seed + number)
+    return Contest(setting, pair, seconds=seconds, seed=seed + number)

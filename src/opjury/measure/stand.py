@@ -17,6 +17,7 @@ from opjury.case import Case
 from opjury.measure.clock import Times, block
 from opjury.measure.elsewhere import checkout
 from opjury.measure.inputs import SOURCES, Inputs, Witness
+from opjury.model.setting import Setting
 from opjury.verify.corpus import workload_case
 from opjury.verify.trial import describe
 
@@ -86,14 +87,8 @@ class Contest:
 
     Parameters
     ----------
-    operation : str
+    setting : Setting
     competitors : tuple of Competitor
-    sizes : tuple of (str, int)
-        The workload's sizes.
-    dtype, device : str
-    gradient : bool
-        Forward and backward together.
-    threads : int
     seconds : float
         For all rounds together; the first calls come on top.
     rounds : int
@@ -104,18 +99,18 @@ class Contest:
         Seconds after which a contest to the end is given no more processes than it must have.
     """
 
-    operation: str
+    setting: Setting
     competitors: tuple[Competitor, ...]
-    sizes: tuple[tuple[str, int], ...]
-    dtype: str = "float32"
-    device: str = "cpu"
-    gradient: bool = False
-    threads: int = 1
     seconds: float = 6.0
     rounds: int = ROUNDS
     seed: int = 0
     to_the_end: bool = False
     longest: float = math.inf
+
+    @property
+    def operation(self) -> str:
+        """The operation's name."""
+        return self.setting.operation
 
 
 @dataclass
@@ -233,15 +228,14 @@ class Stand:
     """
 
     def __init__(self, contest: Contest) -> None:
-        self.contest = contest
+        self.contest, self.setting = contest, contest.setting
         self.workload = registry.workload(contest.operation)
-        self.sizes = dict(contest.sizes)
         self.outcome = Outcome()
-        self.cases = [workload_case(self.workload, self.sizes, contest.dtype, contest.seed + i) for i in range(SOURCES)]
+        self.cases = [workload_case(self.workload, self.setting, contest.seed + i) for i in range(SOURCES)]
         self.steps: dict[str, Step] = {}
         self.homes = {c.label: c.at_home for c in contest.competitors if c.folder}
         self.first: dict[str, list[Times]] = {}
-        self.inputs = Inputs(self.cases, contest.device, contest.gradient, 1)
+        self.inputs = Inputs(self.cases, self.setting.device, self.setting.gradient, 1)
         self.witness: Witness | None = None
         for competitor in contest.competitors:
             with self._home(competitor.label):
@@ -252,7 +246,7 @@ class Stand:
         best = min(expected.values())
         length = BRIEF if contest.to_the_end else BLOCK
         most = int(min(_MOST_CALLS, max(1, length / best), max(1, _INPUT_BYTES // max(_bytes(self.cases[0]), 1))))
-        self.inputs = Inputs(self.cases, contest.device, contest.gradient, most)
+        self.inputs = Inputs(self.cases, self.setting.device, self.setting.gradient, most)
         self.steps[FLOOR] = self._copying()
         # The first call of a block is the coldest: what may turn out to be as fast as the best gets as many calls.
         for name, seconds in {FLOOR: best, **expected}.items():
@@ -265,7 +259,7 @@ class Stand:
         live = self.inputs.refresh(self.outcome.calls[name])
         try:
             with self._home(name):
-                times, result = block(self.steps[name], live, self.contest.device)
+                times, result = block(self.steps[name], live, self.setting.device)
         except Exception as error:
             self.outcome.faults[name] = f"raises {describe(error)}"
             return None
@@ -287,13 +281,13 @@ class Stand:
         name = competitor.label
         try:
             function = competitor.load(self.contest.operation)
-            step = step_of(function, self.cases[0], self.contest.gradient, competitor.slowed)
+            step = step_of(function, self.cases[0], self.setting.gradient, competitor.slowed)
             if competitor.compiled:
-                block(step, self.inputs.refresh(1), self.contest.device)
-            calls, result = block(step, self.inputs.refresh(1), self.contest.device)
+                block(step, self.inputs.refresh(1), self.setting.device)
+            calls, result = block(step, self.inputs.refresh(1), self.setting.device)
             if self.witness is None:
                 self.witness = Witness(
-                    self._called_at_home(name, step), self.cases, self.contest.device, self.contest.gradient
+                    self._called_at_home(name, step), self.cases, self.setting.device, self.setting.gradient
                 )
             if not self._verified(name, result, self.inputs.held[0]):
                 return
@@ -302,7 +296,7 @@ class Stand:
             told = not self.contest.to_the_end and calls.clock > max(OBVIOUSLY * best, LONG)
             self.first[name] = [calls]
             for _ in range(0 if told else 2):
-                self.first[name].append(block(step, self.inputs.refresh(1), self.contest.device)[0])
+                self.first[name].append(block(step, self.inputs.refresh(1), self.setting.device)[0])
             self.steps[name] = step
         except Exception as error:
             self.outcome.faults[name] = f"raises {describe(error)}"
@@ -319,9 +313,9 @@ class Stand:
 
     def _copying(self) -> Step:
         """Copying the least bytes that a call must read and write: half of them, into fresh memory."""
-        width = torch.empty((), dtype=getattr(torch, self.contest.dtype)).element_size()
-        least = self.workload.least_bytes(width, **self.sizes) * (2 if self.contest.gradient else 1)
-        source = torch.zeros(max(least // 2, 1), dtype=torch.uint8, device=self.contest.device)
+        width = torch.empty((), dtype=getattr(torch, self.setting.dtype)).element_size()
+        least = self.workload.least_bytes(width, **self.setting.sizes) * (2 if self.setting.gradient else 1)
+        source = torch.zeros(max(least // 2, 1), dtype=torch.uint8, device=self.setting.device)
         return lambda args, kwargs: (source.clone(),)
 
 

@@ -16,17 +16,14 @@ import msgspec
 
 from opjury.measure.elsewhere import take_over
 from opjury.measure.stand import Competitor, Contest, Stand, threads
+from opjury.model.setting import Setting
 
 
 class Opening(msgspec.Struct, frozen=True):
     """What is to be timed, and where `impls/` stands; "" for the installed one."""
 
-    operation: str
+    setting: Setting
     implementations: tuple[str, ...]
-    sizes: dict[str, int]
-    dtype: str
-    device: str
-    gradient: bool
     seed: int
     impls: str = ""
 
@@ -65,20 +62,8 @@ def _ready(opening: Opening) -> tuple[Stand | None, dict[str, str]]:
     if opening.impls:
         take_over("opjury.impls", Path(opening.impls, "__init__.py"))
     competitors = tuple(Competitor(name) for name in opening.implementations)
-    sizes = tuple(opening.sizes.items())
     try:
-        stand = Stand(
-            Contest(
-                opening.operation,
-                competitors,
-                sizes,
-                opening.dtype,
-                opening.device,
-                gradient=opening.gradient,
-                seed=opening.seed,
-                to_the_end=True,
-            )
-        )
+        stand = Stand(Contest(opening.setting, competitors, seed=opening.seed, to_the_end=True))
     except Exception as error:
         return None, {name: f"{type(error).__name__}: {error}" for name in opening.implementations}
     return stand, stand.outcome.faults

@@ -8,11 +8,13 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from opjury import registry
 from opjury.measure.steps import SURE, Step, steps
 from opjury.model.outcome import Outcome
+from opjury.model.setting import Setting
 from opjury.records import Alarm, Measurement, Night, Recommendation
 from opjury.uses.history import Chronicle, Series
 
@@ -121,7 +123,7 @@ def growths(
 def _of_baseline(
     table: dict[Series, list[Measurement | None]], series: Series, nights: int
 ) -> list[Measurement | None]:
-    return table.get(series._replace(implementation=_baseline(series.operation)), [None] * nights)
+    return table.get(series._replace(implementation=_baseline(series.setting.operation)), [None] * nights)
 
 
 def _growth_alarms(nights: Sequence[Chronicle], sure: float) -> Iterator[tuple[int, Alarm]]:
@@ -149,11 +151,11 @@ def touched(nights: Sequence[Chronicle], latest: int) -> Iterator[tuple[Series, 
     measured = {series: m for i in window for series, m in nights[i].measurements.items()}
     mine: dict[str, list[Series]] = {}
     for series in sorted(measured, key=lambda series: measured[series].ratio):
-        mine.setdefault(f"{series.operation}:{series.implementation}", []).append(series)
+        mine.setdefault(series.name, []).append(series)
     for turn in itertools.zip_longest(*(all_of for name, all_of in mine.items() if name in places)):
         for series in filter(None, turn):
-            if registry.workload(series.operation).name_of(dict(series.sizes)):
-                yield (series, *places[f"{series.operation}:{series.implementation}"])
+            if registry.workload(series.setting.operation).name_of(series.setting.sizes):
+                yield (series, *places[series.name])
 
 
 def alike(before: Night, now: Night) -> bool:
@@ -192,34 +194,25 @@ def _growth(
         margin = _WITHIN_99 * step.error
         interval = dict(low=math.exp(step.height - margin), high=math.exp(step.height + margin))
     last = max(i for i, m in enumerate(own[: step.at]) if m is not None)
-    told = dict(before=before, after=after, command=_choose_again(series), **interval)
+    told = dict(before=before, after=after, command=_choose_again(series.setting), **interval)
     return alarm_of(quantity.kind, series, nights, last, step.at, **told)
 
 
 def alarm_of(kind: str, series: Series, nights: Sequence[Chronicle], last: int, at: int, **told: Any) -> Alarm:
     """An alarm about a series, for what is different since night `at` and was not yet on night `last`."""
-    return Alarm(kind=kind, implementation=series.implementation, **told, **_where(series), **_when(nights, last, at))  # type: ignore[arg-type]
+    where = msgspec.structs.asdict(series.setting)
+    return Alarm(kind=kind, implementation=series.implementation, **told, **where, **_when(nights, last, at))  # type: ignore[arg-type]
 
 
-def _where(series: Series) -> dict[str, Any]:
-    shared = ("operation", "dtype", "device", "gradient")
-    return {**{name: getattr(series, name) for name in shared}, "sizes": dict(series.sizes)}
+def _choose_again(setting: Setting) -> str:
+    words = ["opjury choose", setting.operation, setting.shown_sizes, f"--dtype {setting.dtype}"]
+    return " ".join([*words, *options_of(setting)])
 
 
-def _choose_again(series: Series) -> str:
-    words = [
-        "opjury choose",
-        series.operation,
-        *(f"{name}={value}" for name, value in series.sizes),
-        f"--dtype {series.dtype}",
-    ]
-    return " ".join([*words, *options_of(series)])
-
-
-def options_of(series: Series) -> list[str]:
-    """The options of a command for a series' device and direction."""
-    device = [f"--device {series.device}"] if series.device != "cpu" else []
-    return [*device, *(["--gradient"] if series.gradient else [])]
+def options_of(setting: Setting) -> list[str]:
+    """The options of a command for a device and a direction."""
+    device = [f"--device {setting.device}"] if setting.device != "cpu" else []
+    return [*device, *(["--gradient"] if setting.gradient else [])]
 
 
 def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
@@ -274,13 +267,13 @@ def _verdicts(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
 
 def _recommendations(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
     """Workloads at which what was recommended is not even tied any more, and what is now was not tied before."""
-    known: dict[Series, tuple[Recommendation, int]] = {}
+    known: dict[Setting, tuple[Recommendation, int]] = {}
     for at, night in enumerate(nights):
-        for series, now in night.recommendations.items():
-            before, last = known.get(series, (now, at))
-            known[series] = now, at
+        for setting, now in night.recommendations.items():
+            before, last = known.get(setting, (now, at))
+            known[setting] = now, at
             if now.implementation in before.tied or before.implementation in now.tied:
                 continue
             told = dict(before=before.implementation, after=now.implementation, message=now.reason)
-            place = series._replace(implementation=now.implementation)
-            yield at, alarm_of("recommendation", place, nights, last, at, command=_choose_again(series), **told)
+            place = Series(setting, now.implementation)
+            yield at, alarm_of("recommendation", place, nights, last, at, command=_choose_again(setting), **told)

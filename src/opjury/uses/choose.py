@@ -20,12 +20,13 @@ from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
 from opjury.model.check import only
 from opjury.model.implementation import Implementation
 from opjury.model.operation import Operation
+from opjury.model.setting import Setting
 from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.shipping import Function
 from opjury.uses import standing
 from opjury.uses.audit import device_checked, dtypes_checked, names_checked
-from opjury.uses.recommend import Request, measurements, recommend
+from opjury.uses.recommend import ChoiceRequest, measurements, recommend
 from opjury.verify.corpus import workload_case
 
 HOPELESS, TOLD = 20.0, 0.05  # times as long as the best, and seconds: one call has told enough
@@ -134,26 +135,22 @@ def choose(
         For sizes that the operation cannot have or that do not fit in memory, or a device that is not there.
     UnknownName
     """
-    contract, sizes = registry.operation(operation), sizes_of(operation, workload)
+    contract = registry.operation(operation)
+    setting = setting_of(operation, workload, dtype=dtype, device=device, gradient=gradient, threads=threads)
     device_checked(device)
     names_checked("need", needs, [check.name for check in registry.checks().values() if check.required == "request"])
     dtypes_checked(contract, [dtype] if dtype else [])
-    request = Request(
-        operation,
-        tuple(sizes.items()),
-        dtype or usual_dtype(contract),
-        device,
-        gradient,
-        tuple(needs),
-        strict,
-        max_error,
-        max_memory,
-        threads,
-        compile,
-        seconds,
-        secrets.randbits(32) if seed is None else seed,
-        thorough,
-        longest,
+    request = ChoiceRequest(
+        setting,
+        needs=tuple(needs),
+        strict=strict,
+        max_error=max_error,
+        max_memory=max_memory,
+        compile=compile,
+        seconds=seconds,
+        seed=secrets.randbits(32) if seed is None else seed,
+        thorough=thorough,
+        longest=longest,
     )
     case = _possible_case(contract, request)
     entries = {entry.name: entry for entry in registry.implementations(operation)}
@@ -193,19 +190,40 @@ def sizes_of(operation: str, workload: str | Mapping[str, int]) -> dict[str, int
     return {name: int(workload.get(name, value)) for name, value in usual.items()}
 
 
-def _possible_case(contract: Operation, request: Request) -> Case:
+def setting_of(
+    operation: str,
+    workload: str | Mapping[str, int] = "medium",
+    *,
+    dtype: str | None = None,
+    device: str = "cpu",
+    gradient: bool = False,
+    threads: int = 1,
+) -> Setting:
+    """The setting of a named workload or of sizes, in the usual dtype by default; raises as `sizes_of`."""
+    return Setting(
+        operation=operation,
+        sizes=sizes_of(operation, workload),
+        dtype=dtype or usual_dtype(registry.operation(operation)),
+        device=device,
+        gradient=gradient,
+        threads=threads,
+    )
+
+
+def _possible_case(contract: Operation, request: ChoiceRequest) -> Case:
     """The arguments of one call; `Impossible` where there is none."""
-    if request.gradient and not contract.differentiable:
+    setting = request.setting
+    if setting.gradient and not contract.differentiable:
         raise Impossible(f"{contract.name} has no gradient")
-    shown = ", ".join(f"{name}={value}" for name, value in request.sizes)
-    workload = registry.workload(request.operation)
+    shown = setting.shown_sizes.replace(" ", ", ")
+    workload = registry.workload(contract.name)
     try:
-        needed = 6 * workload.least_bytes(8, **dict(request.sizes))
+        needed = 6 * workload.least_bytes(8, **setting.sizes)
         free = psutil.virtual_memory().available
         if needed <= free:
-            return workload_case(workload, dict(request.sizes), request.dtype, request.seed)
+            return workload_case(workload, setting, request.seed)
     except Exception as error:
-        raise Impossible(f"{request.operation} cannot have the sizes {shown}: {error}") from None
+        raise Impossible(f"{contract.name} cannot have the sizes {shown}: {error}") from None
     raise Impossible(
         f"the sizes {shown} need about {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free. Take smaller ones"
     )
@@ -213,7 +231,7 @@ def _possible_case(contract: Operation, request: Request) -> Case:
 
 def _choose(
     contract: Operation,
-    request: Request,
+    request: ChoiceRequest,
     case: Case,
     entries: Mapping[str, Implementation],
     shipped: Mapping[str, Function],
@@ -228,7 +246,7 @@ def _choose(
             excluded[entry.name] = reason
     able = [entry for name, entry in entries.items() if name not in excluded]
     notify(f"judging {len(able)} implementations")
-    concern = standing.Concern(contract, request.checks, request.dtype, request.device)
+    concern = standing.Concern(request.setting, request.checks)
     verdicts = (
         standing.trusted(trust, concern) if trust else standing.judged(concern, able, shipped, request.seed, jobs)
     )
@@ -238,7 +256,7 @@ def _choose(
         reason = standing.doubt(mine)
         if reason:
             excluded[entry.name] = reason
-        reasons = entry.waived_on(request.device)
+        reasons = entry.waived_on(request.setting.device)
         waived[entry.name] = {v.check: reasons.get(v.check, "") for v in mine if v.status == "waived"}
     holding = [entry for entry in able if entry.name not in excluded]
     competitors = [
@@ -246,8 +264,14 @@ def _choose(
         for entry in holding
         for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
     ]
-    shared = ("operation", "sizes", "dtype", "device", "gradient", "threads", "seconds", "seed", "longest")
-    contest = Contest(competitors=(), to_the_end=request.thorough, **{name: getattr(request, name) for name in shared})
+    contest = Contest(
+        request.setting,
+        competitors=(),
+        seconds=request.seconds,
+        seed=request.seed,
+        to_the_end=request.thorough,
+        longest=request.longest,
+    )
     started = time.monotonic()
     notify(f"first calls of {len(competitors)}")
     first = first_calls(contest, competitors, excluded)
@@ -271,17 +295,18 @@ def _choose(
     return Choice(recommend(request, found, excluded), found)
 
 
-def _not_eligible(contract: Operation, entry: Implementation, request: Request, case: Case) -> str | None:
+def _not_eligible(contract: Operation, entry: Implementation, request: ChoiceRequest, case: Case) -> str | None:
     if entry.refuted:
         check, reason = next(iter(entry.refuted.items()))
         return f"wrong in {check}: {reason}"
-    if entry.dtypes is not None and request.dtype not in entry.dtypes:
+    setting = request.setting
+    if entry.dtypes is not None and setting.dtype not in entry.dtypes:
         return f"takes {only(entry.dtypes)} only"
-    for check in ("agreement", *(("gradient",) if request.gradient else ()), *request.needs):
-        why = registry.check(check).why_not(contract, entry, request.device)
+    for check in ("agreement", *(("gradient",) if setting.gradient else ()), *request.needs):
+        why = registry.check(check).why_not(contract, entry, setting.device)
         if why:
             return why[1]
-    if request.strict and (waived := entry.waived_on(request.device)):
+    if request.strict and (waived := entry.waived_on(request.setting.device)):
         return f"waives {', '.join(waived)}"
     if request.strict and entry.error is not None:
         return "has an error model of its own"
@@ -290,7 +315,7 @@ def _not_eligible(contract: Operation, entry: Implementation, request: Request, 
     return None
 
 
-def _exclude_greedy(request: Request, first: dict[str, Footprint], excluded: dict[str, str]) -> None:
+def _exclude_greedy(request: ChoiceRequest, first: dict[str, Footprint], excluded: dict[str, str]) -> None:
     allowed = math.inf if request.max_memory is None else request.max_memory
     for name, found in list(first.items()):
         if (found.peak_bytes or 0) > allowed:
@@ -298,7 +323,7 @@ def _exclude_greedy(request: Request, first: dict[str, Footprint], excluded: dic
             del first[name]
 
 
-def _exclude_inexact(request: Request, outcome: Outcome, excluded: dict[str, str]) -> None:
+def _exclude_inexact(request: ChoiceRequest, outcome: Outcome, excluded: dict[str, str]) -> None:
     if request.max_error is None:
         return
     for name in [name for name in outcome.seconds if name != FLOOR]:

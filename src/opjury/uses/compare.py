@@ -19,14 +19,14 @@ import msgspec
 import numpy as np
 
 import opjury
-from opjury import registry
 from opjury.measure.contests import ALIKE, MOST_PROCESSES, PROCESSES, run_contest, settled
 from opjury.measure.stand import Competitor, Contest, Outcome
 from opjury.measure.statistics import Ratio, ratio
 from opjury.measure.turns import Opening, Ready, Turn
+from opjury.model.setting import Setting
 from opjury.registry import Impossible
 from opjury.uses.audit import device_checked
-from opjury.uses.choose import sizes_of, usual_dtype
+from opjury.uses.choose import setting_of
 from opjury.uses.repository import checked_out, commit_of
 
 IN_ONE = 3  # processes, where both sides are in one
@@ -72,11 +72,8 @@ class Comparison:
 
     Parameters
     ----------
-    operation, implementation : str
-    sizes : dict of str to int
-    dtype : str
-    gradient : bool
-    device : str
+    setting : Setting
+    implementation : str
     seconds : tuple of float
         Of a call, on the first and the second side: medians, or the shortest ones of processes that take turns.
     ratio : Ratio
@@ -85,15 +82,16 @@ class Comparison:
         Why there is no ratio, "" otherwise.
     """
 
-    operation: str
+    setting: Setting
     implementation: str
-    sizes: dict[str, int]
-    dtype: str
-    gradient: bool
-    device: str = "cpu"
     seconds: tuple[float, float] = (0.0, 0.0)
     ratio: Ratio = field(default=Ratio(1.0, 0.0, float("inf")))
     fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.setting.operation}:{self.implementation}"
 
 
 @contextlib.contextmanager
@@ -154,51 +152,45 @@ def compare(
         The comparisons, and the versions that differ between the sides.
     """
     device_checked(device)
-    shared: dict[str, Any] = dict(operation=operation, sizes=sizes_of(operation, workload), gradient=gradient)
-    shared |= dict(device=device, dtype=usual_dtype(registry.operation(operation)))
+    setting = setting_of(operation, workload, device=device, gradient=gradient)
     options: dict[str, Any] = dict(seconds=seconds, seed=seed, notify=notify)
     if {first.python, second.python} != {sys.executable}:
-        return _in_two_processes((first, second), implementations, shared, enough=enough, **options)
+        return _in_two_processes((first, second), implementations, setting, enough=enough, **options)
     found = []
     for name in implementations:
         notify(f"{operation}:{name}")
-        found.append(_in_one_process((first, second), name, shared, seconds, seed))
+        found.append(_in_one_process((first, second), name, setting, seconds, seed))
     return found, {}
 
 
-def _in_one_process(
-    sides: tuple[Side, Side], name: str, shared: dict[str, Any], seconds: float, seed: int
-) -> Comparison:
+def _in_one_process(sides: tuple[Side, Side], name: str, setting: Setting, seconds: float, seed: int) -> Comparison:
     """Both sides as competitors of one contest, in several processes one after the other."""
     competitors = tuple(
         Competitor(name, copy=i, folder=str(each.folder) if each.folder else "")
         for i, each in enumerate(sides, start=1)
     )
-    given = {**shared, "sizes": tuple(shared["sizes"].items())}
-    contest = Contest(competitors=competitors, seconds=seconds / IN_ONE, seed=seed, **given)
+    contest = Contest(setting, competitors, seconds=seconds / IN_ONE, seed=seed)
     try:
         outcome = functools.reduce(Outcome.joined, (run_contest(contest, {}) for _ in range(IN_ONE)))
     except Impossible as error:
-        return Comparison(implementation=name, fault=str(error), **shared)
+        return Comparison(setting, name, fault=str(error))
     labels = [competitor.label for competitor in competitors]
     for each, label in zip(sides, labels):
         if label in outcome.faults:
-            return Comparison(implementation=name, fault=f"{outcome.faults[label]}, with {each.label}", **shared)
+            return Comparison(setting, name, fault=f"{outcome.faults[label]}, with {each.label}")
     one, other = (outcome.seconds[label] for label in labels)
     if outcome.left:  # so much slower in every round that it left: these rounds tell enough
         ratios = (other / one)[~np.isnan(other / one)]
         seen = Ratio(float(np.median(ratios)), float(ratios.min()), float(ratios.max()))
     else:
         seen = ratio(other, one)
-    return Comparison(
-        implementation=name, seconds=(float(np.nanmedian(one)), float(np.nanmedian(other))), ratio=seen, **shared
-    )
+    return Comparison(setting, name, seconds=(float(np.nanmedian(one)), float(np.nanmedian(other))), ratio=seen)
 
 
 def _in_two_processes(
     sides: tuple[Side, Side],
     implementations: Sequence[str],
-    shared: dict[str, Any],
+    setting: Setting,
     *,
     seconds: float,
     seed: int,
@@ -211,8 +203,8 @@ def _in_two_processes(
     versions: dict[str, tuple[str, str]] = {}
     unknown = tuple(implementations)
     for number in range(MOST_PROCESSES):
-        notify(f"{shared['operation']}: pair {number + 1} of {PROCESSES} to {MOST_PROCESSES}")
-        opening = [Opening(**shared, implementations=unknown, seed=seed + number, impls=each.impls) for each in sides]
+        notify(f"{setting.operation}: pair {number + 1} of {PROCESSES} to {MOST_PROCESSES}")
+        opening = [Opening(setting, unknown, seed=seed + number, impls=each.impls) for each in sides]
         with _Server(sides[0]) as a, _Server(sides[1]) as b:
             for server, what in zip((a, b), opening):
                 server.say(what)
@@ -233,17 +225,17 @@ def _in_two_processes(
     found = []
     for name in implementations:
         if name in faults or name not in least:
-            found.append(Comparison(implementation=name, fault=faults.get(name, "was not timed"), **shared))
+            found.append(Comparison(setting, name, fault=faults.get(name, "was not timed")))
             continue
         one, other = map(min, least[name])
-        found.append(Comparison(implementation=name, seconds=(one, other), ratio=_of_least(least[name]), **shared))
+        found.append(Comparison(setting, name, seconds=(one, other), ratio=_of_least(least[name])))
     return found, versions
 
 
 def versions_of(where: Side) -> dict[str, str]:
     """The versions that a side's interpreter has of itself and of the libraries beneath. Raises `Impossible` where it cannot tell."""
     with _Server(where) as server:
-        server.say(Opening("", (), {}, "", "cpu", gradient=False, seed=0))
+        server.say(Opening(Setting(operation="", sizes={}, dtype=""), (), seed=0))
         versions: dict[str, str] = server.hear(Ready).versions
     return versions
 

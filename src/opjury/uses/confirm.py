@@ -16,6 +16,7 @@ from opjury import records, registry
 from opjury.measure.stand import OBVIOUSLY
 from opjury.measure.statistics import Ratio
 from opjury.measure.steps import SUSPECT
+from opjury.model.setting import Setting
 from opjury.records import Alarm, Record
 from opjury.registry import Impossible
 from opjury.uses.alarms import LATEST, alarm_of, alike, growths, options_of, touched
@@ -118,7 +119,7 @@ def confirmed(
     Impossible
         For an interpreter whose libraries no earlier night had.
     """
-    suspects = {_series(alarm) for alarm in raised if alarm.kind == "time"}
+    suspects = {Series.of(alarm) for alarm in raised if alarm.kind == "time"}
     changed = sorted(touched(nights, latest), key=lambda each: each[0] not in suspects)
     if not raised and not changed and not before:
         return Tried(())
@@ -156,13 +157,13 @@ def confirmed(
     if len(again) == AGAIN:
         seen = [bool(known) for known in seen]
     known = [msgspec.structs.replace(alarm, confirmed=found) for alarm, found in zip(raised, seen)]
-    told = {_series(alarm) for alarm in known if alarm.kind == "time" and alarm.confirmed}
+    told = {Series.of(alarm) for alarm in known if alarm.kind == "time" and alarm.confirmed}
     new = [_alarm(s, each, nights) for s, each in compared.items() if each.slower and s not in told]
     return Tried((*known, *new), in_turns)
 
 
 def _twice(
-    sides: tuple[Side, Side], place: Series, names: Sequence[str], until: float, notify: Callable[[str], None]
+    sides: tuple[Side, Side], place: Setting, names: Sequence[str], until: float, notify: Callable[[str], None]
 ) -> dict[str, Comparison]:
     """Comparisons of implementations at a workload; of who seems slower a second one, which may deny it.
 
@@ -175,7 +176,7 @@ def _twice(
         seen: list[Comparison] = []
         if time.monotonic() < until:
             with contextlib.suppress(Impossible):
-                seen, _ = compare(*sides, place.operation, names, dict(place.sizes), seed=seed, **options)
+                seen, _ = compare(*sides, place.operation, names, place.sizes, seed=seed, **options)
         if not seen:
             found = {name: known for name, known in found.items() if name not in names}
             break
@@ -187,9 +188,9 @@ def _twice(
 
 
 def _command(first: str, second: str, series: Series) -> str:
-    workload = registry.workload(series.operation).name_of(dict(series.sizes))
-    words = [f"opjury track compare {first} {second} {series.operation}:{series.implementation} --workload {workload}"]
-    return " ".join([*words, *options_of(series)])
+    workload = registry.workload(series.setting.operation).name_of(series.setting.sizes)
+    words = [f"opjury track compare {first} {second} {series.name} --workload {workload}"]
+    return " ".join([*words, *options_of(series.setting)])
 
 
 def other_libraries(python: str) -> dict[str, str]:
@@ -222,33 +223,33 @@ def _with_libraries(
         same = [i for i, each in enumerate(nights) if had.items() <= records.versions(each.night.environment).items()]
         if not same:
             raise Impossible(f"{before} has {_told(had)}; no night had these")
-        places: dict[Series, list[str]] = {}
+        places: dict[Setting, list[str]] = {}
         for night in nights[max(0, len(nights) - 1 - latest) :]:
             for series, measured in night.measurements.items():
-                mine = places.setdefault(series.workload, [])
+                mine = places.setdefault(series.setting, [])
                 wanted = series in suspects or measured.ratio < OBVIOUSLY
-                if wanted and _has_a_name(series) and series.implementation not in mine:
+                if wanted and _has_a_name(series.setting) and series.implementation not in mine:
                     mine.append(series.implementation)
         order = random.Random(len(nights)).sample(list(places), len(places))
-        order.sort(key=lambda place: not any(series.workload == place for series in suspects))
+        order.sort(key=lambda place: not any(series.setting == place for series in suspects))
         sides = replace(there, folder=here.folder), here
         compared = {}
         for place in filter(places.__getitem__, order):
             for name, found in _twice(sides, place, places[place], until, notify).items():
-                series = place._replace(implementation=name)
+                series = Series(place, name)
                 command = _command(before, here.python, series)
                 compared[series] = _Compared(same[-1], same[-1] + 1, found, command)
         return compared, sum(map(len, places.values())) - len(compared)
 
 
-def _has_a_name(series: Series) -> bool:
+def _has_a_name(setting: Setting) -> bool:
     """Whether a command can name the workload, and measures in this dtype."""
     try:
-        operation = registry.operation(series.operation)
+        operation = registry.operation(setting.operation)
     except registry.UnknownName:
         return False
-    named = registry.workload(series.operation).name_of(dict(series.sizes))
-    return bool(named) and series.dtype == usual_dtype(operation)
+    named = registry.workload(setting.operation).name_of(setting.sizes)
+    return bool(named) and setting.dtype == usual_dtype(operation)
 
 
 @dataclass(frozen=True)
@@ -273,13 +274,13 @@ class _Commits:
     def compared(self, series: Series, last: int, at: int, until: float) -> _Compared | None:
         """The comparison with the commit of a night; None: untried."""
         commit = self.nights[last].night.commit
-        if not self.possible or series.dtype != usual_dtype(registry.operation(series.operation)):
+        if not self.possible or series.setting.dtype != usual_dtype(registry.operation(series.setting.operation)):
             return None
         try:
             sides = self.at(commit), self.at(".")
         except Impossible:  # the commit is not there
             return None
-        found = _twice(sides, series, [series.implementation], until, self.notify).get(series.implementation)
+        found = _twice(sides, series.setting, [series.implementation], until, self.notify).get(series.implementation)
         command = _command(commit[:10], self.nights[at].night.commit[:10], series)
         return None if found is None else _Compared(last, at, found, command)
 
@@ -290,7 +291,7 @@ def _with_its_commit(
     """Whether it takes longer than at the commit before; None where something else may be the cause, or that cannot be tried."""
     if alarm.kind != "time":
         return None
-    series, since = _series(alarm), _since(alarm, nights)
+    series, since = Series.of(alarm), _since(alarm, nights)
     if series in compared and compared[series].last < since:
         return compared[series].slower
     last = max(0, since - 1 - NEAR)
@@ -316,14 +317,9 @@ _Places = dict[tuple[str, Series], list[int]]
 def _places(nights: Sequence[Chronicle], sure: float, raised: Sequence[Alarm]) -> _Places:
     """Where the steps upwards of these alarms' series are, by kind and series."""
     found: _Places = {}
-    for quantity, series, step in growths(nights, sure, {_series(alarm) for alarm in raised}):
+    for quantity, series, step in growths(nights, sure, {Series.of(alarm) for alarm in raised}):
         found.setdefault((quantity.kind, series), []).append(step.at)
     return found
-
-
-def _series(alarm: Alarm) -> Series:
-    sizes = tuple(alarm.sizes.items())
-    return Series(alarm.operation, alarm.implementation, sizes, alarm.dtype, alarm.device, alarm.gradient, 1)
 
 
 def _since(alarm: Alarm, nights: Sequence[Chronicle]) -> int:
@@ -340,14 +336,14 @@ def _seen(
         seen = any(s is not None and s.verdicts.get(alarm.check) == alarm.after for s in standings)
         return seen or (False if enough else None)
     if alarm.kind == "recommendation":
-        place = _series(alarm).workload
-        choices = [choice for night in again if (choice := night.recommendations.get(place))]
+        choices = [choice for night in again if (choice := night.recommendations.get(alarm.setting))]
         different = sum(alarm.before not in choice.tied for choice in choices)
         return different > len(choices) / 2 if len(choices) >= ENOUGH else None
     since = _since(alarm, nights)
     sure, suspect = (
         any(
-            abs(at - since) <= NEAR and at < len(nights) for at in steps_at[level].get((alarm.kind, _series(alarm)), ())
+            abs(at - since) <= NEAR and at < len(nights)
+            for at in steps_at[level].get((alarm.kind, Series.of(alarm)), ())
         )
         for level in (CERTAIN, SUSPECT)
     )
@@ -361,11 +357,13 @@ def _again(raised: Sequence[Alarm], planned: Plan, until: float, notify: Callabl
         if alarm.kind == "verdict" and time.monotonic() < until:
             found += audit(alarm.name, checks=[alarm.check], device=alarm.device).verdicts
     yield from in_short(found)
-    workloads = {(a.operation, tuple(a.sizes.items()), a.device, a.gradient) for a in raised if a.kind != "verdict"}
-    for operation, sizes, device, gradient in sorted(workloads):
+    settings = {alarm.setting for alarm in raised if alarm.kind != "verdict"}
+    for setting in sorted(settings, key=str):
         if time.monotonic() > until:
             return
-        notify(f"{operation}: once more")
-        options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, seed=SEED)
+        notify(f"{setting.operation}: once more")
+        options: dict[str, Any] = dict(
+            device=setting.device, gradient=setting.gradient, seconds=planned.seconds, seed=SEED
+        )
         with contextlib.suppress(Impossible):
-            yield from choose(operation, dict(sizes), thorough=True, longest=LONGEST, **options).records
+            yield from choose(setting.operation, setting.sizes, thorough=True, longest=LONGEST, **options).records

@@ -13,43 +13,27 @@ import msgspec
 
 from opjury import records
 from opjury.model.outcome import by_implementation, standing
-from opjury.records import Measurement, Night, Recommendation, Record, Standing, Verdict
+from opjury.model.setting import Setting
+from opjury.records import Alarm, Measurement, Night, Recommendation, Record, Standing, Verdict
 
 FOLDER = Path("reports") / "history"
 
 
 class Series(NamedTuple):
-    """What stays the same from night to night: one implementation at one workload."""
+    """What stays the same from night to night: one implementation in one setting."""
 
-    operation: str
+    setting: Setting
     implementation: str
-    sizes: tuple[tuple[str, int], ...]
-    dtype: str
-    device: str
-    gradient: bool
-    threads: int
 
     @staticmethod
-    def of(record: Measurement | Recommendation) -> Series:
-        """The series that a record belongs to; a recommendation's has no implementation."""
-        name = record.implementation if isinstance(record, Measurement) else ""
-        sizes = tuple(record.sizes.items())
-        return Series(record.operation, name, sizes, record.dtype, record.device, record.gradient, record.threads)
+    def of(record: Measurement | Alarm) -> Series:
+        """The series that a record belongs to."""
+        return Series(record.setting, record.implementation)
 
     @property
-    def workload(self) -> Series:
-        """The same without the implementation."""
-        return self._replace(implementation="")
-
-    def __str__(self) -> str:
-        sizes = " ".join(f"{name}={value}" for name, value in self.sizes)
-        words = [
-            self.operation + (f":{self.implementation}" if self.implementation else ""),
-            sizes,
-            self.dtype,
-            self.device,
-        ]
-        return " ".join([*words, *(["backward"] if self.gradient else [])])
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.setting.operation}:{self.implementation}"
 
 
 @dataclass(frozen=True)
@@ -76,9 +60,9 @@ class Chronicle:
         return {Series.of(r): r for r in self.records if isinstance(r, Measurement)}
 
     @functools.cached_property
-    def recommendations(self) -> dict[Series, Recommendation]:
-        """By workload."""
-        return {Series.of(r): r for r in self.records if isinstance(r, Recommendation)}
+    def recommendations(self) -> dict[Setting, Recommendation]:
+        """By setting."""
+        return {r.setting: r for r in self.records if isinstance(r, Recommendation)}
 
     @functools.cached_property
     def standings(self) -> dict[tuple[str, str], Standing]:

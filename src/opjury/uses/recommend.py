@@ -7,29 +7,26 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from opjury import records, registry
 from opjury.measure.footprint import Footprint
 from opjury.measure.stand import FLOOR, Outcome
 from opjury.measure.statistics import RELEVANT, fastest, ratio
+from opjury.model.setting import Setting
 from opjury.records import Measurement, Recommendation
 
 
 @dataclass(frozen=True)
-class Request:
+class ChoiceRequest:
     """What is to be chosen for; the parameters of `choose`."""
 
-    operation: str
-    sizes: tuple[tuple[str, int], ...]
-    dtype: str
-    device: str = "cpu"
-    gradient: bool = False
+    setting: Setting
     needs: tuple[str, ...] = ()
     strict: bool = False
     max_error: float | None = None
     max_memory: float | None = None
-    threads: int = 1
     compile: bool = False
     seconds: float = 6.0
     seed: int = 0
@@ -39,23 +36,22 @@ class Request:
     @property
     def stored(self) -> dict[str, Any]:
         """What records of all kinds say of it."""
-        own = {name: getattr(self, name) for name in ("operation", "dtype", "device", "gradient", "threads", "seed")}
-        return dict(own, sizes=dict(self.sizes), environment=records.environment())
+        return msgspec.structs.asdict(self.setting) | dict(seed=self.seed, environment=records.environment())
 
     @property
     def checks(self) -> tuple[str, ...]:
         """What must hold."""
-        required = ("always", "gradient") if self.gradient else ("always",)
+        required = ("always", "gradient") if self.setting.gradient else ("always",)
         return tuple(
             check.name
             for check in registry.checks().values()
             if (check.required in required or check.name in self.needs)
-            and self.device.partition(":")[0] in check.devices
+            and self.setting.device.partition(":")[0] in check.devices
         )
 
 
 def measurements(
-    request: Request,
+    request: ChoiceRequest,
     outcome: Outcome,
     first: Mapping[str, Footprint],
     waived: Mapping[str, dict[str, str]],
@@ -65,7 +61,7 @@ def measurements(
     seconds = {name: column for name, column in outcome.seconds.items() if name != FLOOR}
     if not seconds or FLOOR not in outcome.seconds:  # who takes one call alone is ranked behind others only
         return ()
-    best = fastest(seconds)
+    best = fastest({name: column for name, column in seconds.items() if name not in outcome.left} or seconds)
     pairs = max(1, math.comb(len(seconds), 2))  # which of them is the best was not known before
     found = []
     for name, column in seconds.items():
@@ -94,7 +90,7 @@ def measurements(
     return tuple(sorted(found, key=lambda m: m.ratio))
 
 
-def recommend(request: Request, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:
+def recommend(request: ChoiceRequest, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:
     """The fastest; among ties the one that waives least, then errs least, then needs least memory."""
     tied = [m for m in found if m.tied]
     close = [m for m in tied if m.ratio <= RELEVANT]
@@ -104,7 +100,7 @@ def recommend(request: Request, found: Sequence[Measurement], excluded: dict[str
     elif len(found) == 1:
         reason = "it is the only one that holds up and fulfils the request"
     elif len(tied) == 1:
-        second = found[1]
+        second = next(m for m in found if m is not taken)
         reason = f"the next, {second.implementation}, takes {second.ratio:.3g} times as long"
         reason += f" [{second.low:.3g}, {second.high:.3g}]" if second.low else ""
     else:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import platformdirs
 
-from opjury import records
+from opjury import records, registry
 from opjury.disk import Unwritable
 from opjury.model.implementation import Implementation
-from opjury.model.operation import Operation
+from opjury.model.setting import Setting
 from opjury.records import Verdict
 from opjury.shipping import Function
 from opjury.uses.audit import plan, run, surprising
@@ -24,18 +24,16 @@ from opjury.verify.examples import local_folder
 class Concern:
     """Which verdicts matter."""
 
-    operation: Operation
+    setting: Setting
     checks: tuple[str, ...]
-    dtype: str
-    device: str
 
     def met_by(self, verdict: Verdict) -> bool:
         """Whether a verdict is one of them."""
         return (
-            verdict.operation == self.operation.name
+            verdict.operation == self.setting.operation
             and verdict.check in self.checks
-            and self.dtype in verdict.dtypes
-            and verdict.device == self.device
+            and self.setting.dtype in verdict.dtypes
+            and verdict.device == self.setting.device
         )
 
 
@@ -60,21 +58,22 @@ def judged(
     Those of plain functions, and of what is declared in no file, are never stored: what they depend on (a closure, a notebook's cell)
     cannot be compared with what it was.
     """
+    contract, setting = registry.operation(concern.setting.operation), concern.setting
     found: dict[str, list[Verdict]] = {}
     waiting, stores = [], {}
     for entry in entries:
-        if entry.name not in shipped and all(map(family_of, (entry.function, concern.operation.reference))):
+        if entry.name not in shipped and all(map(family_of, (entry.function, contract.reference))):
             stores[entry.name] = _store(concern, entry)
         found[entry.name] = [v for v in _stored(stores.get(entry.name)) if v.check in concern.checks]
         missing = [check for check in concern.checks if check not in {v.check for v in found[entry.name]}]
         waiting += (
             plan(
-                concern.operation,
+                contract,
                 entry.name,
                 function=shipped.get(entry.name),
                 checks=missing,
-                dtypes=[concern.dtype],
-                device=concern.device,
+                dtypes=[setting.dtype],
+                device=setting.device,
                 seed=seed,
                 waives=entry.waives,
                 database=local_folder(),
@@ -117,7 +116,8 @@ def _stored(path: Path | None) -> list[Verdict]:
 
 def _store(concern: Concern, entry: Implementation) -> Path:
     """Where verdicts are kept: the name changes with the code on trial, the contract's, the judge's, and the versions."""
-    written = [*family_of(entry.function), *family_of(concern.operation.reference), *judging()]
+    contract, setting = registry.operation(concern.setting.operation), concern.setting
+    written = [*family_of(entry.function), *family_of(contract.reference), *judging()]
     code = digest(written, repr(records.environment()))
-    name = f"{entry.operation}-{entry.name}-{concern.dtype}-{concern.device}-{code}.jsonl"
+    name = f"{entry.operation}-{entry.name}-{setting.dtype}-{setting.device}-{code}.jsonl"
     return Path(platformdirs.user_cache_dir("opjury")) / "verdicts" / name

@@ -110,7 +110,8 @@ def sweep(
             say = lambda stage: notify(f"{size}={value}: {stage}")  # noqa: E731
             made[value] = choose(operation, {**others, size: value}, notify=say, **options)
             if not made[value].implementation:
-                raise Impossible(f"{size}={value}: {made[value].recommendation.reason}")
+                why = "; ".join(f"{name} {reason}" for name, reason in made[value].excluded.items())
+                raise Impossible(f"{size}={value}: {made[value].recommendation.reason}: {why}")
         return made[value]
 
     values = sorted({round(low * (high / low) ** (i / (points - 1))) for i in range(points)})

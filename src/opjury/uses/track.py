@@ -23,7 +23,7 @@ from opjury.records import Night, Recommendation, Record, Verdict
 from opjury.registry import Impossible
 from opjury.uses import effort, history
 from opjury.uses.audit import identity, plan, run
-from opjury.uses.choose import choose, sizes_of, usual_dtype
+from opjury.uses.choose import choose, setting_of
 from opjury.uses.journal import Journal
 from opjury.uses.repository import commit_of, git
 from opjury.verify.examples import local_folder
@@ -242,42 +242,36 @@ def _choices(
     failed, with the reason: the others are measured all the same.
     """
     wanted = [
-        (contract, workload, device, gradient)
+        setting_of(contract.name, workload, device=device, gradient=gradient)
         for contract in planned.contracts
         for workload in planned.workloads
         if workload in registry.workload(contract.name).sizes
         for device in planned.devices
         for gradient in ((False, True) if contract.differentiable else (False,))
     ]
-    there = {history.Series.of(record) for record in journal.kept if isinstance(record, Recommendation)}
-    wanted = [each for each in wanted if _series(*each) not in there]
+    there = {record.setting for record in journal.kept if isinstance(record, Recommendation)}
+    wanted = [setting for setting in wanted if setting not in there]
     nights = history.latest(planned.machine, _REMEMBERED, planned.folder)
-    last = {series: at for at, night in enumerate(nights) for series in night.recommendations}
+    last = {setting: at for at, night in enumerate(nights) for setting in night.recommendations}
     random.shuffle(wanted)
     left_out, failed = [], []
-    for number, each in enumerate(sorted(wanted, key=lambda each: last.get(_series(*each), -1))):
+    for number, setting in enumerate(sorted(wanted, key=lambda setting: last.get(setting, -1))):
         notify("measuring", number + 1 + len(there), len(wanted) + len(there))
-        contract, workload, device, gradient = each
         share = (until - time.monotonic()) / (len(wanted) - number)
         if share < 0:
-            left_out.append(f"{_series(*each)}: no time left")
+            left_out.append(f"{setting}: no time left")
             continue
-        options: dict[str, Any] = dict(device=device, gradient=gradient, seconds=planned.seconds, jobs=jobs)
-        options |= dict(trust=journal.path, seed=SEED, thorough=True, longest=share)
+        options: dict[str, Any] = dict(device=setting.device, gradient=setting.gradient, seconds=planned.seconds)
+        options |= dict(jobs=jobs, trust=journal.path, seed=SEED, thorough=True, longest=share)
         try:
-            found = choose(contract.name, workload, **options).records
+            found = choose(setting.operation, setting.sizes, **options).records
         except Impossible as error:
-            left_out.append(f"{_series(*each)}: {error}")
+            left_out.append(f"{setting}: {error}")
         except Exception as error:
-            failed.append(f"{_series(*each)}: {type(error).__name__}: {error}")
+            failed.append(f"{setting}: {type(error).__name__}: {error}")
         else:
             journal.add(found)
     return left_out, failed
-
-
-def _series(contract: Operation, workload: str, device: str, gradient: bool) -> history.Series:
-    sizes = tuple(sizes_of(contract.name, workload).items())
-    return history.Series(contract.name, "", sizes, usual_dtype(contract), device, gradient, 1)
 
 
 def _more_cases(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> None:

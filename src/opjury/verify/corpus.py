@@ -22,6 +22,7 @@ from opjury import registry
 from opjury.case import Case, Repetition, Tensor, is_floating, round_to, torch_dtype
 from opjury.model.check import Check
 from opjury.model.operation import Operation
+from opjury.model.setting import Setting
 from opjury.model.workload import Workload
 from opjury.sparse_case import Sparse
 from opjury.verify import oracle
@@ -146,9 +147,9 @@ def _shuffled(rng: np.random.Generator, items: Sequence[Any]) -> Iterator[Any]:
             yield items[int(place)]
 
 
-def workload_case(workload: Workload, sizes: dict[str, int], dtype: str, seed: int) -> Case:
-    """The workload's arguments for some sizes, in a dtype."""
-    return in_dtype(workload.arguments(np.random.default_rng(seed), **sizes), dtype, seed)
+def workload_case(workload: Workload, setting: Setting, seed: int) -> Case:
+    """The workload's arguments for the sizes and the dtype of a setting."""
+    return in_dtype(workload.arguments(np.random.default_rng(seed), **setting.sizes), setting.dtype, seed)
 
 
 def in_dtype(case: Case, dtype: str, seed: int) -> Case:
@@ -185,7 +186,8 @@ def sized_cases(operation: str, wanted: tuple[str, ...], dtypes: tuple[str, ...]
     usual = [workload.sizes["medium"]] if "medium" in wanted else []
     long = workload.long if "long" in wanted else ()
     affordable = (sizes for sizes in (*usual, *long) if workload.least_operations(**sizes) <= _MOST_WORK)
-    cases = (workload_case(workload, dict(sizes), dtype, seed) for sizes in affordable)
+    settings = (Setting(operation=operation, sizes=dict(sizes), dtype=dtype) for sizes in affordable)
+    cases = (workload_case(workload, setting, seed) for setting in settings)
     return tuple(case for case in cases if case.elements <= _MOST_ELEMENTS)
 
 

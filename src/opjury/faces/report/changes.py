@@ -79,12 +79,12 @@ def _kind(check: str, old: Standing, new: Standing) -> Kind:
 
 def _recommendations(before: State, now: State) -> list[Change]:
     found = []
-    for workload, new in now.recommendations.items():
-        old = before.recommendations.get(workload)
+    for setting, new in now.recommendations.items():
+        old = before.recommendations.get(setting)
         if old and old.implementation != new.implementation and old.implementation not in new.tied:
             use, instead = new.implementation or "none", old.implementation or "none"
-            text = f"{workload_name(workload)}: use {use} instead of {instead}"
-            found.append(Change(workload.operation, "", "other", text))
+            text = f"{workload_name(setting)}: use {use} instead of {instead}"
+            found.append(Change(setting.operation, "", "other", text))
     return found
 
 
@@ -102,6 +102,6 @@ def _ratios(before: State, now: State) -> list[Change]:
             kind = "faster"
         else:
             continue
-        text = f"{workload_name(series)}: {new.ratio:.3g} times {new.reference}, was {old.ratio:.3g}"
-        found.append(Change(series.operation, series.implementation, kind, text))
+        text = f"{workload_name(series.setting)}: {new.ratio:.3g} times {new.reference}, was {old.ratio:.3g}"
+        found.append(Change(series.setting.operation, series.implementation, kind, text))
     return found

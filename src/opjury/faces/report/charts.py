@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from opjury.faces.choosing import memory, seconds, times
 from opjury.faces.report.gather import Machine, workload_name
 from opjury.faces.report.nights import Curve
 from opjury.model.dtypes import group_dtypes
-from opjury.records import Alarm, Measurement, Recommendation, Verdict
-from opjury.uses.history import Series
+from opjury.model.setting import Setting
+from opjury.records import Measurement, Recommendation, Verdict
 
 POINTS = 400  # of one series over time; more nights are put together
 _COLOURS = ("#3b7dd8", "#d1662a", "#2f9e6e", "#b04fa3", "#9a8a1f", "#c8434f", "#3aa0b0", "#7a6bd0")
@@ -49,43 +51,46 @@ class Line:
     Parameters
     ----------
     size : str
-    workload : Series
+    setting : Setting
         Of the first point.
     points : dict of int to list of Measurement
     recommendations : dict of int to Recommendation
     """
 
     size: str
-    workload: Series
+    setting: Setting
     points: dict[int, list[Measurement]]
     recommendations: dict[int, Recommendation]
 
     @property
     def title(self) -> str:
         """The sizes that stay the same, and how it was measured."""
-        fixed = tuple((name, value) for name, value in self.workload.sizes if name != self.size)
-        return workload_name(self.workload._replace(sizes=fixed)) if fixed else ""
+        rest = _without(self.setting, self.size)
+        return workload_name(rest) if rest.sizes else ""
 
 
 def lines(
-    contests: Mapping[Series, list[Measurement]], chosen: Mapping[Series, Recommendation], least: int = 3
+    contests: Mapping[Setting, list[Measurement]], chosen: Mapping[Setting, Recommendation], least: int = 3
 ) -> list[Line]:
-    """The workloads that differ in one size alone, where there are several."""
-    groups: dict[tuple[str, Series], dict[int, Series]] = {}
-    for workload in contests:
-        for name, value in workload.sizes:
-            if value <= 0:
-                continue  # has no place on a logarithmic axis
-            rest = workload._replace(sizes=tuple((k, v) for k, v in workload.sizes if k != name))
-            groups.setdefault((name, rest), {})[value] = workload
+    """The settings that differ in one size alone, where there are several."""
+    groups: dict[tuple[str, Setting], dict[int, Setting]] = {}
+    for setting in contests:
+        for name, value in setting.sizes.items():
+            if value > 0:  # others have no place on a logarithmic axis
+                groups.setdefault((name, _without(setting, name)), {})[value] = setting
     found = []
-    for (name, _), workloads in groups.items():
-        if len(workloads) >= least:
-            values = sorted(workloads)
-            points = {value: contests[workloads[value]] for value in values}
-            told = {value: chosen[workloads[value]] for value in values if workloads[value] in chosen}
-            found.append(Line(name, workloads[values[0]], points, told))
+    for (name, _), settings in groups.items():
+        if len(settings) >= least:
+            values = sorted(settings)
+            points = {value: contests[settings[value]] for value in values}
+            told = {value: chosen[settings[value]] for value in values if settings[value] in chosen}
+            found.append(Line(name, settings[values[0]], points, told))
     return found
+
+
+def _without(setting: Setting, size: str) -> Setting:
+    sizes = {name: value for name, value in setting.sizes.items() if name != size}
+    return msgspec.structs.replace(setting, sizes=sizes)
 
 
 def crossovers(line: Line) -> list[tuple[str, str, int, int]]:
@@ -242,9 +247,9 @@ def errors(verdicts: Sequence[Verdict]) -> Chart | None:
     return Chart("Error against its bound", caption, dict(data=traces, layout=layout), columns, rows)
 
 
-def over_time(machine: Machine, workload: Series) -> Chart | None:
+def over_time(machine: Machine, setting: Setting) -> Chart | None:
     """Each implementation's time as a multiple of the baseline's, night by night, with what the search found."""
-    mine = {s: c for s, c in machine.curves.items() if s.workload == workload}
+    mine = {s: c for s, c in machine.curves.items() if s.setting == setting}
     mine = {s: c for s, c in mine.items() if any(ratio != 1 for ratio in c.ratios)}
     if not mine or len(machine.nights) < 2:
         return None
@@ -263,7 +268,7 @@ def over_time(machine: Machine, workload: Series) -> Chart | None:
         _log("time, as a multiple of the baseline's", [y for trace in traces for y in trace["y"]], times),
     )
     marked = dict.fromkeys(
-        alarm.since[:10] for alarm in machine.alarms if alarm.kind == "time" and about(alarm, workload)
+        alarm.since[:10] for alarm in machine.alarms if alarm.kind == "time" and alarm.setting == setting
     )
     layout["shapes"] = [_upright(date) for date in marked]
     names = [s.implementation for s in mine]
@@ -276,14 +281,8 @@ def over_time(machine: Machine, workload: Series) -> Chart | None:
     )
     caption += f"Each point is the median of {width} nights. " if width > 1 else ""
     caption += "Dotted upright lines: changes that the search found." if marked else ""
-    title = f"{workload.operation} over the nights, {workload_name(workload)}"
+    title = f"{setting.operation} over the nights, {workload_name(setting)}"
     return Chart(title, caption, dict(data=traces, layout=layout), ("night", *names), cells)
-
-
-def about(alarm: Alarm, workload: Series) -> bool:
-    """Whether an alarm is raised at a workload."""
-    where = (alarm.operation, tuple(alarm.sizes.items()), alarm.dtype, alarm.device, alarm.gradient)
-    return where == (workload.operation, workload.sizes, workload.dtype, workload.device, workload.gradient)
 
 
 def thinned(curve: Curve, width: int) -> Curve:

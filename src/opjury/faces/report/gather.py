@@ -15,6 +15,7 @@ from opjury import records, registry
 from opjury.faces.report.nights import Curve, curves, nights_of, whole
 from opjury.measure.steps import WINDOW
 from opjury.model.outcome import standings
+from opjury.model.setting import Setting
 from opjury.records import Alarm, Environment, Measurement, Night, Part, Recommendation, Record, Standing, Verdict
 from opjury.uses.alarms import alarms
 from opjury.uses.history import Chronicle, Series
@@ -36,14 +37,14 @@ class State:
     standings : dict
         Every implementation's verdicts in short, by its full name and device.
     measurements, recommendations : dict
-        By series, and by workload.
+        By series, and by setting.
     """
 
     label: str
     verdicts: list[Verdict] = field(default_factory=list)
     standings: dict[tuple[str, str], Standing] = field(default_factory=dict)
     measurements: dict[Series, Measurement] = field(default_factory=dict)
-    recommendations: dict[Series, Recommendation] = field(default_factory=dict)
+    recommendations: dict[Setting, Recommendation] = field(default_factory=dict)
 
     @staticmethod
     def of(label: str, found: Iterable[Record]) -> State:
@@ -58,7 +59,7 @@ class State:
             elif isinstance(record, Measurement):
                 state.measurements[Series.of(record)] = record
             elif isinstance(record, Recommendation):
-                state.recommendations[Series.of(record)] = record
+                state.recommendations[record.setting] = record
         state.verdicts = list(kept.values())
         state.standings = {(s.name, s.device): s for s in standings(state.verdicts)} | short
         return state
@@ -66,15 +67,17 @@ class State:
     @functools.cached_property
     def operations(self) -> list[str]:
         """The names of all operations that occur, in order."""
-        return sorted({s.operation for s in self.standings.values()} | {s.operation for s in self.measurements})
+        return sorted(
+            {s.operation for s in self.standings.values()} | {m.operation for m in self.measurements.values()}
+        )
 
     @functools.cached_property
-    def contests(self) -> dict[Series, list[Measurement]]:
-        """The measurements of each workload, the fastest first."""
-        found: dict[Series, list[Measurement]] = {}
+    def contests(self) -> dict[Setting, list[Measurement]]:
+        """The measurements in each setting, the fastest first."""
+        found: dict[Setting, list[Measurement]] = {}
         for series, m in self.measurements.items():
-            found.setdefault(series.workload, []).append(m)
-        return {workload: sorted(ms, key=lambda m: m.seconds) for workload, ms in found.items()}
+            found.setdefault(series.setting, []).append(m)
+        return {setting: sorted(ms, key=lambda m: m.seconds) for setting, ms in found.items()}
 
 
 @dataclass
@@ -199,18 +202,18 @@ def _state(chronicle: Chronicle) -> State:
     return State.of(f"{night.date[:10]}, commit {night.commit[:10] or 'unknown'}", chronicle.records)
 
 
-def workload_name(series: Series) -> str:
-    """How a workload is called: `medium`, `medium backward float64`, `rows=1 n=1000`."""
+def workload_name(setting: Setting) -> str:
+    """How a setting is called: `medium`, `medium backward float64`, `rows=1 n=1000`."""
     try:
-        known = registry.workload(series.operation).name_of(dict(series.sizes))
-        usual = "float32" if "float32" in registry.operation(series.operation).dtypes else series.dtype
+        known = registry.workload(setting.operation).name_of(setting.sizes)
+        usual = "float32" if "float32" in registry.operation(setting.operation).dtypes else setting.dtype
     except registry.UnknownName:
         known, usual = "", "float32"
-    words = [known or " ".join(f"{name}={value}" for name, value in series.sizes) or "no sizes"]
-    words += ["backward"] if series.gradient else []
-    words += [series.dtype] if series.dtype != usual else []
-    words += [series.device] if series.device != "cpu" else []
-    words += [f"{series.threads} threads"] if series.threads != 1 else []
+    words = [known or setting.shown_sizes or "no sizes"]
+    words += ["backward"] if setting.gradient else []
+    words += [setting.dtype] if setting.dtype != usual else []
+    words += [setting.device] if setting.device != "cpu" else []
+    words += [f"{setting.threads} threads"] if setting.threads != 1 else []
     return " ".join(words)
 
 

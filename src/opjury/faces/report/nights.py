@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from opjury import registry
+from opjury.model.setting import Setting
 from opjury.records import Night
 from opjury.uses import history
 from opjury.uses.history import Chronicle, Series
@@ -37,18 +38,12 @@ class Curve:
         self.ratios.append(ratio)
 
 
-class _Speed(msgspec.Struct, tag="measurement", tag_field="record", gc=False):
+class _Speed(Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record", gc=False):
     """As much of a measurement as its curve needs."""
 
-    operation: str
     implementation: str
-    sizes: dict[str, int]
-    dtype: str
     ratio: float
     least_seconds: float = math.nan
-    device: str = "cpu"
-    gradient: bool = False
-    threads: int = 1
 
 
 _decode = msgspec.json.Decoder(_Speed, strict=False).decode
@@ -74,33 +69,31 @@ def whole(files: Sequence[tuple[Night, Path]], problems: list[str]) -> list[Chro
 def curves(files: Sequence[tuple[Night, Path]]) -> dict[Series, Curve]:
     """The curve of each series that was measured together with its operation's baseline."""
     baselines = {o.name: o.baseline or "" for o in registry.operations()}
-    found: dict[Series, dict[str, Curve]] = {}
+    found: dict[Setting, dict[str, Curve]] = {}
     for number, (_, path) in enumerate(files):
-        for workload, times in _times(path).items():
-            baseline = times.get(baselines.get(workload.operation, ""))
+        for setting, times in _times(path).items():
+            baseline = times.get(baselines.get(setting.operation, ""))
             if baseline:
-                mine = found.setdefault(workload, {})
+                mine = found.setdefault(setting, {})
                 for name, time in times.items():
                     if name not in mine:
                         mine[name] = Curve()
                     mine[name].add(number, time / baseline)
-    return {w._replace(implementation=name): curve for w, mine in found.items() for name, curve in mine.items()}
+    return {Series(setting, name): curve for setting, mine in found.items() for name, curve in mine.items()}
 
 
-def _times(path: Path) -> dict[Series, dict[str, float]]:
-    """The shortest block's times, by workload and implementation (where these were not kept, the medians' ratios).
+def _times(path: Path) -> dict[Setting, dict[str, float]]:
+    """The shortest block's times, by setting and implementation (where these were not kept, the medians' ratios).
 
     Lines that cannot be read are told by who reads them whole.
     """
-    found: dict[Series, dict[str, float]] = {}
+    found: dict[Setting, dict[str, float]] = {}
     for line in path.read_bytes().splitlines():
         if b'"measurement"' in line[:40]:
             try:
                 m = _decode(line)
             except msgspec.MsgspecError:
                 continue
-            workload = Series(m.operation, "", tuple(m.sizes.items()), m.dtype, m.device, m.gradient, m.threads)
-            found.setdefault(workload, {})[m.implementation] = (
-                m.ratio if math.isnan(m.least_seconds) else m.least_seconds
-            )
+            seconds = m.ratio if math.isnan(m.least_seconds) else m.least_seconds
+            found.setdefault(m.setting, {})[m.implementation] = seconds
     return found

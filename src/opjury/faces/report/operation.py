@@ -15,6 +15,7 @@ from opjury.faces.terminal import in_order
 from opjury.faces.verdicts import STATUS_MARKS, state_of, worst
 from opjury.model.implementation import Implementation
 from opjury.model.operation import KINDS
+from opjury.model.setting import Setting
 from opjury.records import Measurement, Standing, Verdict
 from opjury.uses.history import file_name
 
@@ -87,11 +88,11 @@ def _usual(contests: dict[Any, list[Measurement]], name: str) -> Any:
 
 
 def _history(machine: Machine, name: str) -> list[charts.Chart | None]:
-    workloads = dict.fromkeys(series.workload for series in machine.curves if series.operation == name)
+    workloads = dict.fromkeys(series.setting for series in machine.curves if series.setting.operation == name)
     return [charts.over_time(machine, workload) for workload in workloads]
 
 
-def _contest(workload: Any, found: Sequence[Measurement]) -> dict[str, Any]:
+def _contest(setting: Setting, found: Sequence[Measurement]) -> dict[str, Any]:
     columns = ("implementation", "time", "× best", "99 %", "× floor", "memory", "error", "2nd order")
     rows = [
         (
@@ -106,8 +107,7 @@ def _contest(workload: Any, found: Sequence[Measurement]) -> dict[str, Any]:
         )
         for m in found
     ]
-    sizes = " ".join(f"{name}={value}" for name, value in workload.sizes)
-    called = workload_name(workload)
+    called, sizes = workload_name(setting), setting.shown_sizes
     title = called if sizes in called else f"{called}: {sizes}"
     return dict(title=title, columns=columns, rows=rows, floor=seconds(found[0].floor_seconds))
 

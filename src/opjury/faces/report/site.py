@@ -181,15 +181,14 @@ class _Site:
     def regressions(self) -> None:
         """What the search of the history found, and the history itself."""
         machine = self.machine
-        workloads = dict.fromkeys(series.workload for series in machine.curves)
-        alarmed = [w for alarm in machine.alarms for w in workloads if alarm.kind == "time" and charts.about(alarm, w)]
-        shown = [chart for w in dict.fromkeys(alarmed) if (chart := charts.over_time(machine, w))][:_CHARTS]
+        alarmed = dict.fromkeys(alarm.setting for alarm in machine.alarms if alarm.kind == "time")
+        shown = [chart for setting in alarmed if (chart := charts.over_time(machine, setting))][:_CHARTS]
         self._page(
             "regressions.html",
             "regressions.html",
             "Regressions",
             charts=shown,
-            histories=sorted({series.operation for series in machine.curves}),
+            histories=sorted({series.setting.operation for series in machine.curves}),
             window=min(WINDOW, len(machine.nights)),
             alarms=[_alarm(alarm) for alarm in machine.alarms],
             versions=list(_versions(machine)),
@@ -246,7 +245,7 @@ def rows(machine: Machine, workloads: Sequence[str], changed: Sequence[Change], 
     standings = worst(now.standings.values())
     measured: dict[tuple[str, str], dict[str, Measurement]] = {}
     for series, m in now.measurements.items():
-        measured.setdefault((series.operation, series.implementation), {})[workload_name(series.workload)] = m
+        measured.setdefault((m.operation, m.implementation), {})[workload_name(series.setting)] = m
     found = []
     for key in standings.keys() | measured.keys():
         standing, mine = standings.get(key), measured.get(key, {})

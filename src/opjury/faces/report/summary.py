@@ -15,7 +15,7 @@ from opjury.faces.report.changes import Change, changes
 from opjury.faces.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.faces.tracking import between, change, subject
 from opjury.faces.verdicts import Tally
-from opjury.uses.history import Series
+from opjury.model.setting import Setting
 
 _SHOWN = 30  # changes and refutations that are told one by one
 
@@ -43,7 +43,7 @@ def lines(machine: Machine) -> list[Line]:
     return found
 
 
-def _use(machine: Machine, name: str, chosen: dict[str, Series]) -> str:
+def _use(machine: Machine, name: str, chosen: dict[str, Setting]) -> str:
     """`prefix_sum_difference, ×1.69 before doubling_shifts`"""
     workload = chosen[name]
     use = machine.now.recommendations[workload].implementation
