@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from opjury import registry
-from opjury.uses.audit import plan
+from opjury.uses.request import Request
 from opjury.verify.search import Search
 from opjury.verify.task import PROFILES, applies, implementation_of
 from opjury.verify.trial import Trial
@@ -28,10 +28,9 @@ def seen(task, seed):
 def main():
     """Print a line for each check, of one implementation of each operation, and how well they agree."""
     found = {check: [] for check in JUDGED}
-    options = dict(profile="nightly", checks=JUDGED, dtypes=["float32"], scale=0.1)
+    request = Request(profile="nightly", checks=JUDGED, dtypes="float32", scale=0.1)
     for name in OPERATIONS:
-        contract = registry.operation(name)
-        for task in filter(applies, plan(contract, contract.baseline, **options)):
+        for task in filter(applies, request.tasks(name, registry.operation(name).baseline)):
             first, second = seen(task, 1), seen(task, 2)
             expected = sum(count == 1 for count in first.values()) / first.total()
             found[task.check].append(

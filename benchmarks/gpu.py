@@ -248,16 +248,18 @@ def contest(operation, names, sizes, gradient, options, seconds):
 def audit(options, until):
     """The quick audit of everything that runs there, the most telling checks first."""
     from opjury import records, registry
-    from opjury.uses.audit import Audit, plan
+    from opjury.uses.audit import Audit
     from opjury.uses.audit import run as judged
+    from opjury.uses.request import Request
 
     order = {check: number for number, check in enumerate((*FIRST_CHECKS, *registry.checks()))}
+    request = Request(device=options.device)
     tasks = [
         task
         for operation in registry.operations()
         for entry in registry.implementations(operation.name)
         if options.device.partition(":")[0] in entry.devices and not entry.refuted
-        for task in plan(operation, entry.name, device=options.device, waives=entry.waives)
+        for task in request.tasks(operation.name, entry.name)
     ]
     in_triton = {(e.operation, e.name) for e in registry.implementations() if e.requires == "triton"}
     tasks.sort(key=lambda t: ((t.operation, t.implementation) not in in_triton, order[t.check]))

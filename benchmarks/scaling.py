@@ -22,7 +22,7 @@ import psutil
 
 from opjury import cluster, execute, records, registry
 from opjury.records import Verdict
-from opjury.uses.audit import plan
+from opjury.uses.request import Request
 from opjury.verify.task import Task
 
 SIMULATE = "import sys; from opjury.benchmarks.scaling import simulate; simulate(sys.argv[1], int(sys.argv[2]))"
@@ -130,7 +130,7 @@ def computed(process):
 def two_against_one(folder, operations):
     """An audit by one worker and by two; seconds of a usual task."""
     entries = [entry for name in operations for entry in registry.implementations(name)]
-    tasks = [task for e in entries for task in plan(registry.operation(e.operation), e.name, waives=e.waives, seed=1)]
+    tasks = [task for e in entries for task in Request(seed=1).tasks(e.operation, e.name)]
     took, usual = {}, 0.0
     with contextlib.ExitStack() as stack:
         address, _ = stack.enter_context(scheduler(folder))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from opjury import records, registry
 from opjury.records import Verdict
-from opjury.uses.audit import identity, plan
+from opjury.uses.audit import identity
+from opjury.uses.request import Request
 from opjury.uses.shards import split
 
 
@@ -24,7 +25,7 @@ def main():
         task
         for contract in registry.operations()
         for entry in registry.implementations(contract.name)
-        for task in plan(contract, entry.name)
+        for task in Request().tasks(contract.name, entry.name)
         if task.check != "devices"
     ]
     known = [task for task in tasks if identity(task) in seconds]

@@ -8,7 +8,7 @@ import pytest
 
 from opjury import registry
 from opjury.faces.parametrize import grouped, require
-from opjury.uses.audit import plan
+from opjury.uses.request import Request
 from opjury.verify.task import applies
 
 
@@ -23,7 +23,7 @@ def pytest_generate_tests(metafunc):
             for entry in entries:
                 together = bool(entry.refuted) or check in entry.waives
                 scale = 1.0 if together else option("--opjury-scale")
-                tasks = plan(operation, entry.name, checks=[check], scale=scale, **options)
+                tasks = Request(checks=check, scale=scale, **options).tasks(operation.name, entry.name)
                 for group in grouped(filter(applies, tasks)):
                     name = f"{operation.name}-{entry.name}-all-cpu" if together else group[0].label
                     parameters.append(pytest.param(group, id=f"{check}-{name}"))

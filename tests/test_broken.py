@@ -15,7 +15,7 @@ from opjury.execute import run_here
 from opjury.model import declared
 from opjury.model.implementation import Gradient, Implementation
 from opjury.shipping import Here
-from opjury.uses.audit import plan
+from opjury.uses.request import Request
 from opjury.verify.task import PROFILES
 from opjury.verify.trial import Refuted, Trial
 from tests import broken, right
@@ -77,7 +77,7 @@ def test_without_this_check_something_wrong_would_pass(check):
 
 def refuted_by_itself(function, contract):
     """The checks that refute a function, in float32, for a reason of their own."""
-    tasks = plan(contract, "on_trial", dtypes=["float32"], function=Here(function))
+    tasks = Request(dtypes="float32").tasks(contract.name, "on_trial", Here(function))
     return {verdict.check for _, verdict in run_here(tasks) if verdict.status == "refuted" and not verdict.cause}
 
 

@@ -20,9 +20,9 @@ from opjury.benchmarks.scaling import scheduler, worker
 from opjury.cli import main
 from opjury.model import declared
 from opjury.shipping import imported
-from opjury.uses import audit
 from opjury.uses.choose import choose
 from opjury.uses.journal import Journal
+from opjury.uses.request import Request
 from tests.hostile import aborting
 from tests.hostile import right as mean_of_slices
 from tests.made_up import verdict
@@ -128,7 +128,7 @@ def test_workers_with_other_versions_are_refused_unless_mixed(address, tmp_path)
         file.write("# another version\n")
     (tmp_path / "torch-0.0.1.dist-info").mkdir()
     (tmp_path / "torch-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 0.0.1\n")
-    task = audit.plan(registry.operation("slice_mean"), "python_loop", checks=["rejects"], dtypes=["float32"])
+    task = Request(checks="rejects", dtypes="float32").tasks("slice_mean", "python_loop")
     with worker(address, tmp_path, "--no-nanny", "--resources", "other=1", path=[tmp_path / "src", tmp_path]) as (
         new,
         _,
@@ -147,7 +147,7 @@ def test_workers_with_other_versions_are_refused_unless_mixed(address, tmp_path)
 
 
 def test_a_worker_that_ends_loses_nothing(address, tmp_path):
-    tasks = audit.plan(registry.operation("slice_mean"), "python_loop", **FEW | dict(checks=None, scale=0.1))
+    tasks = Request(**FEW | dict(checks=None, scale=0.1)).tasks("slice_mean", "python_loop")
     with worker(address, tmp_path, "--no-nanny") as (_, process):
         found = []
         for task, verdict in cluster.run_on_cluster(tasks, address):
@@ -165,7 +165,7 @@ def test_a_task_with_which_workers_end_is_not_judged(spare):
         outcomes = dict(found.each(end_at_zero, range(24), together=2))
     outcome = outcomes.pop(0)
     assert outcomes == {number: number for number in range(1, 24)}
-    task = audit.plan(registry.operation("slice_mean"), "python_loop", checks=["form"])[0]
+    task = Request(checks="form").tasks("slice_mean", "python_loop")[0]
     verdict = execute.verdict_of(task, outcome)
     assert verdict.status == "error"
     assert "1 workers ended" in verdict.message

@@ -13,7 +13,8 @@ import opjury
 from opjury import execute, registry, shipping
 from opjury.case import Case
 from opjury.model.implementation import Implementation
-from opjury.uses.audit import plan, run
+from opjury.uses.audit import run
+from opjury.uses.request import Request
 from opjury.verify import judge, trial
 from opjury.verify.corpus import repeated_cases
 from opjury.verify.device import finish, lost, on_cuda
@@ -60,7 +61,7 @@ def test_kernels_agree_on_cuda(name):
 def test_promised_waiting_is_noticed():
     entry = registry.implementation("slice_mean", "ragged_kernel")
     waiting = shipping.Here(replace(entry, asynchronous=True))
-    tasks = plan(registry.operation("slice_mean"), entry.name, function=waiting, checks=["devices"], device="cuda")
+    tasks = Request(checks="devices", device="cuda").tasks("slice_mean", entry.name, waiting)
     assert {"refuted"} == {v.status for v in run(tasks[:1], isolate=False)}
 
 
@@ -140,8 +141,8 @@ def test_waiting_is_refuted_where_it_was_promised_not_to(streams, promised):
         return hostile.right(x, slices)
 
     entry = shipping.Here(Implementation("slice_mean", "waiting", waiting, asynchronous=promised))
-    options = dict(function=entry, checks=["devices"], device="cuda", dtypes=["float32"], scale=0.1)
-    (verdict,) = run(plan(registry.operation("slice_mean"), "waiting", **options), isolate=False)
+    request = Request(checks="devices", device="cuda", dtypes="float32", scale=0.1)
+    (verdict,) = run(request.tasks("slice_mean", "waiting", entry), isolate=False)
     assert verdict.status == ("refuted" if promised else "holds"), verdict.message
     assert verdict.examples
     assert streams[0] == 0

@@ -13,9 +13,10 @@ from opjury.case import Case, Tensor
 from opjury.model.outcome import effort_of
 from opjury.records import Standing, Verdict
 from opjury.uses import effort, history, track
-from opjury.uses.audit import identity, plan
+from opjury.uses.audit import identity
 from opjury.uses.history import Chronicle
 from opjury.uses.journal import Journal
+from opjury.uses.request import Request
 from opjury.uses.track import _seed
 from opjury.verify import corpus
 from opjury.verify.behaviour import behaviour
@@ -26,7 +27,7 @@ OPERATION = "circulant"
 TASKS = [
     task
     for entry in registry.implementations(OPERATION)
-    for task in plan(registry.operation(OPERATION), entry.name, checks=["agreement", "form"], profile="nightly")
+    for task in Request(checks=["agreement", "form"], profile="nightly").tasks(OPERATION, entry.name)
 ]
 NOW = {f"{OPERATION}:{entry.name}": "now" for entry in registry.implementations(OPERATION)}
 
@@ -125,7 +126,7 @@ def test_controls_come_last():
     tasks = [
         task
         for entry in registry.implementations("slice_mean")
-        for task in plan(registry.operation("slice_mean"), entry.name, checks=["form"], profile="nightly")
+        for task in Request(checks="form", profile="nightly").tasks("slice_mean", entry.name)
     ]
     present = {f"slice_mean:{entry.name}": "now" for entry in registry.implementations("slice_mean")}
     controls = [

@@ -16,6 +16,7 @@ from opjury.model.outcome import Outcome, standing, standings
 from opjury.uses.alarms import alarms
 from opjury.uses.audit import Audit
 from opjury.uses.history import Chronicle
+from opjury.uses.request import Request
 from opjury.uses.standing import doubt
 from tests.made_up import night, verdict
 
@@ -117,7 +118,7 @@ def test_what_follows_from_another_failure_is_no_alert_of_its_own_unless_it_is_a
 
 
 def test_the_message_of_an_error_is_reported_by_pytest(monkeypatch):
-    task = parametrize.planned("cumsum:torch_cumsum", None, checks="agreement", dtypes="float32")[0]
+    task = Request(checks="agreement", dtypes="float32").tasks("cumsum", "torch_cumsum")
     error = verdict(status="error", message="KeyError: 1")
     monkeypatch.setattr(parametrize, "run", lambda *args, **options: [error])
     with pytest.raises(pytest.fail.Exception, match=r"agreement \(float32\): KeyError: 1"):

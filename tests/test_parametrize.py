@@ -10,6 +10,7 @@ import pytest
 import opjury
 from opjury.faces.parametrize import require
 from opjury.uses.audit import planned
+from opjury.uses.request import Request
 from tests.hostile import right
 
 MINE = """
@@ -100,16 +101,7 @@ def test_unknown_names_get_the_nearest_known():
 
 
 def test_what_the_harness_could_not_judge_fails(monkeypatch):
-    tasks, _ = planned(
-        right,
-        "slice_mean",
-        isolate=False,
-        profile="quick",
-        checks=["agreement"],
-        waives=None,
-        dtypes=["float32"],
-        device="cpu",
-    )
+    tasks, _ = planned(Request(checks="agreement", dtypes="float32"), right, "slice_mean", isolate=False)
 
     def broken(*arguments):
         raise RuntimeError("the contract is broken")

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from opjury import records, registry
 from opjury.cli import main
 from opjury.records import Part, Verdict
-from opjury.uses.audit import Audit, identity, plan
+from opjury.uses.audit import Audit, identity
 from opjury.uses.merge import merge
+from opjury.uses.request import Request
 from opjury.uses.shards import part, split
 from tests.made_up import ELSEWHERE, measurement, verdict
 
@@ -21,7 +22,7 @@ TASKS = [
     task
     for name in ("circulant", "sparse_grow", "cumsum")
     for entry in registry.implementations(name)
-    for task in plan(registry.operation(name), entry.name, seed=3)
+    for task in Request(seed=3).tasks(name, entry.name)
 ]
 COSTS = st.lists(st.tuples(st.sampled_from(TASKS), st.floats(0, 100)), max_size=30)
 

@@ -296,9 +296,9 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
     """The verdict itself, or what it means that there is none."""
     if isinstance(outcome, Verdict):
         return outcome
-    waiver = dict(task.waives).get(task.check, "")
     known = isinstance(outcome, Fallen)
     entry = None if task.function else registry.implementation(task.operation, task.implementation)
+    waiver = (entry.waived_on(task.device) if entry else dict(task.waives)).get(task.check, "")
     file, line = declared.source_of(entry.function) if entry else ("", 0)
     return Verdict(
         operation=task.operation,

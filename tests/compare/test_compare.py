@@ -12,7 +12,8 @@ import pytest
 from opjury import registry
 from opjury.faces.parametrize import report
 from opjury.shipping import Function
-from opjury.uses.audit import plan, run
+from opjury.uses.audit import run
+from opjury.uses.request import Request
 
 from . import implementations
 
@@ -34,13 +35,13 @@ def test_a_released_library(wrapper, pytestconfig):
     if importlib.util.find_spec(wrapper.requires) is None:
         pytest.skip(f"{wrapper.requires} is not installed")
     function = Function(wrapper.name, implementations.__name__, implementations.__file__)
-    options = dict(function=function, profile=option("--opjury-profile"), seed=option("--opjury-seed"))
+    options = dict(profile=option("--opjury-profile"), seed=option("--opjury-seed"))
     tasks = [
         task
         for check in registry.checks()
         if check not in LEFT_OUT
         for scale in [1.0 if check in wrapper.refuted else option("--opjury-scale")]
-        for task in plan(registry.operation(wrapper.operation), wrapper.name, checks=[check], scale=scale, **options)
+        for task in Request(checks=check, scale=scale, **options).tasks(wrapper.operation, wrapper.name, function)
     ]
     verdicts = list(run(tasks, jobs=1))
     refuted = [v for v in verdicts if v.status == "refuted"]

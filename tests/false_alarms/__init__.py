@@ -8,7 +8,7 @@ from typing import Any
 from opjury import registry
 from opjury.execute import run_here
 from opjury.records import Verdict
-from opjury.uses.audit import plan
+from opjury.uses.request import Request
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,8 @@ def alarmed(sample: Sample) -> Outcome:
     waived = registry.implementation(sample.operation, sample.implementation).waived_on("cpu")
     checks = [check for check in registry.checks() if check not in waived]
     options = dict(profile=sample.profile, seed=sample.seed, scale=sample.scale)
-    options |= dict(checks=checks, dtypes=sample.dtypes or None)
-    tasks = plan(registry.operation(sample.operation), sample.implementation, **options)
-    verdicts = [verdict for _, verdict in run_here(tasks)]
+    request = Request(checks=checks, dtypes=sample.dtypes or None, **options)
+    verdicts = [verdict for _, verdict in run_here(request.tasks(sample.operation, sample.implementation))]
     return Outcome(sum(v.examples for v in verdicts), tuple(alarms_of(verdicts)))
 
 

@@ -16,7 +16,7 @@ from opjury import registry
 from opjury.execute import run_here
 from opjury.model.implementation import Implementation
 from opjury.shipping import Here
-from opjury.uses.audit import plan
+from opjury.uses.request import Request
 from opjury.verify import corpus
 from tests.mutation.operators import RULES
 
@@ -238,8 +238,8 @@ def all_killers(mutant: Mutant) -> Outcome:
 def _judged(mutant: Mutant, *, first: bool) -> Outcome:
     corpus._chunk.cache_clear()  # as in a process of its own: drawing cases counts
     started = time.process_time()
-    contract, here = registry.operation(mutant.operation), Here(mutant.load())
-    tasks = plan(contract, mutant.implementation, checks=order(), function=here, first=True)
+    request = Request(checks=order(), first=True)
+    tasks = request.tasks(mutant.operation, mutant.implementation, Here(mutant.load()))
     found: list[str] = []
     for check in order():
         verdicts = run_here([task for task in tasks if task.check == check])

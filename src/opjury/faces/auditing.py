@@ -19,15 +19,14 @@ from opjury.cli import BAD, GOOD, NOTHING, USAGE
 from opjury.faces import exports, team, terminal
 from opjury.faces.options import function_at
 from opjury.faces.verdicts import Tally
-from opjury.model.implementation import as_error
-from opjury.model.operation import Operation
 from opjury.model.outcome import standings
 from opjury.records import Part, Record, Verdict
-from opjury.shipping import Function, Sent, imported
+from opjury.shipping import Function, imported
 from opjury.uses import shards
-from opjury.uses.audit import Audit, device_checked, error_checked, identity, in_order, names_checked, plan, planned
+from opjury.uses.audit import Audit, identity, in_order, planned
 from opjury.uses.audit import run as run_tasks
 from opjury.uses.journal import Journal, left_in
+from opjury.uses.request import Request, device_checked, names_checked
 from opjury.uses.shards import Shard
 from opjury.uses.sources import family_of, judging
 from opjury.verify.device import present
@@ -71,18 +70,18 @@ def run(
     if seed is None:
         left = next((r for r in left_in(journal_file) if isinstance(r, Verdict)), None) if journal_file else None
         seed = left.seed if left else secrets.randbits(32)
-    options: dict[str, Any] = dict(
+    request = Request(
         profile=profile,
         checks=checks or None,
         dtypes=dtypes or None,
         device=device,
         seed=seed,
         database=team.database_of(example_db) if example_db or not cluster else "",
+        waives=dict(waives),
+        error=function_at(error) if error else None,
     )
-    if operation:
-        options |= dict(waives=dict(waives), error=_error_model(error, registry.operation(operation)))
     targets = targets or [o.name for o in registry.operations() if not dtypes or set(dtypes) & set(o.dtypes)]
-    tasks = [task for target in targets for task in tasks_of(target, operation, options, far=bool(cluster))]
+    tasks = [task for target in targets for task in tasks_of(request, target, operation, far=bool(cluster))]
     if not cluster and not present(device):
         click.echo("opjury: no CUDA device is present; nothing was run", err=True)
         return NOTHING
@@ -116,7 +115,7 @@ def run(
         )
         click.echo(f"opjury: {error if isinstance(error, registry.Impossible) else 'interrupted'}{kept}", err=True)
         return USAGE if isinstance(error, registry.Impossible) else 130
-    team.warn_if_gone(options["database"])
+    team.warn_if_gone(request.database)
     found = Audit(in_order(tasks, verdicts))
     show(found, all_verdicts)
     click.echo(f"seed {seed}; the same audit again: --seed {seed}")
@@ -137,7 +136,7 @@ def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
     return BAD if found.surprises() else GOOD if elsewhere else NOTHING
 
 
-def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far: bool = False) -> list[Task]:
+def tasks_of(request: Request, target: str, operation: str | None, *, far: bool = False) -> list[Task]:
     """The tasks of one argument of the command line; `far`: for other machines.
 
     It is a registered name; or `path/to/file.py:function`, `package.module:function`, or either for all its public functions.
@@ -152,8 +151,8 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far
     if operation is None:
         if place.endswith(".py"):
             raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
-        return planned(target, None, **options)[0]
-    contract = registry.operation(operation)
+        return planned(request, target, None)[0]
+    registry.operation(operation)
     if place.endswith(".py") and not Path(place).is_file():
         raise click.UsageError(f"there is no file {place}")
     try:
@@ -173,21 +172,9 @@ def tasks_of(target: str, operation: str | None, options: dict[str, Any], *, far
     wanted = {name: known[name]} if name else known
     try:
         sent = {key: Function.to_send(function) if far else Function.of(function) for key, function in wanted.items()}
+        return [task for key, function in sent.items() for task in request.tasks(operation, key, function)]
     except TypeError as error:
         raise click.UsageError(str(error)) from None
-    return [task for key, function in sent.items() for task in plan(contract, key, function=function, **options)]
-
-
-def _error_model(target: str | None, contract: Operation) -> Sent | None:
-    """The error model whose magnitude is the function at `path/to/file.py:function` or `package.module:function`."""
-    if target is None:
-        return None
-    magnitude = function_at(target)
-    try:
-        model = error_checked(as_error(magnitude), contract)
-        return Sent.error(model) if model else None
-    except TypeError as error:
-        raise click.UsageError(f"--error: {error}") from None
 
 
 class _progress:

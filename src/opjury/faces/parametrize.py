@@ -13,6 +13,7 @@ from opjury.model.implementation import Error, Waives
 from opjury.model.outcome import Outcome, standing
 from opjury.records import Verdict
 from opjury.uses.audit import planned, run
+from opjury.uses.request import Request
 from opjury.verify.task import Task, implementation_of
 
 
@@ -75,11 +76,20 @@ def parametrize_with_checks(
     ... def test_mine(check):
     ...     check()
     """
-    options: dict[str, Any] = dict(profile=profile, checks=checks, waives=waives, error=error, dtypes=dtypes)
-    options |= dict(device=device, seed=seed, scale=scale, database=database)
+    request = Request(
+        profile=profile,
+        checks=checks,
+        dtypes=dtypes,
+        device=device,
+        seed=seed,
+        scale=scale,
+        database=database,
+        waives=waives,
+        error=error,
+    )
     parameters = []
     for implementation in implementations:
-        tasks, isolated = planned(implementation, operation, isolate=isolate, **options)
+        tasks, isolated = planned(request, implementation, operation, isolate=isolate)
         for group in grouped(tasks):
             first = group[0]
             dtypes_name = first.group if len(group) == 1 else "all"

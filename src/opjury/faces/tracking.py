@@ -25,10 +25,10 @@ from opjury.measure.steps import SURE, SUSPECT
 from opjury.records import Alarm, Measurement, Verdict
 from opjury.uses import history
 from opjury.uses.alarms import LATEST, alarms
-from opjury.uses.audit import names_checked
 from opjury.uses.compare import Comparison, Side, side
 from opjury.uses.compare import compare as compare_sides
 from opjury.uses.confirm import Tried, confirmed, other_libraries
+from opjury.uses.request import names_checked
 from opjury.uses.track import Done, Plan, Unready, run_night
 from opjury.verify.device import present
 

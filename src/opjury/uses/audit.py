@@ -6,23 +6,18 @@ import os
 import secrets
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from opjury import registry
-from opjury.case import is_floating
-from opjury.model import declared
-from opjury.model.dtypes import DTYPES, group_dtypes
-from opjury.model.implementation import DEVICES, Error, Waives, as_error, waived_on
-from opjury.model.operation import Operation
+from opjury.model.implementation import Error, Waives
 from opjury.model.outcome import Outcome, by_implementation, standing, standings
-from opjury.model.validate import Declaration
 from opjury.records import SEVERITY, Verdict
-from opjury.shipping import Function, Here, Sent
-from opjury.verify.device import present
+from opjury.shipping import Function, Here
+from opjury.uses.request import Request
 from opjury.verify.examples import local_folder, usable
-from opjury.verify.task import PROFILES, Task, implementation_of
+from opjury.verify.task import Task
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,115 +77,6 @@ def surprising(verdicts: Iterable[Verdict]) -> Iterator[tuple[Verdict, str]]:
             why = outcome.unexpected.get(v.check)
             if why and v.status == outcome.standing.verdicts[v.check]:
                 yield v, f"{v.name}: {why}" + (f": {v.message}" if v.status in ("refuted", "error") else "")
-
-
-def plan(
-    operation: Operation,
-    name: str,
-    *,
-    function: Any = None,
-    profile: str = "quick",
-    checks: str | Sequence[str] | None = None,
-    dtypes: str | Sequence[str] | None = None,
-    device: str = "cpu",
-    seed: int = 0,
-    scale: float = 1.0,
-    waives: Waives | None = None,
-    database: str = "",
-    first: bool = False,
-    error: Any = None,
-) -> list[Task]:
-    """The tasks of one implementation's audit: each check for each group of dtypes (quick) or each dtype.
-
-    `function` and `error` are those of a plain function, in a form that travels.
-
-    Raises
-    ------
-    UnknownName
-        For a profile, check, dtype or device that does not exist.
-    """
-    checks, dtypes = as_names(checks), as_names(dtypes)
-    names_checked("profile", [profile], PROFILES)
-    names_checked("check", checks or (), registry.checks())
-    waives_checked(waives or {})
-    dtypes_checked(operation, dtypes or ())
-    names_checked("device", [device.partition(":")[0]], DEVICES)
-    waived = tuple(waived_on(waives or {}, device).items())
-    base = Task(
-        operation.name,
-        name,
-        "agreement",
-        (),
-        profile,
-        device,
-        scale=scale,
-        waives=waived,
-        database=database,
-        function=function,
-        error=error,
-        shrink=not first,
-    )
-    declared = implementation_of(base).dtypes or operation.dtypes
-    wanted = tuple(d for d in declared if dtypes is None or d in dtypes)
-    groups = list(group_dtypes(wanted).values()) if PROFILES[profile].grouped else [(d,) for d in wanted]
-    tasks = []
-    kind = device.partition(":")[0]
-    usual = [name for name, check in registry.checks().items() if kind in check.devices]
-    for check in map(registry.check, checks or usual):
-        for group in [wanted] if check.together and PROFILES[profile].grouped else groups:
-            group = tuple(d for d in group if is_floating(d) or not check.floating)
-            if group:
-                tasks.append(replace(base, check=check.name, dtypes=group, seed=seed))
-    return tasks
-
-
-def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise `UnknownName` for the first that is not known."""
-    known = list(known)
-    for name in given:
-        if name not in known:
-            raise registry.UnknownName(registry.unknown(what, name, known))
-
-
-def as_names(given: str | Sequence[str] | None) -> Sequence[str] | None:
-    """One name alone as a sequence of names."""
-    return [given] if isinstance(given, str) else given
-
-
-def waives_checked(given: Waives) -> None:
-    """Raise `TypeError` unless it is a mapping, `UnknownName` for a check that does not exist, `ValueError` for want of a reason."""
-    if not isinstance(given, Mapping):
-        raise TypeError(f"waives is {given!r}; it must be a mapping of checks to reasons")
-    names_checked("check", given, registry.checks())
-    for check, reason in given.items():
-        if not reason:
-            raise ValueError(f"waives[{check!r}] is {reason!r}; it must be the reason why the check is not passed")
-
-
-def dtypes_checked(operation: Operation, given: Iterable[str]) -> None:
-    """Raise `UnknownName` for the first dtype that does not exist, or that the operation does not have."""
-    given = list(given)
-    names_checked("dtype", given, DTYPES)
-    for name in given:
-        if name not in operation.dtypes:
-            raise registry.UnknownName(f"{operation.name} does not have {name}; it has {', '.join(operation.dtypes)}")
-
-
-def error_checked(model: Error | None, operation: Operation) -> Error | None:
-    """The error model of a plain function; `TypeError` for what is none, or cannot be called like the operation."""
-    if model is not None and not isinstance(model, Error):
-        raise TypeError(f"error is {model!r}; it must be an Error, a callable that gives its magnitude, or None")
-    if model is not None:
-        place = "{}:{}".format(*declared.place_of(model.magnitude or model.terms))
-        model.check_like(operation.reference, Declaration(f"error model for {operation.name}", place))
-    return model
-
-
-def device_checked(device: str) -> None:
-    """Raise for a device that there is not: `UnknownName` for none in the world, `Impossible` for none here."""
-    names_checked("device", [device.partition(":")[0]], DEVICES)
-    if not present(device):
-        raise registry.Impossible("no CUDA device is present")
 
 
 def run(
@@ -306,7 +192,6 @@ def audit(
     >>> found.ok, [v.check for v in found.refuted]
     (False, ['specials', 'locality'])
     """
-    seed = secrets.randbits(32) if seed is None else seed
     if database is None:
         database = "" if cluster else local_folder()
     database, problem = usable(database)
@@ -316,45 +201,50 @@ def audit(
         raise TypeError(
             f"waives and error are for plain functions; {implementation!r} has what @implementation declares"
         )
-    options: dict[str, Any] = dict(profile=profile, checks=checks, dtypes=dtypes, device=device, waives=waives)
-    options |= dict(seed=seed, scale=scale, database=database, first=first, error=error)
-    tasks, isolate = planned(implementation, operation, isolate=isolate, far=bool(cluster), **options)
+    request = Request(
+        profile=profile,
+        checks=checks,
+        dtypes=dtypes,
+        device=device,
+        seed=secrets.randbits(32) if seed is None else seed,
+        scale=scale,
+        database=database,
+        first=first,
+        waives=waives,
+        error=error,
+    )
+    tasks, isolate = planned(request, implementation, operation, isolate=isolate, far=bool(cluster))
     verdicts = run(tasks, jobs=jobs, isolate=isolate, cluster=cluster, mixed=mixed)
     return Audit(in_order(tasks, _up_to_first_refutation(verdicts) if first else verdicts))
 
 
 def planned(
+    request: Request,
     implementation: Callable[..., Any] | str,
     operation: str | None,
     *,
-    waives: Waives | None = None,
-    error: Callable[..., Any] | Error | None = None,
     isolate: bool = True,
     far: bool = False,
-    **options: Any,
 ) -> tuple[list[Task], bool]:
     """The tasks of a function, of a registered implementation, or of all of an operation's; and whether they can travel.
 
-    Raises what `audit` raises. `options` are those of `plan`; `far`: to other machines.
+    Raises what `audit` raises. `far`: to other machines.
     """
     if isinstance(implementation, str):
         contract_name, _, only = implementation.partition(":")
         if operation and not only and contract_name != operation:
             contract_name, only = operation, implementation
-        contract = registry.operation(contract_name)
+        registry.operation(contract_name)
         entries = [registry.implementation(contract_name, only)] if only else registry.implementations(contract_name)
-        tasks = [task for entry in entries for task in plan(contract, entry.name, waives=entry.waives, **options)]
-        return tasks, isolate
+        return [task for entry in entries for task in request.tasks(contract_name, entry.name)], isolate
     if not callable(implementation):
         raise TypeError(f"{implementation!r} is neither a function nor a registered name")
     if operation is None:
         raise TypeError("a plain function needs operation=...: the contract that it is held to")
-    contract = registry.operation(operation)
+    registry.operation(operation)
     shipped, isolate = ship(implementation, isolate, far)
-    model = error_checked(as_error(error), contract)
-    sent = model and (Sent.error(model) if isolate else Here(model))
     name = getattr(implementation, "__name__", type(implementation).__name__)
-    return plan(contract, name, function=shipped, waives=waives, error=sent, **options), isolate
+    return request.tasks(operation, name, shipped), isolate
 
 
 def _up_to_first_refutation(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:

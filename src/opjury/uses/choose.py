@@ -25,8 +25,8 @@ from opjury.records import Measurement, Recommendation, Record
 from opjury.registry import Impossible
 from opjury.shipping import Function
 from opjury.uses import standing
-from opjury.uses.audit import device_checked, dtypes_checked, names_checked
 from opjury.uses.recommend import ChoiceRequest, measurements, recommend
+from opjury.uses.request import device_checked, dtypes_checked, names_checked
 from opjury.verify.corpus import workload_case
 
 HOPELESS, TOLD = 20.0, 0.05  # times as long as the best, and seconds: one call has told enough

@@ -25,9 +25,9 @@ from opjury.measure.statistics import Ratio, ratio
 from opjury.measure.turns import Opening, Ready, Turn
 from opjury.model.setting import Setting
 from opjury.registry import Impossible
-from opjury.uses.audit import device_checked
 from opjury.uses.choose import setting_of
 from opjury.uses.repository import checked_out, commit_of
+from opjury.uses.request import device_checked
 
 IN_ONE = 3  # processes, where both sides are in one
 LEAST_ROUNDS, MOST_ROUNDS = 15, 300  # of two processes

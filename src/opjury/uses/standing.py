@@ -15,7 +15,8 @@ from opjury.model.implementation import Implementation
 from opjury.model.setting import Setting
 from opjury.records import Verdict
 from opjury.shipping import Function
-from opjury.uses.audit import plan, run, surprising
+from opjury.uses.audit import run, surprising
+from opjury.uses.request import Request
 from opjury.uses.sources import digest, family_of, judging
 from opjury.verify.examples import local_folder
 
@@ -66,21 +67,15 @@ def judged(
             stores[entry.name] = _store(concern, entry)
         found[entry.name] = [v for v in _stored(stores.get(entry.name)) if v.check in concern.checks]
         missing = [check for check in concern.checks if check not in {v.check for v in found[entry.name]}]
-        waiting += (
-            plan(
-                contract,
-                entry.name,
-                function=shipped.get(entry.name),
+        if missing:
+            request = Request(
                 checks=missing,
-                dtypes=[setting.dtype],
+                dtypes=setting.dtype,
                 device=setting.device,
                 seed=seed,
-                waives=entry.waives,
                 database=local_folder(),
             )
-            if missing
-            else []
-        )
+            waiting += request.tasks(contract.name, entry.name, shipped.get(entry.name))
     fresh: dict[str, list[Verdict]] = {}
     for verdict in run(waiting, jobs=jobs):
         fresh.setdefault(verdict.implementation, []).append(verdict)

@@ -22,10 +22,11 @@ from opjury.model.operation import Operation
 from opjury.records import Night, Recommendation, Record, Verdict
 from opjury.registry import Impossible
 from opjury.uses import effort, history
-from opjury.uses.audit import identity, plan, run
+from opjury.uses.audit import identity, run
 from opjury.uses.choose import choose, setting_of
 from opjury.uses.journal import Journal
 from opjury.uses.repository import commit_of, git
+from opjury.uses.request import Request
 from opjury.verify.examples import local_folder
 from opjury.verify.task import Task, applies
 
@@ -226,12 +227,18 @@ def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) ->
 
 
 def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list[Task]:
-    options: dict[str, Any] = dict(profile=profile, device=device, scale=scale, database=planned.database)
+    request = Request(
+        profile=profile,
+        device=device,
+        seed=datetime.now(UTC).toordinal(),
+        scale=scale,
+        database=planned.database,
+    )
     return [
         task
         for contract in planned.contracts
         for entry in registry.implementations(contract.name)
-        for task in plan(contract, entry.name, waives=entry.waives, seed=datetime.now(UTC).toordinal(), **options)
+        for task in request.tasks(contract.name, entry.name)
     ]
 
 
