@@ -1,6 +1,7 @@
 """opjury.audit on registered names and on plain functions, good and bad."""
 
 import contextlib
+import copy
 import dataclasses
 import gc
 import itertools
@@ -15,6 +16,7 @@ import torch
 
 import opjury
 from opjury import Implementation, execute, registry
+from opjury.model import declared
 from opjury.shipping import Function
 from opjury.verify.search import Search
 from opjury.verify.task import PROFILES
@@ -210,6 +212,24 @@ def test_a_function_of_keywords_is_shown_as_it_has_to_be_called():
 
 def trial(function):
     return Trial(registry.operation("slice_mean"), Implementation("slice_mean", "mine", function), limit=0.05)
+
+
+def test_a_contract_that_fails_refutes_nobody(monkeypatch):
+    def failing(x, dim):
+        if x.size > 3:
+            raise KeyError("not for so many")
+        return np.cumsum(x, dim)
+
+    contract = copy.copy(registry.operation("cumsum"))
+    vars(contract).update(name="failing", reference=failing, baseline=None, usual=())
+    monkeypatch.setitem(declared.operations, "failing", contract)
+    checks = ["agreement", "specials", "form", "gradient", "locality", "terminates"]
+    found = opjury.audit(torch.cumsum, "failing", checks=checks, dtypes="float32", isolate=False, seed=1, database="")
+    assert statuses(found) == dict.fromkeys(checks, "error") | {"terminates": "holds"}
+    assert found.verdicts[0].message == "the contract's failing raises KeyError: 'not for so many'"
+    assert opjury.Case.from_json(found.verdicts[0].counterexample).args[0].values.size > 3
+    assert not found.ok
+    assert found.surprises()[0] == f"failing:cumsum: agreement could not be judged: {found.verdicts[0].message}"
 
 
 def test_other_verdicts_survive_a_crash():

@@ -106,7 +106,7 @@ def test_a_control_that_is_not_registered_is_told_and_not_green(opjury, tmp_path
     records.write(tmp_path / "found.jsonl", [verdict(implementation="nobodys", status="refuted", control=True)])
     status, out, _ = opjury("merge", "found.jsonl")
     assert status == 1
-    assert "cumsum:nobodys is a negative control in these records, and none that is registered here" in " ".join(
+    assert "cumsum:nobodys: a negative control that is not registered here: what it declares is not known" in " ".join(
         out.split()
     )
 

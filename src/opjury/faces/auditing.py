@@ -268,7 +268,11 @@ def show(found: Audit, all_verdicts: bool) -> None:
         if (name, check) not in needed:
             console.print(f"note: {name}: {check} is {message}", markup=False)
     surprises = found.surprises()
-    for name, why in {v.name: v.message for v in found.verdicts if v.name not in judged}.items():
+    errors = {(v.name, v.check): v for v in found.verdicts if v.status == "error"}
+    for v in errors.values():
+        terminal.show_error(v)
+    unjudged = {v.name: v.message for v in found.verdicts if v.name not in judged and (v.name, v.check) not in errors}
+    for name, why in unjudged.items():
         console.print(f"not judged {name}: {why}", markup=False)
     examples = sum(v.examples for v in found.verdicts)
     tally = Tally.of(standings(found.verdicts))

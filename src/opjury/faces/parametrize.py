@@ -117,7 +117,7 @@ def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
     status = outcome.standing.verdicts[check]
     shown = next(v for v in verdicts if v.status == status)
     if why := outcome.unexpected.get(check):
-        pytest.fail(report(shown) if status in ("refuted", "error") else f"{shown.name} {why}", pytrace=False)
+        pytest.fail(report(shown) if status in ("refuted", "error") else f"{shown.name}: {why}", pytrace=False)
     if not outcome.judged:
         pytest.skip(f"{status}: {shown.message}")
     if status == "waived":

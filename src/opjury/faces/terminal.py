@@ -144,6 +144,21 @@ def show_control(verdicts: Sequence[Verdict]) -> None:
         console.print(f"  [dim]{check:12}[/] " + escape(message if len(message) < 150 else message[:150] + " …"))
 
 
+def show_error(verdict: Verdict) -> None:
+    """Why a check could not be judged, and with which case."""
+    console.print(f"\n[bold red]![/] [bold]{escape(verdict.name)}[/]  {verdict.check}  could not be judged")
+    console.print("  " + escape(verdict.message))
+    _show_case(verdict)
+
+
+def _show_case(verdict: Verdict) -> None:
+    if verdict.counterexample:
+        from opjury.case import Case
+
+        code = Case.from_json(verdict.counterexample).code()
+        console.print("  [dim]case[/]      " + escape(code if len(code) < 600 else code[:600] + " …"))
+
+
 def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
     """One check's refutation of one implementation: the message, the two values, and where the script is."""
     verdict = verdicts[0]
@@ -153,11 +168,7 @@ def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
         console.print(f"  [dim]follows from {verdict.cause}:[/] " + escape(verdict.message))
         return
     console.print("  " + escape(verdict.message))
-    if verdict.counterexample:
-        from opjury.case import Case
-
-        code = Case.from_json(verdict.counterexample).code()
-        console.print("  [dim]case[/]      " + escape(code if len(code) < 600 else code[:600] + " …"))
+    _show_case(verdict)
     for label, value in (("observed", verdict.observed), ("expected", verdict.expected)):
         if value:
             console.print(f"  [dim]{label}[/]  " + escape(value.replace("\n", "\n            ")))

@@ -55,18 +55,17 @@ class Outcome:
         """The checks whose status is not as declared, and why."""
         if self.standing.control and self.refutes is None:
             first = next(iter(self.standing.verdicts))
-            text = "is a negative control in these records, and none that is registered here: what it declares is not known"
-            return {first: text}
+            return {first: "a negative control that is not registered here: what it declares is not known"}
         found = {}
         for check, status in self.standing.verdicts.items():
             if status == "error":
                 found[check] = f"{check} could not be judged"
             elif self._missing(check):
-                found[check] = f"is a negative control, but {check} is not refuted"
+                found[check] = f"a negative control, but {check} is not refuted"
             elif status == "refuted" and not self.standing.control:
                 found[check] = f"{check} is refuted"
             elif status == "refuted" and not self._declared(check):
-                found[check] = f"is a negative control, refuted in {check} too, which it does not declare"
+                found[check] = f"a negative control, {check} is refuted too, which it does not declare"
         return found
 
     def _missing(self, check: str) -> bool:

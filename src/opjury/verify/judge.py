@@ -12,6 +12,7 @@ from opjury.model.declared import source_of
 from opjury.records import Verdict, environment
 from opjury.verify.checks.state import preserved_modules, preserved_state
 from opjury.verify.device import lost
+from opjury.verify.oracle import ContractError
 from opjury.verify.script import write_script
 from opjury.verify.search import Search
 from opjury.verify.task import PROFILES, Task, call_limit, implementation_of
@@ -59,7 +60,9 @@ def judge(task: Task) -> Verdict:
         try:
             search.run(task)
         except Exception as error:  # the contract's or our own fault: nothing is known about the implementation
-            return Verdict(**base, status="error", message=describe(error))
+            message = str(error) if isinstance(error, ContractError) else describe(error)
+            tried = trial.in_flight.to_json() if trial.in_flight else None
+            return Verdict(**base, status="error", message=message, counterexample=tried)
     base |= dict(
         examples=search.executed,
         error_of_bound=trial.of_bound,

@@ -53,11 +53,21 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
     return recall
 
 
+class ContractError(Exception):
+    """The reference, or a bound's magnitude, raises for a case that the contract draws: nothing is known of an implementation."""
+
+
 def _reference(reference: Callable[..., Any], case: Case, mode: str = "float") -> np.ndarray:
     """In float64 or complex128 ("float"), long double ("long") or exactly ("exact")."""
     args, kwargs = case.wide(mode)  # type: ignore[arg-type]
-    with np.errstate(all="ignore"):
-        return np.asarray(reference(*args, **kwargs))
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(reference(*args, **kwargs))
+    except MemoryError:
+        raise
+    except Exception as error:
+        name = getattr(reference, "__name__", "the reference")
+        raise ContractError(f"the contract's {name} raises {type(error).__name__}: {error}") from error
 
 
 @remembered
@@ -175,9 +185,7 @@ def _magnitude(operation: Operation, case: Case, error: Error) -> np.ndarray:
         values = np.abs(leaf.values if leaf.values.dtype.kind == "c" else leaf.values.astype(np.float64))
         return replace(leaf, values=values)
 
-    args, kwargs = (case if operation.conditioned else case.map(absolute)).wide("float")
-    with np.errstate(all="ignore"):
-        return np.abs(np.asarray((function or operation.reference)(*args, **kwargs)))
+    return np.abs(_reference(function or operation.reference, case if operation.conditioned else case.map(absolute)))
 
 
 def _moved(operation: Operation, case: Case, dtype: str) -> Expected:

@@ -26,6 +26,7 @@ from opjury.verify.corpus import Kind, kind_for, repeated_cases, sized_cases, st
 from opjury.verify.device import DeviceLost
 from opjury.verify.examples import kept_in, may_hold
 from opjury.verify.minimise import Allowance, Territory, complexity, minimise
+from opjury.verify.oracle import ContractError
 from opjury.verify.task import PROFILES, Profile, Task
 from opjury.verify.trial import HASTE, Refuted, TimeLimitExceeded, Trial, Unsuitable, describe, ordinary, time_limit
 
@@ -196,6 +197,8 @@ class Search:
         except Unsuitable:
             self._unsuitable += 1
             return False
+        except ContractError:
+            raise
         except Exception as raised:
             if _out_of_memory(raised):  # the reference's, not the implementation's
                 return False

@@ -39,7 +39,8 @@ def lines(machine: Machine) -> list[Line]:
         tally = Tally.of(s for s in now.standings.values() if s.operation == name)
         use = _use(machine, name, chosen) if name in chosen else ""
         loose = tuple(f"{implementation} (known to be wrong, not refuted)" for implementation in tally.loose)
-        found.append(Line(name, tally.judged, len(tally.holding), tally.refuted + loose, use))
+        errors = tuple(f"{implementation} (could not be judged)" for implementation in tally.errors)
+        found.append(Line(name, tally.judged, len(tally.holding), tally.refuted + loose + errors, use))
     return found
 
 
