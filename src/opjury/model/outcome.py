@@ -84,14 +84,12 @@ class Outcome:
         if not self.judged:
             return "error" if "error" in found.values() else "unjudged"
         if self.standing.control:
-            return "control" if "refuted" in found.values() and not any(map(self._missing, found)) else "refuted"
+            if any(map(self._missing, found)):
+                return "refuted"
+            # Where none of the checks that it declares was judged, the others may hold.
+            return "control" if "refuted" in found.values() else "unjudged"
         states: dict[Status, OutcomeState] = {"waived": "waives", "error": "error", "refuted": "refuted"}
         return states.get(worst(found.values()), "holds")
-
-    @property
-    def holds_up(self) -> bool:
-        """Whether it may be used: something was judged, and nothing speaks against it."""
-        return self.state in ("holds", "waives")
 
 
 def standings(verdicts: Iterable[Verdict]) -> list[Standing]:
