@@ -229,6 +229,7 @@ def test_a_contract_that_fails_refutes_nobody(monkeypatch):
     assert found.verdicts[0].message == "the contract's failing raises KeyError: 'not for so many'"
     assert opjury.Case.from_json(found.verdicts[0].counterexample).args[0].values.size > 3
     assert not found.ok
+    assert f"  ! agreement (float32): {found.verdicts[0].message}" in str(found)
     assert found.surprises()[0] == f"failing:cumsum: agreement could not be judged: {found.verdicts[0].message}"
 
 

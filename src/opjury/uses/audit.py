@@ -22,7 +22,7 @@ from opjury.verify.task import Task
 
 @dataclass(frozen=True, repr=False)
 class Audit:
-    """What an audit found; in print, a line for each implementation and for each refuted check.
+    """What an audit found; in print, a line for each implementation, and for each check that is refuted or could not be judged.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Audit:
     verdicts: tuple[Verdict, ...]
 
     def __repr__(self) -> str:
-        """A line for each implementation, and one for each refuted check."""
+        """A line for each implementation, and one for each check that is refuted or could not be judged."""
         lines = []
         for mine in by_implementation(self.verdicts):
             worst: dict[str, Verdict] = {}
@@ -41,8 +41,9 @@ class Audit:
             counts = Counter(v.status for v in worst.values())
             told = ", ".join(f"{counts[status]} {status}" for status in reversed(SEVERITY) if counts[status])
             lines.append(f"{mine[0].name}: {told}; {sum(v.examples for v in mine):,} cases")
-            refuted = (v for v in worst.values() if v.status == "refuted")
-            lines += [f"  ✗ {v.check} ({', '.join(v.dtypes)}): {v.message}" for v in refuted]
+            marks = {"refuted": "✗", "error": "!"}
+            bad = (v for v in worst.values() if v.status in marks)
+            lines += [f"  {marks[v.status]} {v.check} ({', '.join(v.dtypes)}): {v.message}" for v in bad]
         return "\n".join(lines) or "nothing was judged"
 
     @property
