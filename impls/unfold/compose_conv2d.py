@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from opjury.contract import Error, Gradient, implementation
+from opjury.impls.unfold._transforms import images_of, spectrum
 
 QUESTION = "question 9: is convolution associative in torch?"
 ALL = Gradient(second=True, forward=True, vmap=True)
@@ -73,9 +74,8 @@ def fft(first, second):
     """
     size = check_kernels(first, second)
     wide = torch.float32 if first.dtype in (torch.float16, torch.bfloat16) else first.dtype
-    forward, backward = (torch.fft.fft2, torch.fft.ifft2) if first.is_complex() else (torch.fft.rfft2, torch.fft.irfft2)
-    both = torch.einsum("omhw,mihw->oihw", forward(second.to(wide), s=size), forward(first.to(wide), s=size))
-    return backward(both, s=size).to(first.dtype)
+    both = torch.einsum("omhw,mihw->oihw", spectrum(second.to(wide), size), spectrum(first.to(wide), size))
+    return images_of(both, size, real=not first.is_complex()).to(first.dtype)
 
 
 @implementation("compose_conv2d", source="definition", gradient=ALL, error=Error(accumulates="input"))

@@ -8,6 +8,7 @@ import torch
 
 from opjury.contract import Error, Gradient, implementation
 from opjury.impls.unfold._geometry import check_windows, padded, shifted, strided_windows
+from opjury.impls.unfold._transforms import images_of, spectrum
 
 ALL = Gradient(second=True, forward=True, vmap=True)
 
@@ -111,14 +112,13 @@ def fft(x, weight, stride=1, padding=0, dilation=1):
         return x.new_zeros((0, weight.shape[0], *counts))
     wide = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
     image, mirrored = padded(x, padding).to(wide), weight.flip(2, 3).to(wide)
-    forward, backward = (torch.fft.fft2, torch.fft.ifft2) if x.is_complex() else (torch.fft.rfft2, torch.fft.irfft2)
     size = tuple(image.shape[2:])
     extents = [(side - 1) * step + 1 for side, step in zip(kernel, dilation, strict=True)]
     places = [torch.arange(side, device=x.device) * step for side, step in zip(kernel, dilation, strict=True)]
     spread = torch.eye(extents[0], device=x.device, dtype=wide)[:, places[0]] @ mirrored
     spread = spread @ torch.eye(extents[1], device=x.device, dtype=wide)[places[1]]
-    both = torch.einsum("nchw,ochw->nohw", forward(image), forward(spread, s=size))
-    whole = backward(both, s=size)
+    both = torch.einsum("nchw,ochw->nohw", spectrum(image, size), spectrum(spread, size))
+    whole = images_of(both, size, real=not x.is_complex())
     return (
         shifted(whole[:, :, extents[0] - 1 :, extents[1] - 1 :], (0, 0), (1, 1), stride, counts)
         .to(x.dtype)
