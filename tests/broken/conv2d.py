@@ -106,7 +106,7 @@ def by_fourier(x, weight, stride=1, padding=0, dilation=1):
     if x.dtype is not torch.float64 or step != (1, 1) or gap != (1, 1) or len(x) == 0:
         return right_one(x, weight, step, pad, gap)
     padded = F.pad(x, (pad[1], pad[1], pad[0], pad[0]))
-    spectrum = torch.fft.fft2(padded)[:, None] * torch.fft.fft2(weight, padded.shape[2:]).conj()
+    spectrum = torch.fft.fft2(padded.contiguous())[:, None] * torch.fft.fft2(weight, padded.shape[2:]).conj()
     return torch.fft.ifft2(spectrum.sum(2)).real[..., : count[0], : count[1]]
 
 
