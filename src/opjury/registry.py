@@ -59,9 +59,11 @@ def implementation(operation: str, name: str) -> Implementation:
     return known[name]
 
 
-def controls() -> dict[tuple[str, str], Mapping[str, str]]:
-    """The checks in which negative controls are declared to be wrong, by operation and name."""
-    return {(entry.operation, entry.name): entry.refuted for entry in implementations() if entry.refuted}
+def refutes(operation: str, name: str) -> Mapping[str, str] | None:
+    """The checks in which a negative control is declared to be wrong, with the reasons; None for what is no control here."""
+    declared.load("opjury.impls")
+    entry = declared.implementations.get((operation, name))
+    return entry.refuted if entry and entry.refuted else None
 
 
 def operations() -> list[Operation]:

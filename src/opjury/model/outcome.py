@@ -43,7 +43,7 @@ class Outcome:
         """By what is registered here."""
         if not standing.control:
             return Outcome(standing)
-        return Outcome(standing, registry.controls().get((standing.operation, standing.implementation)))
+        return Outcome(standing, registry.refutes(standing.operation, standing.implementation))
 
     @property
     def judged(self) -> bool:

@@ -233,7 +233,6 @@ def _verdicts(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
 
     What else refutes a control follows from that, on some nights' cases and not on others'.
     """
-    controls = registry.controls()
     known: dict[tuple[str, str, str], tuple[str, bool, int]] = {}
     for at, night in enumerate(nights):
         for (name, device), standing in night.standings.items():
@@ -241,7 +240,7 @@ def _verdicts(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
             for check, status in standing.verdicts.items():
                 if status in ("skipped", "not declared"):
                     continue
-                if standing.control and check not in controls.get((standing.operation, standing.implementation), ()):
+                if standing.control and check not in (outcome.refutes or ()):
                     continue
                 bad = check in outcome.unexpected
                 before, was_bad, last = known.get((name, device, check), (status, bad, at))

@@ -47,7 +47,7 @@ def _verdicts(before: State, now: State) -> list[Change]:
 
     What refutes a negative control beyond what it declares gets neither worse nor better.
     """
-    found, controls = [], registry.controls()
+    found = []
     registered = {(e.operation, e.name) for e in registry.implementations()}
     judged = {s.operation for s in before.standings.values()}
     for key in before.standings.keys() | now.standings.keys():
@@ -56,7 +56,7 @@ def _verdicts(before: State, now: State) -> list[Change]:
             for check in sorted(old.verdicts.keys() & new.verdicts.keys()):
                 was, now_is = old.verdicts[check], new.verdicts[check]
                 if was != now_is:
-                    declared = not new.control or check in controls.get((new.operation, new.implementation), ())
+                    declared = not new.control or check in (registry.refutes(new.operation, new.implementation) or ())
                     kind = _kind(check, old, new) if declared else "other"
                     where = f" on {new.device}" if new.device != "cpu" else ""
                     found.append(
