@@ -188,10 +188,22 @@ def checks() -> dict[str, Check]:
         For a check that names an elementary one which is not declared.
     """
     declared.load("opjury.properties")
-    for entry in declared.checks.values():
-        for number, name in enumerate(entry.elementary):
-            entry.declaration.one_of(f"elementary[{number}]", name, list(declared.checks))
+    entries = list(declared.checks.values())
+    if len(entries) != len(_sound) or not all(map(operator.is_, entries, _sound)):
+        for entry in entries:
+            for number, name in enumerate(entry.elementary):
+                entry.declaration.one_of(f"elementary[{number}]", name, list(declared.checks))
+        _sound[:] = entries
     return dict(declared.checks)
+
+
+_sound: list[Check] = []  # the checks whose elementary ones are known to be declared
+
+
+def place_of_check(name: str) -> tuple[int, str]:
+    """Where a check stands in the order of declaration; those that are not declared here stand last, by name."""
+    known = list(checks())
+    return (known.index(name) if name in known else len(known), name)
 
 
 def check(name: str) -> Check:

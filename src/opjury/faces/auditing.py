@@ -152,7 +152,7 @@ def tasks_of(request: Request, target: str, operation: str | None, *, far: bool 
         if place.endswith(".py"):
             raise click.UsageError(f"{target} needs --as OPERATION, the contract that it is held to")
         return planned(request, target, None)[0]
-    registry.operation(operation)
+    registry.operation(operation)  # an unknown one is told before anything is imported
     if place.endswith(".py") and not Path(place).is_file():
         raise click.UsageError(f"there is no file {place}")
     try:

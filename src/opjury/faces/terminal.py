@@ -14,8 +14,8 @@ from rich.table import Table
 from opjury import registry
 from opjury.faces.verdicts import STATUS_MARKS
 from opjury.model.operation import KINDS, Operation
+from opjury.model.outcome import worst
 from opjury.model.validate import shown_parameters
-from opjury.records import SEVERITY
 
 if TYPE_CHECKING:
     from opjury.records import Verdict
@@ -106,9 +106,9 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
     for (operation, name), found in rows.items():
         cells = []
         for check in present:
-            states = {v.status for v in found if v.check == check}
-            worst = max(states, key=SEVERITY.index, default=None)
-            cells.append(f"[{STYLE[worst]}]{STATUS_MARKS[worst]}[/]" if worst else "")
+            statuses = [v.status for v in found if v.check == check]
+            status = worst(statuses) if statuses else None
+            cells.append(f"[{STYLE[status]}]{STATUS_MARKS[status]}[/]" if status else "")
         label = f"{operation}:{name}" if several else name
         table.add_row(escape(label) + ("†" if found[0].control else ""), *cells, str(sum(v.examples for v in found)))
     return table
@@ -116,8 +116,7 @@ def matrix(verdicts: Sequence[Verdict]) -> Table:
 
 def in_order(checks: Iterable[str]) -> list[str]:
     """Checks in the order of their declaration; those that are not declared here at the end."""
-    known = list(registry.checks())
-    return sorted(checks, key=lambda check: (known.index(check) if check in known else len(known), check))
+    return sorted(checks, key=registry.place_of_check)
 
 
 def _short(check: str) -> str:

@@ -11,6 +11,7 @@ from opjury import registry
 from opjury.records import SEVERITY, Standing, Status, Verdict
 
 JUDGED: tuple[Status, ...] = ("holds", "waived", "refuted")  # by which something is known of an implementation
+NOT_TRIED: tuple[Status, ...] = ("not declared", "skipped")
 OutcomeState = Literal["holds", "waives", "refuted", "control", "error", "unjudged"]
 
 
@@ -67,6 +68,13 @@ class Outcome:
             elif status == "refuted" and not self._declared(check):
                 found[check] = f"a negative control, {check} is refuted too, which it does not declare"
         return found
+
+    def followed(self, check: str) -> bool:
+        """Whether a history follows a check: of a negative control only those that it declares.
+
+        What else refutes a control follows from that, on some nights' cases and not on others'.
+        """
+        return not self.standing.control or check in (self.refutes or ())
 
     def _missing(self, check: str) -> bool:
         """Whether a negative control is not refuted in a check that it declares."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from opjury import registry
 from opjury.measure.steps import SURE, Step, steps
-from opjury.model.outcome import Outcome
+from opjury.model.outcome import NOT_TRIED, Outcome
 from opjury.model.setting import Setting
 from opjury.records import Alarm, Measurement, Night, Recommendation
 from opjury.uses.history import Chronicle, Series
@@ -229,18 +229,13 @@ def _when(nights: Sequence[Chronicle], last: int, at: int) -> dict[str, Any]:
 
 
 def _verdicts(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
-    """Checks that were as declared and are not any more; of negative controls, those that they declare.
-
-    What else refutes a control follows from that, on some nights' cases and not on others'.
-    """
+    """Checks that were as declared and are not any more."""
     known: dict[tuple[str, str, str], tuple[str, bool, int]] = {}
     for at, night in enumerate(nights):
         for (name, device), standing in night.standings.items():
             outcome = Outcome.of(standing)
             for check, status in standing.verdicts.items():
-                if status in ("skipped", "not declared"):
-                    continue
-                if standing.control and check not in (outcome.refutes or ()):
+                if status in NOT_TRIED or not outcome.followed(check):
                     continue
                 bad = check in outcome.unexpected
                 before, was_bad, last = known.get((name, device, check), (status, bad, at))

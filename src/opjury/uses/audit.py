@@ -12,7 +12,7 @@ from typing import Any
 
 from opjury import registry
 from opjury.model.implementation import Error, Waives
-from opjury.model.outcome import Outcome, by_implementation, standing, standings
+from opjury.model.outcome import JUDGED, Outcome, by_implementation, standing
 from opjury.records import SEVERITY, Verdict
 from opjury.shipping import Function, Here
 from opjury.uses.request import Request
@@ -54,7 +54,7 @@ class Audit:
     @property
     def judged(self) -> set[str]:
         """The full names of those of whom something is known; a call that never returned is known, though no example was executed."""
-        return {s.name for s in standings(self.verdicts) if Outcome(s).judged}
+        return {v.name for v in self.verdicts if v.status in JUDGED}
 
     @property
     def ok(self) -> bool:
@@ -235,14 +235,16 @@ def planned(
         contract_name, _, only = implementation.partition(":")
         if operation and not only and contract_name != operation:
             contract_name, only = operation, implementation
-        registry.operation(contract_name)
+        registry.operation(
+            contract_name
+        )  # leaves out what plug-ins declared wrongly, before implementations are listed
         entries = [registry.implementation(contract_name, only)] if only else registry.implementations(contract_name)
         return [task for entry in entries for task in request.tasks(contract_name, entry.name)], isolate
     if not callable(implementation):
         raise TypeError(f"{implementation!r} is neither a function nor a registered name")
     if operation is None:
         raise TypeError("a plain function needs operation=...: the contract that it is held to")
-    registry.operation(operation)
+    registry.operation(operation)  # an unknown one is told before anything is pickled
     shipped, isolate = ship(implementation, isolate, far)
     name = getattr(implementation, "__name__", type(implementation).__name__)
     return request.tasks(operation, name, shipped), isolate

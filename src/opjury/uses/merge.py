@@ -103,8 +103,7 @@ def _place(verdict: Verdict) -> tuple[object, ...]:
 
 
 def _within(verdict: Verdict, dtypes: Sequence[str]) -> tuple[object, ...]:
-    checks = list(registry.checks())
-    check = checks.index(verdict.check) if verdict.check in checks else len(checks)
+    check, _ = registry.place_of_check(verdict.check)
     return (verdict.implementation, check, [dtypes.index(d) for d in verdict.dtypes if d in dtypes], verdict.dtypes)
 
 

@@ -7,8 +7,7 @@ from typing import Literal, get_args
 
 from opjury import registry
 from opjury.faces.report.gather import State, workload_name
-from opjury.model.outcome import Outcome
-from opjury.records import Standing
+from opjury.model.outcome import NOT_TRIED, Outcome
 
 Kind = Literal["worse", "other", "better", "slower", "faster"]
 RATIO = 1.1  # the least change of a ratio that is told; smaller ones are for the search in the history
@@ -56,8 +55,7 @@ def _verdicts(before: State, now: State) -> list[Change]:
             for check in sorted(old.verdicts.keys() & new.verdicts.keys()):
                 was, now_is = old.verdicts[check], new.verdicts[check]
                 if was != now_is:
-                    declared = not new.control or check in (registry.refutes(new.operation, new.implementation) or ())
-                    kind = _kind(check, old, new) if declared else "other"
+                    kind = _kind(check, Outcome.of(old), Outcome.of(new))
                     where = f" on {new.device}" if new.device != "cpu" else ""
                     found.append(
                         Change(new.operation, new.implementation, kind, f"{check}{where}: {now_is}, was {was}")
@@ -69,10 +67,10 @@ def _verdicts(before: State, now: State) -> list[Change]:
     return found
 
 
-def _kind(check: str, old: Standing, new: Standing) -> Kind:
+def _kind(check: str, old: Outcome, new: Outcome) -> Kind:
     """Whether a check's status became one that is not as declared, or the other way round."""
-    was_bad, is_bad = (check in Outcome.of(standing).unexpected for standing in (old, new))
-    if was_bad == is_bad or new.verdicts[check] in ("skipped", "not declared"):
+    was_bad, is_bad = check in old.unexpected, check in new.unexpected
+    if was_bad == is_bad or new.standing.verdicts[check] in NOT_TRIED or not new.followed(check):
         return "other"
     return "worse" if is_bad else "better"
 
