@@ -18,11 +18,11 @@ from rich.progress import track
 from rich.table import Table
 
 import opjury
-from opjury import registry
-from opjury.faces.choosing import run_self_test
-from opjury.measure.contests import run_contest
-from opjury.measure.stand import FLOOR, Competitor, Contest
+from opjury.cli.choose import run_self_test
+from opjury.measure.apart import run_contest
+from opjury.measure.contest import FLOOR, Competitor, Contest
 from opjury.measure.statistics import fastest, ratio
+from opjury.model import registry
 
 console = Console(width=100)
 
@@ -103,10 +103,10 @@ def main(count, seconds, trials, seed, file):
         f"{len(found)} workloads: regret {np.exp(np.log(regrets).mean()):.4f} (geometric mean), {regrets.max():.3f} at most, "
         f"{(regrets <= 1.05).mean():.1%} within 5 %; the same or a stated tie again: {np.mean([r['agrees'] for r in found]):.1%}"
     )
-    run_self_test(trials, seed, (0.0, 0.02, 0.05))
+    run_self_test(trials, seed, slowed=(0.0, 0.02, 0.05))
     with hogs(2):
         console.print("With two processes that compute beside it:")
-        run_self_test(trials, seed, (0.0, 0.05))
+        run_self_test(trials, seed, slowed=(0.0, 0.05))
 
 
 @contextlib.contextmanager

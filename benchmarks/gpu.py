@@ -112,9 +112,9 @@ def described(device):
     """The machine and the versions, line by line."""
     import torch
 
-    from opjury import records
+    from opjury.model.environment import environment
 
-    yield from (f"{name}: {value}" for name, value in vars_of(records.environment()).items() if value)
+    yield from (f"{name}: {value}" for name, value in vars_of(environment()).items() if value)
     yield f"triton: {version('triton')}"
     if device.startswith("cuda"):
         properties = torch.cuda.get_device_properties(device)
@@ -174,7 +174,7 @@ def tests(options, until):
 
 def bars(options, until):
     """The kernels beside a copy on the device, forward and backward."""
-    from opjury import records, registry
+    from opjury.model import records, registry
 
     table = [
         "| operation | sizes | direction | implementation | × copy | 99 % interval | bar |",
@@ -207,12 +207,13 @@ def contest(operation, names, sizes, gradient, options, seconds):
     """The measurements of one contest, relative to the copy; and why competitors were disqualified."""
     import numpy as np
 
-    from opjury.measure.contests import run_contest
-    from opjury.measure.stand import FLOOR, Competitor, Contest
+    from opjury.measure.apart import run_contest
+    from opjury.measure.contest import FLOOR, Competitor, Contest
     from opjury.measure.statistics import ratio
+    from opjury.model.environment import environment
+    from opjury.model.records import Measurement
+    from opjury.model.registry import Impossible
     from opjury.model.setting import Setting
-    from opjury.records import Measurement, environment
-    from opjury.registry import Impossible
 
     shared = dict(operation=operation, sizes=sizes, dtype="float32", device=options.device, gradient=gradient)
     faults, entries = {}, tuple(map(Competitor, (*names[1:], names[0])))  # the first is the witness of the others
@@ -247,10 +248,9 @@ def contest(operation, names, sizes, gradient, options, seconds):
 
 def audit(options, until):
     """The quick audit of everything that runs there, the most telling checks first."""
-    from opjury import records, registry
-    from opjury.uses.audit import Audit
-    from opjury.uses.audit import run as judged
-    from opjury.uses.request import Request
+    from opjury.audit import Audit, judge_tasks
+    from opjury.judge.request import Request
+    from opjury.model import records, registry
 
     order = {check: number for number, check in enumerate((*FIRST_CHECKS, *registry.checks()))}
     request = Request(device=options.device)
@@ -264,7 +264,7 @@ def audit(options, until):
     in_triton = {(e.operation, e.name) for e in registry.implementations() if e.requires == "triton"}
     tasks.sort(key=lambda t: ((t.operation, t.implementation) not in in_triton, order[t.check]))
     verdicts = []
-    running = judged(tasks)
+    running = judge_tasks(tasks)
     for verdict in running:
         verdicts.append(verdict)
         if time.monotonic() > until:
@@ -283,7 +283,7 @@ def audit(options, until):
 
 def choices(options, until):
     """What `choose` recommends at each operation's large workload, by the verdicts just found."""
-    from opjury import records, registry
+    from opjury.model import records, registry
 
     verdicts, found, lines = options.folder / "verdicts.jsonl", [], []
     for operation in registry.operations():

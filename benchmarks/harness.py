@@ -67,7 +67,7 @@ def main():
 
 
 def _baselines():
-    from opjury import registry
+    from opjury.model import registry
 
     return [f"{name}:{registry.operation(name).baseline}" for name in OPERATIONS]
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import click
 import numpy as np
 
-from opjury import records, registry
+from opjury.model import records, registry
 from opjury.model.dtypes import group_dtypes
-from opjury.records import Environment, Measurement, Night, Recommendation, Verdict
-from opjury.uses import history
+from opjury.model.environment import Environment, environment
+from opjury.model.records import Measurement, Night, Recommendation, Verdict
+from opjury.track import history
 
 WORKLOADS = ("small", "medium", "large")  # of a night
 WHERE = Environment(
@@ -30,7 +31,8 @@ WHERE = Environment(
 
 def verdicts(seed=0):
     """A full run: each implementation, check and group of dtypes."""
-    from opjury.case import Case, Tensor
+    from opjury.model.arguments import Tensor
+    from opjury.model.case import Case
 
     rng = np.random.default_rng(seed)
     case = Case.of(Tensor(np.zeros(3), "float32")).to_json()
@@ -112,13 +114,13 @@ def write_history(folder, days, steps=(), seed=0, machine="made-up", workloads=(
             seconds=100.0,
             environment=WHERE,
         )
-        history.add(night, [*measurements(rng, slower, workloads=workloads), *judged], folder)
+        history.add_night(night, [*measurements(rng, slower, workloads=workloads), *judged], folder)
 
 
 def build(*arguments):
     """Seconds that `opjury report` takes in a new process, those of a processor among them, and the most memory that it needs."""
     program = (
-        "import resource, sys; from opjury.cli import main; main(sys.argv[1:], standalone_mode=False); "
+        "import resource, sys; from opjury.cli.main import main; main(sys.argv[1:], standalone_mode=False); "
         "used = resource.getrusage(resource.RUSAGE_SELF); "
         "print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)"
     )
@@ -164,7 +166,7 @@ def main(days):
         root = Path(folder)
         full = [*verdicts(), *measurements(np.random.default_rng(1), environment=WHERE, workloads=WORKLOADS)]
         records.write(root / "full.jsonl", full)
-        where = records.environment()
+        where = environment()
         print("$ python -m opjury.benchmarks.reporting")
         print(f"{where.machine}, {where.processor}, Python {where.python}")
         print(f"A full run of {len(registry.implementations())} implementations, {len(full)} records")

@@ -20,10 +20,13 @@ import click
 import numpy as np
 import psutil
 
-from opjury import cluster, execute, records, registry
-from opjury.records import Verdict
-from opjury.uses.request import Request
-from opjury.verify.task import Task
+from opjury.judge.isolated import run_isolated
+from opjury.judge.request import Request
+from opjury.judge.task import Task
+from opjury.model import records, registry
+from opjury.model.environment import environment
+from opjury.model.records import Verdict
+from opjury.scale import cluster
 
 SIMULATE = "import sys; from opjury.benchmarks.scaling import simulate; simulate(sys.argv[1], int(sys.argv[2]))"
 UNWATCHED = {
@@ -112,7 +115,7 @@ def pretend(item):
         status="holds",
         dtypes=task.dtypes,
         seconds=started,
-        environment=records.environment(),
+        environment=environment(),
     )
 
 
@@ -164,7 +167,7 @@ def overhead(folder, count):
         before = computed(process)
         there = each(cluster.run_on_cluster(tasks, address))
         of_scheduler = (computed(process) - before) / count * 1000
-    here = each(execute.run_isolated(tasks, 1))
+    here = each(run_isolated(tasks, 1))
     print(f"A task beyond its work: {there:.1f} ms on a worker, {here:.1f} ms in a local isolated process")
     print(f"  {of_scheduler:.2f} ms of them of the scheduler's processor")
 
@@ -236,7 +239,7 @@ def main(operations, no_audit, tasks, workers, rounds, lengths):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     folder = Path(tempfile.mkdtemp())
     try:
-        where = records.environment()
+        where = environment()
         print(f"$ python -m opjury.benchmarks.scaling {' '.join(sys.argv[1:])}")
         load = os.getloadavg()[0]
         print(f"{where.machine}, {where.processor}, Python {where.python}; {load:.1f} processes wanted a core before")

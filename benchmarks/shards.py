@@ -6,11 +6,11 @@ The split is by the seconds of the first, or by examples alone, and judged by th
 import argparse
 from pathlib import Path
 
-from opjury import records, registry
-from opjury.records import Verdict
-from opjury.uses.audit import identity
-from opjury.uses.request import Request
-from opjury.uses.shards import split
+from opjury.audit import identity
+from opjury.judge.request import Request
+from opjury.model import records, registry
+from opjury.model.records import Verdict
+from opjury.scale.shards import split
 
 
 def main():

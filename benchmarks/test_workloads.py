@@ -7,11 +7,11 @@ A group is an operation with one workload; the names within are stable. `--opjur
 
 import pytest
 
-from opjury import registry
-from opjury.measure.stand import step_of, threads
+from opjury.choose import setting_of, usual_dtype
+from opjury.judge.draw import workload_case
+from opjury.measure.contest import step_of, threads
+from opjury.model import registry
 from opjury.model.check import only
-from opjury.uses.choose import setting_of, usual_dtype
-from opjury.verify.corpus import workload_case
 
 WORKLOADS = ("small", "medium")
 

@@ -25,16 +25,16 @@ from rich.progress import track
 from rich.table import Table
 
 import opjury
-from opjury import records, registry
-from opjury.faces.tracking import change as change_of
-from opjury.faces.tracking import subject
-from opjury.measure.stand import OBVIOUSLY
+from opjury.measure.contest import OBVIOUSLY
 from opjury.measure.statistics import Ratio
-from opjury.measure.steps import SUSPECT, steps
-from opjury.uses.alarms import relative_time
-from opjury.uses.compare import Side, compare
-from opjury.uses.confirm import AGAIN, CERTAIN, ENOUGH, NEAR, SECONDS, SLOWER, TWICE, slower
-from opjury.uses.track import SEED, Plan
+from opjury.model import records, registry
+from opjury.track.alarms import relative_time
+from opjury.track.change_points import SUSPECT, change_points
+from opjury.track.compare import Side, compare_sides
+from opjury.track.confirm import AGAIN, CERTAIN, ENOUGH, NEAR, SECONDS, SLOWER, TWICE, slower
+from opjury.track.nightly import SEED, Plan
+from opjury.track.shown import change as change_of
+from opjury.track.shown import subject
 
 console = Console(width=100)
 
@@ -75,7 +75,7 @@ def sample(nights, comparisons, upgrades, seconds, file):
             operation, sizes, gradient = one["operation"], one["sizes"], one["gradient"]
             name = one["near"][rng.integers(len(one["near"]))]
             here = Side("here")
-            found, _ = compare(here, here, operation, [name], sizes, gradient=gradient, seconds=SECONDS)
+            found, _ = compare_sides(here, here, operation, [name], sizes, gradient=gradient, seconds=SECONDS)
             keep_comparisons(file, found, "commit")
     contests = [line for line in lines(file) if "near" in line]
     python = Path(sys.executable)
@@ -85,7 +85,7 @@ def sample(nights, comparisons, upgrades, seconds, file):
         operation, sizes, gradient = one["operation"], one["sizes"], one["gradient"]
         options = dict(gradient=gradient, seconds=SECONDS, seed=number)
         started = time.monotonic()
-        found, _ = compare(again, Side("here"), operation, one["near"], sizes, **options)
+        found, _ = compare_sides(again, Side("here"), operation, one["near"], sizes, **options)
         keep_comparisons(file, found, "before", took=(time.monotonic() - started) / len(found))
 
 
@@ -140,7 +140,7 @@ def suspected(values, since):
 
 def _upwards(values, sure):
     """The steps that count."""
-    return [step for step in steps(values, LEAST, sure) if step.height > 0 and step.exceeds(values)]
+    return [step for step in change_points(values, LEAST, sure) if step.height > 0 and step.exceeds(values)]
 
 
 def seen_again(nights, at, more):
@@ -220,7 +220,7 @@ import numpy as np
 import torch
 
 from opjury import Gradient, Operation, Workload, implementation
-from opjury.verify.strategies import Case, Space, Tensor, composite, illegal, st
+from opjury.judge.strategies import Case, Space, Tensor, composite, illegal, st
 
 
 @composite

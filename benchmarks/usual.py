@@ -14,11 +14,11 @@ from rich.progress import track
 from rich.table import Table
 
 import opjury
-from opjury import registry
-from opjury.measure.contests import run_contest
-from opjury.measure.stand import FLOOR, Competitor, Contest
+from opjury.choose import setting_of
+from opjury.measure.apart import run_contest
+from opjury.measure.contest import FLOOR, Competitor, Contest
 from opjury.measure.statistics import fastest, ratio
-from opjury.uses.choose import setting_of
+from opjury.model import registry
 
 SLOW = 30
 console = Console(width=120)

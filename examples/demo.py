@@ -5,8 +5,8 @@ import warnings
 import torch
 
 import opjury
-from opjury import registry
-from opjury.faces import auditing, terminal
+from opjury.cli.terminal import console, show_audit
+from opjury.model import registry
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support")
 x = torch.arange(40.0).reshape(10, 4)
@@ -17,5 +17,5 @@ print("Means of slices of arange(40) as 10 x 4: rows 3-4, 1-7, 4-7 and 6-8.")
 print(f"The first column from each of {len(entries)} implementations: {' or '.join(map(str, map(list, means)))}")
 
 print("\nOn generated cases:\n")
-auditing.show(opjury.audit("slice_mean", profile="quick", scale=0.5, seed=0, database=""), all_verdicts=False)
-terminal.console.print("\nYour own function: opjury audit path/to/file.py:function --as slice_mean")
+show_audit(opjury.audit("slice_mean", profile="quick", scale=0.5, seed=0, database=""), all_verdicts=False)
+console.print("\nYour own function: opjury audit path/to/file.py:function --as slice_mean")

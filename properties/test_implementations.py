@@ -6,10 +6,10 @@ in, is tried with all its dtypes in one test. A control must be refuted as decla
 
 import pytest
 
-from opjury import registry
-from opjury.faces.parametrize import grouped, require
-from opjury.uses.request import Request
-from opjury.verify.task import applies
+from opjury.judge.request import Request
+from opjury.judge.task import applies
+from opjury.model import registry
+from opjury.testing import grouped, require
 
 
 def pytest_generate_tests(metafunc):

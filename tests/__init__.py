@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from opjury.uses.sources import digest
+from opjury.model.sources import digest
 
 
 def state_of_sources() -> str:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from opjury import registry
-from opjury.model import declared
+from opjury.model import declared, registry
 
 
 @pytest.fixture

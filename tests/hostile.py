@@ -70,7 +70,7 @@ def patching_torch(x, slices):
 
 
 def patching_the_oracle(x, slices):
-    from opjury.verify import oracle
+    from opjury.judge import oracle
 
     oracle.expected = lambda operation, case, error=None: None
     return right(x, slices)
@@ -174,7 +174,7 @@ HOSTILE = {
     leaving_at_once: ("agreement", "the process was ended"),
     interrupting: ("agreement", "KeyboardInterrupt"),
     patching_torch: ("purity", "replaces torch.equal"),
-    patching_the_oracle: ("purity", "replaces opjury.verify.oracle.expected"),
+    patching_the_oracle: ("purity", "replaces opjury.judge.oracle.expected"),
     patching_tensors: ("purity", "replaces torch.Tensor.__eq__"),
     moving_house: ("purity", "working directory"),
     setting_the_environment: ("purity", "environment"),

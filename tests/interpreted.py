@@ -10,8 +10,8 @@ import triton
 import triton.language as tl
 
 import opjury
-from opjury import registry
 from opjury.impls.cumsum._triton_cumsum import sum_before
+from opjury.model import registry
 
 SAMPLES = {
     "cumsum": ("decoupled_look_back", (torch.randn(3, 1500), 1)),

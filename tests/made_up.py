@@ -3,7 +3,7 @@
 import msgspec
 
 from opjury.benchmarks import reporting
-from opjury.records import Measurement, Night, Recommendation, Verdict
+from opjury.model.records import Measurement, Night, Recommendation, Verdict
 
 HERE = reporting.WHERE
 ELSEWHERE = msgspec.structs.replace(HERE, processor="another")

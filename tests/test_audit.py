@@ -15,12 +15,14 @@ import pytest
 import torch
 
 import opjury
-from opjury import Implementation, execute, registry
-from opjury.model import declared
-from opjury.shipping import Function
-from opjury.verify.search import Search
-from opjury.verify.task import PROFILES
-from opjury.verify.trial import TimeLimitExceeded, Trial, time_limit
+from opjury import Implementation
+from opjury.judge.search import Search
+from opjury.judge.task import PROFILES
+from opjury.judge.time_limit import TimeLimitExceeded, time_limit
+from opjury.judge.trial import Trial
+from opjury.model import declared, registry
+from opjury.run import pool
+from opjury.run.ship import Function
 from tests.hostile import aborting, endless
 from tests.hostile import right as mean_of_slices
 
@@ -222,7 +224,7 @@ def test_a_contract_that_fails_refutes_nobody(monkeypatch):
 
     contract = copy.copy(registry.operation("cumsum"))
     vars(contract).update(name="failing", reference=failing, baseline=None, usual=())
-    monkeypatch.setitem(declared.operations, "failing", contract)
+    monkeypatch.setitem(declared.OPERATIONS, "failing", contract)
     checks = ["agreement", "specials", "form", "gradient", "locality", "terminates"]
     found = opjury.audit(torch.cumsum, "failing", checks=checks, dtypes="float32", isolate=False, seed=1, database="")
     assert statuses(found) == dict.fromkeys(checks, "error") | {"terminates": "holds"}
@@ -332,7 +334,7 @@ def test_an_audit_repeats_from_its_seed():
 
 
 def test_a_negative_control_that_holds_up_is_a_surprise():
-    right = registry.implementation("slice_mean", "python_loop")
+    right = registry.entry("slice_mean", "python_loop")
     verdicts = opjury.audit("slice_mean:python_loop", checks=["form"], isolate=False, database="", seed=5).verdicts
     assert opjury.Audit(verdicts).ok
     control = next(e for e in registry.implementations("slice_mean") if e.refuted)
@@ -356,8 +358,8 @@ def test_functions_travel_by_name_or_by_value():
 
 
 def test_a_worker_process_is_replaced_after_so_many_items(monkeypatch):
-    monkeypatch.setattr(execute, "RENEWED", 3)
-    found = [outcome for _, outcome in execute.isolated(own_process, range(9), 1, lambda _: 60.0)]
+    monkeypatch.setattr(pool, "RENEWED", 3)
+    found = [outcome for _, outcome in pool.isolated(own_process, range(9), 1, lambda _: 60.0)]
     assert sorted(found.count(process) for process in set(found)) == [3, 3, 3]
 
 

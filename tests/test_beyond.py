@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from opjury import registry
-from opjury.case import Case
-from opjury.shipping import Function
-from opjury.verify import corpus, oracle, repeated
-from opjury.verify.corpus import repeated_cases
-from opjury.verify.judge import judge
-from opjury.verify.task import Task
+from opjury.judge import draw, oracle, repeated
+from opjury.judge.draw import repeated_cases
+from opjury.judge.judge import judge
+from opjury.judge.task import Task
+from opjury.model import registry
+from opjury.model.case import Case
+from opjury.run.ship import Function
 
 FEW = 3000  # elements, beyond which a call is tried here
 GROWING = [o.name for o in registry.operations() if registry.workload(o.name).growths]
@@ -19,7 +19,7 @@ GROWING = [o.name for o in registry.operations() if registry.workload(o.name).gr
 
 @pytest.fixture(autouse=True)
 def a_smaller_limit(monkeypatch):
-    monkeypatch.setattr(corpus, "BEYOND", FEW)
+    monkeypatch.setattr(draw, "BEYOND", FEW)
     monkeypatch.setattr(repeated, "_CHUNK", FEW // 2)
 
 
@@ -36,7 +36,7 @@ def test_what_is_repeated_gives_the_result_repeated(operation):
     assert len(cases) == len(registry.workload(operation).growths)
     for case in cases:
         args, kwargs = case.build()
-        result = registry.implementation(operation, contract.baseline).function(*args, **kwargs)
+        result = registry.entry(operation, contract.baseline).function(*args, **kwargs)
         assert result.numel() > FEW
         expected = oracle.expected(contract, case)
         assert tuple(result.shape) == repeated.repeated_shape(expected, case.repeated)
@@ -48,7 +48,7 @@ def test_one_wrong_element_is_found_wherever_it_is(operation):
     contract, rng = registry.operation(operation), np.random.default_rng(0)
     for case in repeated_cases(contract, ("float32",), 1, "cpu"):
         args, kwargs = case.build()
-        result = registry.implementation(operation, contract.baseline).function(*args, **kwargs)
+        result = registry.entry(operation, contract.baseline).function(*args, **kwargs)
         expected = oracle.expected(contract, case)
         for flat in (0, result.numel() - 1, *rng.integers(result.numel(), size=5).tolist()):
             at = tuple(int(place) for place in np.unravel_index(flat, result.shape))
@@ -67,7 +67,7 @@ def narrow_cumsum(x, dim):
 
 
 def test_who_is_wrong_beyond_the_limit_alone_is_refuted_with_a_short_script(monkeypatch):
-    monkeypatch.setattr(corpus, "BEYOND", 2 * FEW)
+    monkeypatch.setattr(draw, "BEYOND", 2 * FEW)
     assert judged("cumsum", "torch_cumsum").status == "holds"
     verdict = judged("cumsum", "narrow", narrow_cumsum)
     assert verdict.status == "refuted"
@@ -110,10 +110,10 @@ def test_want_of_memory_refutes_nobody_a_wrong_shape_does(function, message):
 
 def test_what_does_not_fit_is_not_tried(monkeypatch):
     contract = registry.operation("cumsum")
-    monkeypatch.setattr(corpus, "BEYOND", 2**31)
+    monkeypatch.setattr(draw, "BEYOND", 2**31)
     needed = 3 * 2 * 4 * 2**31  # bytes: three times an argument and a result of float32
     for free, count in ((1.1 * needed, 2), (0.9 * needed, 0)):
-        monkeypatch.setattr(corpus, "free_memory", lambda device, free=free: free)
+        monkeypatch.setattr(draw, "free_memory", lambda device, free=free: free)
         cases = list(repeated_cases(contract, ("float32",), 1, "cpu"))
         assert len(cases) == count
         assert all(2**31 < case.elements * case.repeated.times < 2**31 + 1000 for case in cases)

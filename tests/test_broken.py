@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import opjury
-from opjury import registry
-from opjury.case import Case, Tensor
-from opjury.execute import run_here
-from opjury.model import declared
+from opjury.judge.isolated import run_here
+from opjury.judge.request import Request
+from opjury.judge.task import PROFILES
+from opjury.judge.trial import Refuted, Trial
+from opjury.model import declared, registry
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case
 from opjury.model.implementation import Gradient, Implementation
-from opjury.shipping import Here
-from opjury.uses.request import Request
-from opjury.verify.task import PROFILES
-from opjury.verify.trial import Refuted, Trial
+from opjury.run.ship import Here
 from tests import broken, right
 from tests.mutation.mutants import order
 
@@ -160,7 +160,7 @@ class Recomputed(torch.autograd.Function):
 
 
 def convolved(*args, **options):
-    return registry.implementation("conv2d", "unfold_then_matmul").function(*args, **options)
+    return registry.entry("conv2d", "unfold_then_matmul").function(*args, **options)
 
 
 def test_a_second_derivative_by_another_argument_is_looked_at():
@@ -182,7 +182,7 @@ def test_a_second_derivative_by_another_argument_is_looked_at():
 )
 def test_memory_is_shared_as_declared(name, number, view, wrong):
     operation, _, implementation = name.partition(":")
-    entry = dataclasses.replace(registry.implementation(operation, implementation), view=view)
+    entry = dataclasses.replace(registry.entry(operation, implementation), view=view)
     trial = Trial(registry.operation(operation), entry)
     case = Case((Tensor(np.arange(6.0), "float32"), number))
     with pytest.raises(Refuted, match=wrong) if wrong else contextlib.nullcontext():
@@ -204,7 +204,7 @@ def test_laws_alone_see_a_mistake_that_the_reference_makes_too(monkeypatch):
 
     contract = copy.copy(registry.operation("cumsum"))
     vars(contract).update(name="restarting_cumsum", reference=restarting, baseline=None, usual=())
-    monkeypatch.setitem(declared.operations, contract.name, contract)
+    monkeypatch.setitem(declared.OPERATIONS, contract.name, contract)
     assert refuted_by_itself(cumsum, contract) == {"laws"}
 
 

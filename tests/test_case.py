@@ -8,10 +8,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
-from opjury import registry
-from opjury.case import Case, ExactComplex, Tensor, round_to
-from opjury.layouts import LAYOUTS
-from opjury.verify.strategies import BOUNDARIES, any_case, illegal, usable_layouts
+from opjury.judge.strategies import BOUNDARIES, any_case, illegal, usable_layouts
+from opjury.model import registry
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case
+from opjury.model.exact import ExactComplex, round_to
+from opjury.model.layouts import LAYOUTS
 
 QUIET = settings(
     max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)

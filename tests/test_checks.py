@@ -7,14 +7,13 @@ import pytest
 import torch
 
 import opjury
-from opjury import registry
+from opjury.choose import setting_of
+from opjury.cli import exports, terminal
 from opjury.contract import Check, Refuted, Unsuitable, implementation
-from opjury.faces import exports, terminal
-from opjury.model import declared
-from opjury.uses.choose import setting_of
-from opjury.uses.recommend import ChoiceRequest
-from opjury.verify.checks.values import check_agreement
-from opjury.verify.trial import Trial
+from opjury.judge.checks.values import check_agreement
+from opjury.judge.trial import Trial
+from opjury.measure.recommend import ChoiceRequest
+from opjury.model import declared, registry
 from tests.mutation import mutants
 
 SUMMARY = "No element of the result is beyond a million."
@@ -66,7 +65,7 @@ def test_a_check_that_is_declared_is_known_everywhere(bounded):
     assert log["runs"][0]["tool"]["driver"]["rules"] == [{"id": "bounded", "shortDescription": {"text": SUMMARY}}]
     assert "bounded" in mutants.order()
     implementation("cumsum", name="another", waives={"bounded": "why"})(huge)
-    assert registry.implementation("cumsum", "another").waived_on("cpu") == {"bounded": "why"}
+    assert registry.entry("cumsum", "another").waived_on("cpu") == {"bounded": "why"}
 
 
 @pytest.mark.parametrize(
@@ -139,10 +138,10 @@ def test_two_checks_of_one_name_are_refused(declarations_end_with_the_test):
 
 
 def test_the_rows_lead_to_their_functions():
-    entry = registry.implementation("cumsum", "torch_cumsum")
+    entry = registry.entry("cumsum", "torch_cumsum")
     trial = Trial(registry.operation("cumsum"), entry)
     for check in registry.checks().values():
-        assert check.run.__module__.startswith("opjury.verify.checks.")
+        assert check.run.__module__.startswith("opjury.judge.checks.")
         assert check.run.__qualname__ == f"check_{check.name}"
     case = opjury.Case.of(opjury.Tensor(np.array([1.0, 2.0]), "float32"), 0)
     registry.check("agreement").run(trial, case)

@@ -12,22 +12,21 @@ import torch
 from click.testing import CliRunner
 
 import opjury
-from opjury import records, registry
-from opjury.cli import main
-from opjury.faces import choosing
-from opjury.faces.options import Bytes
+from opjury.choose import setting_of
+from opjury.cli.main import main
+from opjury.cli.options import Bytes
+from opjury.judge.draw import workload_case
+from opjury.judge.oracle import evaluate
+from opjury.measure.contest import FLOOR, Competitor, Contest, ContestResult
 from opjury.measure.footprint import Footprint, footprint
 from opjury.measure.inputs import Inputs
-from opjury.measure.paired import measure
-from opjury.measure.stand import FLOOR, Competitor, Contest, Outcome
+from opjury.measure.race import measure
+from opjury.measure.recommend import ChoiceRequest, measurements, recommend
 from opjury.measure.statistics import Ratio, fastest, ratio
-from opjury.registry import Impossible
-from opjury.shipping import Here
-from opjury.uses.choose import setting_of
-from opjury.uses.recommend import ChoiceRequest, measurements, recommend
-from opjury.uses.sweep import dispatcher, sweep
-from opjury.verify.corpus import workload_case
-from opjury.verify.oracle import evaluate
+from opjury.model import records, registry
+from opjury.model.registry import Impossible
+from opjury.run.ship import Here
+from opjury.sweep import dispatcher, sweep
 
 SMALL = Contest(setting_of("circulant", {"n": 24}), (Competitor("broadcasted_index"),), rounds=20)
 
@@ -248,7 +247,7 @@ def test_among_ties_the_one_that_waives_less_is_taken():
 def test_who_left_the_rounds_is_never_the_best_though_the_machine_was_busy_afterwards():
     """Calls before a busy time look shorter than calls in it."""
     columns = {"left": np.array([1e-5, 1e-5, 1e-5, np.nan]), "stayed": np.full(4, 3e-5), FLOOR: np.full(4, 1e-6)}
-    outcome = Outcome(seconds=columns, least=dict.fromkeys(columns, 1e-06), left={"left"})
+    outcome = ContestResult(seconds=columns, least=dict.fromkeys(columns, 1e-06), left={"left"})
     request = ChoiceRequest(setting_of("circulant", {"n": 8}))
     first = {name: Footprint(1e-5, 1e-5, 0) for name in columns}
     found = measurements(request, outcome, first, {})
@@ -321,7 +320,9 @@ def test_impossible_requests_say_what_is_wrong(arguments, message):
 
 def test_a_self_test_takes_seed_and_seconds(monkeypatch):
     asked = []
-    monkeypatch.setattr(choosing, "self_test", lambda trials, **options: asked.append((trials, options)) or [])
+    monkeypatch.setattr(
+        "opjury.measure.self_test.self_test", lambda trials, **options: asked.append((trials, options)) or []
+    )
     done = CliRunner().invoke(main, ["choose", "--self-test", "2", "--seed", "5", "--seconds", "0.5"])
     assert done.exit_code == 0, done.output
     ((trials, options),) = asked

@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
 
-from opjury import audit, records
-from opjury.cli import main
-from opjury.faces import auditing
-from opjury.shipping import Here
-from opjury.verify.judge import judge
-from opjury.verify.task import Task
+import opjury.cli.audit
+from opjury import audit
+from opjury.cli.main import main
+from opjury.judge.judge import judge
+from opjury.judge.task import Task
+from opjury.model import records
+from opjury.run.ship import Here
 from tests.hostile import endless
 
 WRONG = """
@@ -95,7 +96,7 @@ def test_refuted_is_1_and_shows_case_observed_expected_and_script(tmp_path):
 def test_a_folder_of_our_name_does_not_hide_us(tmp_path):
     """As in the folder that holds a clone, where an editable installation is found after what lies there."""
     (tmp_path / "opjury").mkdir()
-    command = "import sys; sys.path.pop(0); from opjury.cli import run; run()"
+    command = "import sys; sys.path.pop(0); from opjury.cli.main import run; run()"
     done = subprocess.run(
         [sys.executable, "-c", command, "audit", "slice_mean:python_loop", *FEW],
         capture_output=True,
@@ -199,7 +200,7 @@ def test_nothing_executed_is_3(tmp_path):
 @pytest.mark.parametrize("operation", [[], ["slice_mean"]])
 def test_list_shows_every_implementation_without_importing_torch(tmp_path, operation):
     program = (
-        f"import sys; from opjury.cli import main; main(['list', *{operation}], standalone_mode=False); "
+        f"import sys; from opjury.cli.main import main; main(['list', *{operation}], standalone_mode=False); "
         "print('loaded' if 'torch._C' in sys.modules else 'light')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
@@ -276,7 +277,7 @@ def test_replay_of_records(tmp_path, monkeypatch):
         done = CliRunner().invoke(main, ["replay", str(tmp_path / "found.jsonl")])
         return done.exit_code, " ".join(done.stdout.split())
 
-    monkeypatch.setattr(auditing, "present", lambda device: device == "cpu")
+    monkeypatch.setattr("opjury.cli.audit.present", lambda device: device == "cpu")
     control = first_of("toeplitz:published_nonzero_index", "agreement")
     assert replayed(control) == (
         0,

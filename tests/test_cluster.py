@@ -15,14 +15,16 @@ import pytest
 from click.testing import CliRunner
 
 import opjury
-from opjury import cluster, execute, records, registry
 from opjury.benchmarks.scaling import scheduler, worker
-from opjury.cli import main
-from opjury.model import declared
-from opjury.shipping import imported
-from opjury.uses.choose import choose
-from opjury.uses.journal import Journal
-from opjury.uses.request import Request
+from opjury.choose import choose
+from opjury.cli.main import main
+from opjury.judge.isolated import verdict_of
+from opjury.judge.request import Request
+from opjury.model import declared, records, registry
+from opjury.model.environment import environment
+from opjury.model.journal import Journal
+from opjury.run.ship import imported
+from opjury.scale import cluster
 from tests.hostile import aborting
 from tests.hostile import right as mean_of_slices
 from tests.made_up import verdict
@@ -71,7 +73,7 @@ def test_verdicts_are_those_of_this_machine(address, name):
 def test_a_crash_is_a_verdict(address):
     found = opjury.audit(aborting, "slice_mean", cluster=address, **FEW | UNSHRUNK)
     assert "the process was ended" in found.refuted[0].message
-    assert found.refuted[0].environment == records.environment()
+    assert found.refuted[0].environment == environment()
 
 
 def test_functions_of_a_file_that_workers_do_not_have(address, tmp_path):
@@ -114,8 +116,8 @@ def test_what_workers_cannot_import_is_refused(address, monkeypatch):
 
 def test_an_implementation_that_workers_lack_is_refused(address, monkeypatch):
     known = registry.implementations("slice_mean")[0]
-    entries = {**declared.implementations, ("slice_mean", "only_here"): replace(known, name="only_here")}
-    monkeypatch.setattr(declared, "implementations", entries)
+    entries = {**declared.IMPLEMENTATIONS, ("slice_mean", "only_here"): replace(known, name="only_here")}
+    monkeypatch.setattr(declared, "IMPLEMENTATIONS", entries)
     with pytest.raises(opjury.Impossible, match=r"tcp://.*: slice_mean:only_here cannot be loaded there: UnknownName"):
         opjury.audit("slice_mean:only_here", cluster=address, **FEW)
 
@@ -166,7 +168,7 @@ def test_a_task_with_which_workers_end_is_not_judged(spare):
     outcome = outcomes.pop(0)
     assert outcomes == {number: number for number in range(1, 24)}
     task = Request(checks="form").tasks("slice_mean", "python_loop")[0]
-    verdict = execute.verdict_of(task, outcome)
+    verdict = verdict_of(task, outcome)
     assert verdict.status == "error"
     assert "1 workers ended" in verdict.message
     assert opjury.Audit((verdict,)).surprises()
@@ -248,7 +250,7 @@ def test_a_choice_is_made_where_measuring_is_offered(address, tmp_path):
 
 def test_neither_import_nor_list_loads_dask():
     program = (
-        "import sys; from opjury.cli import main; main(['list'], standalone_mode=False); "
+        "import sys; from opjury.cli.main import main; main(['list'], standalone_mode=False); "
         "print('loaded' if {'dask', 'distributed'} & set(sys.modules) else 'light')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 import opjury
-from opjury import execute, registry, shipping
-from opjury.case import Case
+from opjury.audit import judge_tasks
+from opjury.judge import judge, trial
+from opjury.judge.draw import repeated_cases
+from opjury.judge.request import Request
+from opjury.judge.task import Task
+from opjury.model import registry
+from opjury.model.case import Case
+from opjury.model.device import finish, lost, on_cuda
 from opjury.model.implementation import Implementation
-from opjury.uses.audit import run
-from opjury.uses.request import Request
-from opjury.verify import judge, trial
-from opjury.verify.corpus import repeated_cases
-from opjury.verify.device import finish, lost, on_cuda
-from opjury.verify.task import Task
+from opjury.run import pool, ship
 from tests import hostile
 
 ROOT = Path(__file__).parents[1]
@@ -59,10 +60,10 @@ def test_kernels_agree_on_cuda(name):
 
 @needs_cuda
 def test_promised_waiting_is_noticed():
-    entry = registry.implementation("slice_mean", "ragged_kernel")
-    waiting = shipping.Here(replace(entry, asynchronous=True))
+    entry = registry.entry("slice_mean", "ragged_kernel")
+    waiting = ship.Here(replace(entry, asynchronous=True))
     tasks = Request(checks="devices", device="cuda").tasks("slice_mean", entry.name, waiting)
-    assert {"refuted"} == {v.status for v in run(tasks[:1], isolate=False)}
+    assert {"refuted"} == {v.status for v in judge_tasks(tasks[:1], isolate=False)}
 
 
 @needs_cuda
@@ -101,7 +102,7 @@ def test_the_server_that_workers_are_forked_from_never_asks_for_a_gpu():
         "import torch\n"
         "def refuse(*arguments): raise AssertionError('CUDA was asked for')\n"
         "torch.cuda.is_available = torch.cuda.device_count = torch._C._cuda_getDeviceCount = refuse\n"
-        "import opjury.preload\n"
+        "import opjury.judge.preload\n"
         "assert not torch.cuda.is_initialized()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
@@ -140,9 +141,9 @@ def test_waiting_is_refuted_where_it_was_promised_not_to(streams, promised):
             raise RuntimeError("called a synchronizing CUDA operation")
         return hostile.right(x, slices)
 
-    entry = shipping.Here(Implementation("slice_mean", "waiting", waiting, asynchronous=promised))
+    entry = ship.Here(Implementation("slice_mean", "waiting", waiting, asynchronous=promised))
     request = Request(checks="devices", device="cuda", dtypes="float32", scale=0.1)
-    (verdict,) = run(request.tasks("slice_mean", "waiting", entry), isolate=False)
+    (verdict,) = judge_tasks(request.tasks("slice_mean", "waiting", entry), isolate=False)
     assert verdict.status == ("refuted" if promised else "holds"), verdict.message
     assert verdict.examples
     assert streams[0] == 0
@@ -176,7 +177,7 @@ def test_nothing_is_judged_with_a_gpu_that_is_lost(feigned, monkeypatch):
 
 def test_an_item_after_a_lost_gpu_gets_a_process_of_its_own(monkeypatch):
     ended = []
-    monkeypatch.setattr(execute, "lost", lambda: True)
-    monkeypatch.setattr(execute.os, "_exit", ended.append)
-    execute._unless_lost(str, 1)
-    assert ended == [execute.LOST]
+    monkeypatch.setattr(pool, "lost", lambda: True)
+    monkeypatch.setattr(pool.os, "_exit", ended.append)
+    pool._unless_lost(str, 1)
+    assert ended == [pool.LOST]

@@ -4,12 +4,15 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
+from types import ModuleType
 
 import pytest
 
 import opjury
-from opjury import contract, registry
+from opjury import contract
 from opjury.contract import Case, Error, Gradient, Growth, Law, Operation, Workload, implementation, st
+from opjury.model import declared, registry
 from tests.test_thirdparty import plugin
 
 
@@ -209,8 +212,8 @@ def test_what_is_right_is_kept():
     assert declare_implementation("scan", error=lambda x, dim=0: x) is scan
     declare_workload("scan", read_from={"n": "len(x)"}, growths=(declare_growth(),))
     assert registry.operation("scan") is made
-    assert registry.implementation("scan", "scan").error.magnitude is not None
-    assert dataclasses.replace(registry.implementation("scan", "scan"), view=True).view
+    assert registry.entry("scan", "scan").error.magnitude is not None
+    assert dataclasses.replace(registry.entry("scan", "scan"), view=True).view
     assert registry.workload("scan").name_of({"n": 2}) == "medium"
 
 
@@ -228,7 +231,7 @@ def test_what_is_right_is_kept():
 )
 def test_a_declaration_of_a_plugin_that_does_not_go_with_others_is_left_out(tmp_path, code, words):
     plugin(tmp_path, "misfit", "import opjury\n" + code)
-    program = "import opjury.registry as r; r.operations(); print(len(r.operations()), len(r.implementations()))"
+    program = "import opjury.model.registry as r; r.operations(); print(len(r.operations()), len(r.implementations()))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -252,3 +255,31 @@ def test_the_old_places_still_work_and_say_so():
         assert operation.COMPLEX == contract.COMPLEX
     with pytest.raises(AttributeError):
         operation.nothing  # noqa: B018
+    with pytest.warns(DeprecationWarning, match=r"import Space from opjury\.judge\.strategies"):
+        from opjury.verify.strategies import Space
+    assert Space is contract.Space
+
+
+def test_a_module_that_is_imported_later_is_whole_for_every_thread(tmp_path, monkeypatch):
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.2)\nready = True\n")
+    (tmp_path / "broken_to_import.py").write_text("raise RuntimeError('broken')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    declared._import_later("slow_to_import", "broken_to_import", "not_there_to_import")
+    import slow_to_import
+
+    seen = []
+    threads = [threading.Thread(target=lambda: seen.append(slow_to_import.ready)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [True] * 4
+    assert type(slow_to_import) is ModuleType
+    assert sys.modules["slow_to_import"] is slow_to_import
+    import broken_to_import
+
+    with pytest.raises(RuntimeError, match="broken"):
+        _ = broken_to_import.anything
+    assert "broken_to_import" not in sys.modules
+    with pytest.raises(ModuleNotFoundError):
+        import not_there_to_import  # noqa: F401

@@ -12,14 +12,16 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from opjury import records, registry
+from opjury.audit import Audit
 from opjury.benchmarks import reporting
-from opjury.cli import main
-from opjury.faces import auditing, exports
-from opjury.faces.report import questions, summary
-from opjury.faces.report.gather import Found, Machine, State
-from opjury.records import Verdict
-from opjury.uses.audit import Audit
+from opjury.cli import exports
+from opjury.cli.main import main
+from opjury.cli.terminal import show_audit
+from opjury.model import records, registry
+from opjury.model.records import Verdict
+from opjury.report import questions, summary
+from opjury.report.gather import Found, Machine, State
+from opjury.report.table import COLUMNS, csv_table
 from tests.made_up import measurement, recommendation, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -110,9 +112,9 @@ def test_junit_is_red_where_an_audit_is(changed, kinds):
 
 
 def test_the_table_has_a_row_for_each_measurement_and_for_who_was_only_judged():
-    text = exports.table(found(WRONG, CONTROL, measurement(), measurement(n=10, ratio=2.0))).decode()
+    text = csv_table(found(WRONG, CONTROL, measurement(), measurement(n=10, ratio=2.0))).decode()
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert tuple(rows[0]) == exports.COLUMNS
+    assert tuple(rows[0]) == COLUMNS
     assert [(r["implementation"], r["verdict"], r["sizes"], r["ratio"]) for r in rows] == [
         ("torch_cumsum", "refuted", "rows=1 n=1000", "1.0"),
         ("torch_cumsum", "refuted", "rows=1 n=10", "2.0"),
@@ -121,7 +123,7 @@ def test_the_table_has_a_row_for_each_measurement_and_for_who_was_only_judged():
 
 
 def test_no_cell_of_the_table_is_a_formula():
-    text = exports.table(found(verdict("=1+1", "@SUM(A1)"), measurement("-2", "+3"))).decode()
+    text = csv_table(found(verdict("=1+1", "@SUM(A1)"), measurement("-2", "+3"))).decode()
     for row in csv.DictReader(io.StringIO(text)):
         assert all(not value.startswith(("=", "+", "-", "@")) for value in row.values()), row
         assert row["operation"].startswith("'")
@@ -132,7 +134,7 @@ def test_markdown_tells_what_is_refuted_what_changed_and_what_to_use():
         WRONG, CONTROL, FOLLOWS, measurement(), measurement(implementation="hillis_steele", ratio=3.0), recommendation()
     )
     now.machines[0].before = State.of("the night before", [verdict()])
-    text = summary.markdown(now)
+    text = summary.summary_markdown(now)
     assert "**0 of 1 implementations hold up, 1 that is known to be wrong is refuted; 21 examples were executed" in text
     assert "- `cumsum:torch_cumsum` agreement (float32): result[1] is 1; it should be 2" in text
     assert "**worse**: `cumsum:torch_cumsum` agreement: refuted, was holds" in text
@@ -144,7 +146,7 @@ def test_markdown_tells_what_is_refuted_what_changed_and_what_to_use():
     "text", ["a | b", "<script>alert(1)</script>", "`x` [y](javascript:z)", "# head\n- item", "@someone"]
 )
 def test_markdown_has_no_sign_of_a_hostile_text(text):
-    shown = summary.markdown(found(verdict(text, text, status="refuted", message=text), problems=[text]))
+    shown = summary.summary_markdown(found(verdict(text, text, status="refuted", message=text), problems=[text]))
     bare = re.sub(r"&#\d+;|`[^`\n]*`", "", shown)
     assert "<" not in bare
     assert "](" not in bare
@@ -181,7 +183,7 @@ LOOSE = verdict(implementation="half_precision_accumulator", control=True)
 def test_audit_and_report_count_alike(entries, told, tmp_path, monkeypatch, capsys):
     """What holds up, of those that were judged and are no negative controls."""
     monkeypatch.chdir(tmp_path)
-    auditing.show(Audit(tuple(entries)), all_verdicts=False)
+    show_audit(Audit(tuple(entries)), all_verdicts=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert f"{told}; {7 * sum(v.examples > 0 for v in entries)} examples were executed." in shown
     assert summary.headline(found(*entries).machines[0]).startswith(f"{told}; ")
@@ -192,7 +194,7 @@ def test_audit_and_report_count_alike(entries, told, tmp_path, monkeypatch, caps
 
 
 def test_the_terminal_form_has_a_line_for_each_operation(tmp_path, monkeypatch, capsys):
-    summary.show(found(WRONG, verdict("gather", "torch_gather"), recommendation(), measurement()))
+    summary.show_summary(found(WRONG, verdict("gather", "torch_gather"), recommendation(), measurement()))
     shown = capsys.readouterr().out
     assert re.search(r"^cumsum +0 of 1 +torch_cumsum +torch_cumsum", shown, re.M)
     assert re.search(r"^gather +1 of 1", shown, re.M)

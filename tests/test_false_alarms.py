@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import opjury
-from opjury import registry
+from opjury.model import registry
 from opjury.model.dtypes import group_dtypes
 from tests import right
 from tests.false_alarms import Outcome, Sample, __main__, alarmed, samples

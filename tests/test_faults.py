@@ -8,10 +8,13 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from opjury import audit, cli, execute, records, registry
-from opjury.faces import merging
-from opjury.records import Verdict
-from opjury.uses import history
+from opjury import audit
+from opjury.cli.main import run as start
+from opjury.model import records, registry
+from opjury.model.environment import environment
+from opjury.model.records import Verdict
+from opjury.run import pool
+from opjury.track import history
 from tests.made_up import measurement, night, verdict
 
 LONG = 250 * "x"
@@ -41,7 +44,7 @@ def opjury(tmp_path, monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["opjury", *map(str, arguments)])
         with pytest.raises(SystemExit) as status:
-            cli.run()
+            start()
         told = capsys.readouterr()
         return status.value.code, told.out, told.err
 
@@ -96,8 +99,8 @@ def test_a_check_of_nights_in_a_repository_without_a_commit(opjury, tmp_path):
     subprocess.run(["git", "init", "-q"], check=True)
     for day, seconds in enumerate([1.0] * 14 + [2.0] * 2, start=1):
         times = dict(least_seconds=seconds * (1 + 1e-3 * math.sin(day)), least_floor_seconds=1.0)
-        tonight = night(date=f"2026-01-{day:02}T03:00:00+00:00", environment=records.environment())
-        history.add(tonight, [measurement(**times)], tmp_path / history.FOLDER)
+        tonight = night(date=f"2026-01-{day:02}T03:00:00+00:00", environment=environment())
+        history.add_night(tonight, [measurement(**times)], tmp_path / history.FOLDER)
     status, _, err = opjury("track", "check")
     assert (status, err) == (2, "opjury: the repository has no commit yet; a night is kept by its commit\n")
 
@@ -115,15 +118,15 @@ def test_worker_processes_that_do_not_start():
     never: Future[Verdict] = Future()
     never.set_exception(BrokenProcessPool())
     with pytest.raises(registry.Impossible, match="worker processes do not start"):
-        execute._outcome(never, 1.0)
+        pool._outcome(never, 1.0)
 
 
 def test_a_fault_of_ours_stays_a_traceback(monkeypatch, tmp_path):
     def faulty(*arguments, **options):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(merging, "run", faulty)
+    monkeypatch.setattr("opjury.scale.commands.merge", faulty)
     records.write(tmp_path / "found.jsonl", [verdict()])
     monkeypatch.setattr(sys, "argv", ["opjury", "merge", str(tmp_path / "found.jsonl")])
     with pytest.raises(ValueError, match="a bug"):
-        cli.run()
+        start()

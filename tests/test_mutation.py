@@ -6,9 +6,9 @@ import textwrap
 import pytest
 import torch
 
-from opjury import registry
+from opjury.model import registry
 from opjury.model.implementation import Implementation
-from opjury.shipping import import_file
+from opjury.run.ship import import_file
 from tests import state_of_sources
 from tests.mutation.__main__ import Journal
 from tests.mutation.mutants import EQUIVALENT, Outcome, equivalent, killed_by, mutants_of
@@ -19,7 +19,7 @@ def by_name(entry):
 
 
 def test_mutants_are_made_loaded_and_refuted():
-    entry = registry.implementation("circulant", "rolled_rows")
+    entry = registry.entry("circulant", "rolled_rows")
     mutants = by_name(entry)
     further = mutants["circulant:rolled_rows, integers: backward.roll(i + 1) → backward.roll(i + 2)"]
     c = torch.arange(3)
@@ -74,7 +74,7 @@ def test_entries_name_mutants_that_exist():
 
 
 def test_equivalent_mutants_are_known_by_name(tmp_path):
-    one, other, *_ = mutants_of(registry.implementation("circulant", "rolled_rows"))
+    one, other, *_ = mutants_of(registry.entry("circulant", "rolled_rows"))
     file = tmp_path / "equivalent.json"
     file.write_text(json.dumps({one.name: "the same", other.of_any_implementation: "the same everywhere"}))
     assert equivalent([one, other], file) == {one.name: "the same", other.name: "the same everywhere"}
@@ -89,7 +89,7 @@ def test_a_stale_entry_is_an_error(tmp_path, stale):
 
 
 def test_outcomes_are_remembered_for_the_same_sources_alone(tmp_path):
-    mutant = next(mutants_of(registry.implementation("circulant", "rolled_rows")))
+    mutant = next(mutants_of(registry.entry("circulant", "rolled_rows")))
     line = {"mutant": mutant.name, "by": "killed_by", "checks": ["laws"], "seconds": 1.5, "sources": state_of_sources()}
     file = tmp_path / "outcomes.jsonl"
     file.write_text(json.dumps(line | {"checks": ["form"], "sources": "others"}) + "\n" + json.dumps(line) + "\n")

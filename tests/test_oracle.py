@@ -9,14 +9,15 @@ import pytest
 import scipy
 import torch
 
-from opjury import registry
-from opjury.case import Case, Tensor
+from opjury.judge import oracle
+from opjury.judge.bounds import Expected, compare, error_bound, gamma, ulp
+from opjury.judge.judge import judge
+from opjury.judge.task import Task
+from opjury.judge.trial import Trial, Unsuitable
+from opjury.model import registry
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case
 from opjury.model.implementation import Error
-from opjury.verify import oracle
-from opjury.verify.bounds import Expected, compare, error_bound, gamma, ulp
-from opjury.verify.judge import judge
-from opjury.verify.task import Task
-from opjury.verify.trial import Trial, Unsuitable
 
 CUMSUM, TOEPLITZ, MEAN, DIFFERENCES = map(registry.operation, ("cumsum", "toeplitz", "slice_mean", "difference_matrix"))
 RNG = np.random.default_rng(0)
@@ -118,7 +119,7 @@ def test_a_bound_without_limit_refutes_nobody():
     """The first column nearly cancels: the bound of its gradient is infinite in float16."""
     values = np.array([-18.515625, *[0.0] * 11, 18.234375, *[1.0] * 11]).reshape(2, 2, 6)
     case = Case((Tensor(values, "float16"), 0), tier="rounding", seed=0)
-    right = registry.implementation("normalize_sum", "closed_form_backward")
+    right = registry.entry("normalize_sum", "closed_form_backward")
     trial = Trial(registry.operation("normalize_sum"), right)
     with pytest.raises(Unsuitable):
         registry.check("forward_mode").run(trial, case)
@@ -128,7 +129,7 @@ def test_a_bound_without_limit_refutes_nobody():
 def test_laws_ask_for_nothing_outside_of_a_domain(contract):
     """They call with other arguments than those of the case."""
     largest = 12
-    called, right = [], registry.implementation(contract.name, contract.baseline)
+    called, right = [], registry.entry(contract.name, contract.baseline)
 
     def spying(*args, **kwargs):
         called.append(extent(*args, **kwargs))

@@ -2,22 +2,24 @@
 
 import json
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
-from opjury import records
-from opjury.faces import exports, merging, parametrize, terminal
-from opjury.faces.report.changes import changes
-from opjury.faces.report.gather import State
-from opjury.faces.verdicts import Tally, state_of
+from opjury import testing
+from opjury.audit import Audit
+from opjury.cli import exports, terminal
+from opjury.cli.main import main
+from opjury.cli.verdicts import Tally, state_of
+from opjury.eligible import doubt
+from opjury.judge.request import Request
+from opjury.model import records
 from opjury.model.outcome import Outcome, standing, standings
-from opjury.uses.alarms import alarms
-from opjury.uses.audit import Audit
-from opjury.uses.history import Chronicle
-from opjury.uses.request import Request
-from opjury.uses.standing import doubt
+from opjury.report.changes import changes
+from opjury.report.gather import State
+from opjury.track.alarms import alarms
+from opjury.track.history import Chronicle
 from tests.made_up import night, verdict
 
 CONTROL = dict(implementation="blocks_without_carry", control=True)  # declares that agreement is refuted
@@ -68,9 +70,9 @@ def test_all_that_show_it_agree(verdicts, rule, tmp_path, monkeypatch, capsys):
     found = Audit(tuple(verdicts))
     assert found.ok == (bool(found.judged) and not unexpected)
     records.write("found.jsonl", verdicts)
-    status = merging.run([Path("found.jsonl")], json_file=None, junit_file=None, all_verdicts=False)
-    assert status == (1 if unexpected else 0 if found.judged else 3)
-    shown = " ".join(capsys.readouterr().out.split())
+    merged = CliRunner().invoke(main, ["merge", "found.jsonl"])
+    assert merged.exit_code == (1 if unexpected else 0 if found.judged else 3)
+    shown = " ".join(merged.output.split())
     tally = Tally.of(standings(verdicts))
     assert str(tally) in shown
     assert bool(tally.holding) == holds_up
@@ -121,6 +123,6 @@ def test_what_follows_from_another_failure_is_no_alert_of_its_own_unless_it_is_a
 def test_the_message_of_an_error_is_reported_by_pytest(monkeypatch):
     task = Request(checks="agreement", dtypes="float32").tasks("cumsum", "torch_cumsum")
     error = verdict(status="error", message="KeyError: 1")
-    monkeypatch.setattr(parametrize, "run", lambda *args, **options: [error])
+    monkeypatch.setattr(testing, "judge_tasks", lambda *args, **options: [error])
     with pytest.raises(pytest.fail.Exception, match=r"agreement \(float32\): KeyError: 1"):
-        parametrize.require(task)
+        testing.require(task)

@@ -8,7 +8,7 @@ import pytest
 
 import opjury
 from opjury.contract import Case, Operation, composite, illegal, implementation
-from opjury.shipping import Sent
+from opjury.run.ship import Sent
 
 OWN = """
 import numpy as np

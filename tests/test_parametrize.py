@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import opjury
-from opjury.faces.parametrize import require
-from opjury.uses.audit import planned
-from opjury.uses.request import Request
+from opjury.audit import planned
+from opjury.judge.request import Request
+from opjury.testing import require
 from tests.hostile import right
 
 MINE = """
@@ -89,7 +89,7 @@ def test_a_failure_says_what_is_what_should_be_for_which_case_with_a_script_and_
     failure = outcome.partition("FAILURES")[2].partition("\n____")[2].partition("\n____")[0]
     for word in ("it should be", "case:", "observed:", "expected:", "def one_too_many", "print(f(*args, **kwargs))"):
         assert word in failure
-    assert "parametrize.py" not in failure
+    assert "testing.py" not in failure
     assert "judge" not in failure
 
 
@@ -106,7 +106,7 @@ def test_what_the_harness_could_not_judge_fails(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("the contract is broken")
 
-    monkeypatch.setattr("opjury.verify.search.Search.run", broken)
+    monkeypatch.setattr("opjury.judge.search.Search.run", broken)
     with pytest.raises(pytest.fail.Exception, match="the contract is broken"):
         require(tasks)
 

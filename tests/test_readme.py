@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from opjury import records
-from opjury.uses import history
+from opjury.model import records
+from opjury.track import history
 from tests.made_up import measurement, night, verdict
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ def files(tmp_path):
     (tmp_path / "mine.py").write_text(program_with("def my_mean").partition("found =")[0])
     (tmp_path / "test_mine.py").write_text(program_with("def test_mine"))
     records.write(tmp_path / "found.jsonl", [verdict(), measurement()])
-    history.add(night(), [verdict(), measurement()], tmp_path / history.FOLDER)
+    history.add_night(night(), [verdict(), measurement()], tmp_path / history.FOLDER)
     return tmp_path
 
 

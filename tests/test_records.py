@@ -6,9 +6,10 @@ import msgspec
 import pytest
 import torch
 
-from opjury import records
-from opjury.records import Verdict
-from opjury.uses import history
+from opjury.model import records
+from opjury.model.environment import environment
+from opjury.model.records import Verdict
+from opjury.track import history
 from tests.made_up import night
 
 ONE = Verdict(
@@ -19,7 +20,7 @@ ONE = Verdict(
     dtypes=("float32",),
     examples=7,
     error_ulps=float("inf"),
-    environment=records.environment(),
+    environment=environment(),
 )
 
 
@@ -84,9 +85,9 @@ def test_what_older_formats_said_in_the_message_is_a_field(version, status, mess
 
 
 def test_an_environment_is_the_same_at_any_time_and_may_lack_what_older_records_do_not_tell():
-    here = records.environment()
-    records.environment.cache_clear()
-    assert records.environment() == here
+    here = environment()
+    environment.cache_clear()
+    assert environment() == here
     assert f"OpenMP {torch.__config__.show().partition('OpenMP ')[2].split()[0]}" in here.build
     older = {name: value for name, value in msgspec.to_builtins(here).items() if name not in ("clock", "build")}
     line = json.dumps({**json.loads(records.encode(ONE)), "environment": older})

@@ -11,14 +11,14 @@ import plotly.graph_objects
 import pytest
 from click.testing import CliRunner
 
-from opjury import records, registry
 from opjury.benchmarks import reporting
-from opjury.cli import main
-from opjury.faces.report import charts, questions
-from opjury.faces.report.changes import changes
-from opjury.faces.report.gather import State, default_workload, gather, workload_name
-from opjury.faces.report.nights import Curve
-from opjury.uses import history
+from opjury.cli.main import main
+from opjury.model import records, registry
+from opjury.report import charts, questions
+from opjury.report.changes import changes
+from opjury.report.gather import State, default_workload, gather, workload_name
+from opjury.report.nights import Curve
+from opjury.track import history
 from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, night, recommendation, verdict
 
 
@@ -205,7 +205,7 @@ def test_what_is_tied_or_within_the_interval_is_no_change():
 
 def test_a_sweep_is_told_from_single_contests():
     state = State.of("", [measurement(n=n) for n in (10, 100, 1000)] + [measurement(n=10, dtype="float64")])
-    (line,) = charts.lines(state.contests, state.recommendations)
+    (line,) = charts.chart_lines(state.contests, state.recommendations)
     assert (line.size, list(line.points)) == ("n", [10, 100, 1000])
 
 
@@ -217,7 +217,7 @@ def test_crossovers_keep_who_is_tied():
         recommendation(80, "b"),
     ]
     state = State.of("", [*[measurement(n=n) for n in (10, 20, 40, 80)], *chosen])
-    (line,) = charts.lines(state.contests, state.recommendations)
+    (line,) = charts.chart_lines(state.contests, state.recommendations)
     assert charts.crossovers(line) == [("a", "b", 20, 40)]
 
 
@@ -310,7 +310,7 @@ def test_records_with_and_without_the_gpu_are_one_machines(tmp_path):
 
 
 def test_two_gpus_are_two_machines_and_nothing_is_lost(tmp_path):
-    history.add(night(environment=with_gpu("H100")), [measurement()], tmp_path / "history")
+    history.add_night(night(environment=with_gpu("H100")), [measurement()], tmp_path / "history")
     for number, gpu in enumerate(("H100", "A100", "")):
         records.write(tmp_path / f"{number}.jsonl", [verdict(device="cuda", environment=with_gpu(gpu))])
     found = gather([tmp_path / f"{number}.jsonl" for number in range(3)], tmp_path / "history").machines
@@ -418,7 +418,7 @@ def test_sizes_that_cannot_be_are_in_the_table(report, tmp_path):
 
 
 def test_a_hostile_docstring_cannot_inject(report, tmp_path, monkeypatch):
-    entry = registry.implementation("cumsum", "torch_cumsum")
+    entry = registry.entry("cumsum", "torch_cumsum")
     monkeypatch.setattr(entry.function, "__doc__", "</p><script>alert(1)</script>\n\n    <b>pre</b>")
     assert report([verdict()]).exit_code == 0
     text = (tmp_path / "reports/site/operations/cumsum.html").read_text()
@@ -460,7 +460,7 @@ def test_the_command_line_stays_light():
     import sys
 
     program = (
-        "import sys; from opjury.cli import main; main(['list'], standalone_mode=False); "
+        "import sys; from opjury.cli.main import main; main(['list'], standalone_mode=False); "
         "print(*({'torch._C', 'jinja2', 'plotly', 'markdown_it'} & set(sys.modules)), 'done')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from opjury import records, registry
 from opjury.benchmarks import reporting
-from opjury.cli import main
-from opjury.faces.report import gather, questions
-from opjury.faces.report import site as pages
+from opjury.cli.main import main
+from opjury.model import records, registry
+from opjury.report import gather, questions
+from opjury.report.site import build
 from tests.made_up import HOSTILE, measurement, recommendation, verdict
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install .[browser]")
@@ -137,7 +137,7 @@ def test_another_workload_shows_its_own_numbers(tab, tmp_path, monkeypatch):
     sizes = registry.workload("cumsum").sizes
     both = [measurement(sizes=dict(sizes[name]), ratio=ratio) for name, ratio in (("medium", 1.0), ("large", 4.0))]
     records.write(tmp_path / "found.jsonl", both)
-    pages.build(gather.gather([tmp_path / "found.jsonl"], tmp_path / "none"), tmp_path / "site")
+    build(gather.gather([tmp_path / "found.jsonl"], tmp_path / "none"), tmp_path / "site")
     tab.goto((tmp_path / "site" / "index.html").as_uri())
     cell = tab.locator("#matrix tbody td.measured").first
     assert cell.inner_text() == "1"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import opjury
-from opjury import registry
+from opjury.model import registry
 
 CONTROLS = [entry for entry in registry.implementations() if entry.refuted and "terminates" not in entry.refuted]
 

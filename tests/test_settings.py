@@ -5,11 +5,11 @@ import pickle
 import msgspec
 import pytest
 
-from opjury import records
+from opjury.choose import setting_of
+from opjury.model import records
+from opjury.model.records import Alarm
 from opjury.model.setting import Setting
-from opjury.records import Alarm
-from opjury.uses.choose import setting_of
-from opjury.uses.history import Series
+from opjury.track.history import Series
 from tests.made_up import measurement, recommendation
 
 SETTING = Setting(operation="cumsum", sizes=dict(rows=1, n=1000), dtype="float32")

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opjury import records, registry
-from opjury.cli import main
-from opjury.records import Part, Verdict
-from opjury.uses.audit import Audit, identity
-from opjury.uses.merge import merge
-from opjury.uses.request import Request
-from opjury.uses.shards import part, split
+from opjury.audit import Audit, identity
+from opjury.cli.main import main
+from opjury.judge.request import Request
+from opjury.model import records, registry
+from opjury.model.records import Part, Verdict
+from opjury.scale.merge import merge
+from opjury.scale.shards import part, split
 from tests.made_up import ELSEWHERE, measurement, verdict
 
 TASKS = [

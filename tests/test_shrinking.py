@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 import opjury
-from opjury import registry
-from opjury.case import Tensor
-from opjury.sparse_case import Sparse
+from opjury.model import registry
+from opjury.model.arguments import Sparse, Tensor
 
 
 @dataclass(frozen=True)

@@ -15,20 +15,21 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from opjury import records, registry
-from opjury.cli import main
-from opjury.faces.tracking import change
+from opjury.choose import Choice
+from opjury.cli.main import main
 from opjury.measure.statistics import ratio
-from opjury.measure.steps import steps
+from opjury.model import records, registry
+from opjury.model.environment import Environment, environment
+from opjury.model.records import Measurement, Night, Recommendation, Standing, Verdict
+from opjury.model.registry import Impossible
 from opjury.model.setting import Setting
-from opjury.records import Environment, Measurement, Night, Recommendation, Standing, Verdict
-from opjury.registry import Impossible
-from opjury.uses import history
-from opjury.uses.alarms import alarms, touched
-from opjury.uses.choose import Choice
-from opjury.uses.compare import Comparison, Side, compare
-from opjury.uses.confirm import ENOUGH, TWICE
-from opjury.uses.track import Plan, run_night
+from opjury.track import history
+from opjury.track.alarms import alarms, touched
+from opjury.track.change_points import change_points
+from opjury.track.compare import Side, SpeedComparison, compare_sides
+from opjury.track.confirm import ENOUGH, TWICE
+from opjury.track.nightly import Plan, run_night
+from opjury.track.shown import change
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
 NOISE = np.random.default_rng(0).normal(0, 0.005, 400)
@@ -68,7 +69,7 @@ def chronicles(*contents, **changes):
 def test_a_step_is_found_where_it_is():
     values = NOISE[:40].copy()
     values[30:] += 0.05
-    (step,) = steps(values, 0.02)
+    (step,) = change_points(values, 0.02)
     assert step.at == 30
     assert step.height == pytest.approx(0.05, abs=0.005)
 
@@ -77,12 +78,12 @@ def test_nights_without_a_value_do_not_count():
     values = NOISE[:40].copy()
     values[30:] += 0.05
     values[5:25] = np.nan
-    assert [step.at for step in steps(values, 0.02)] == [30]
+    assert [step.at for step in change_points(values, 0.02)] == [30]
 
 
 @pytest.mark.parametrize("start", range(0, 300, 50))
 def test_noise_is_no_step(start):
-    assert steps(NOISE[start : start + 60], 0.02) == []
+    assert change_points(NOISE[start : start + 60], 0.02) == []
 
 
 def test_one_strange_night_is_no_lasting_step():
@@ -92,26 +93,26 @@ def test_one_strange_night_is_no_lasting_step():
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [np.nan] * 9, [1.0] * 9])
 def test_too_little_is_no_step(values):
-    assert steps(np.array(values, dtype=float), 0.02) == []
+    assert change_points(np.array(values, dtype=float), 0.02) == []
 
 
 def test_a_small_step_does_not_matter():
     values = NOISE[:80] / 10
     values[40:] += 0.01
-    assert steps(values, 0.02) == []
-    assert steps(values, 0.005) != []
+    assert change_points(values, 0.02) == []
+    assert change_points(values, 0.005) != []
 
 
 def test_a_level_that_a_wandering_series_had_before_is_no_news():
     values = NOISE[:60].copy()
     values[20:40] += 0.05
     values[50:] += 0.04
-    assert [(step.at, step.exceeds(values)) for step in steps(values, 0.02) if step.height > 0] == [
+    assert [(step.at, step.exceeds(values)) for step in change_points(values, 0.02) if step.height > 0] == [
         (20, True),
         (50, False),
     ]
     values[50:] += 0.05
-    assert steps(values, 0.02)[-1].exceeds(values)
+    assert change_points(values, 0.02)[-1].exceeds(values)
 
 
 # --- alarms
@@ -291,8 +292,8 @@ def test_a_night_is_kept_in_short_and_never_overwritten(tmp_path):
         Verdict(check="agreement", message="long " * 9, **other),
         Verdict(check="form", message="short", **other),
     ]
-    path = history.add(night(0), [holds, wrong, *control, *pair(0)], tmp_path)
-    (kept,) = history.read(tmp_path).nights
+    path = history.add_night(night(0), [holds, wrong, *control, *pair(0)], tmp_path)
+    (kept,) = history.read_history(tmp_path).nights
     assert kept.standings["cumsum:f", "cpu"].verdicts == {"form": "holds", "agreement": "refuted"}
     assert kept.standings["cumsum:f", "cpu"].examples == 7
     assert [v.message for v in kept.refutations] == ["m"]
@@ -300,15 +301,15 @@ def test_a_night_is_kept_in_short_and_never_overwritten(tmp_path):
     assert len(kept.measurements) == 2
     assert path.parent.name == "here"
     with pytest.raises(FileExistsError):
-        history.add(night(0), [], tmp_path)
+        history.add_night(night(0), [], tmp_path)
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_there(tmp_path):
-    path = history.add(night(0), pair(0), tmp_path)
-    history.add(night(1), pair(1), tmp_path)
+    path = history.add_night(night(0), pair(0), tmp_path)
+    history.add_night(night(1), pair(1), tmp_path)
     path.write_bytes(path.read_bytes()[:-40])
     (tmp_path / "here" / "other.jsonl").write_text('{"record":"later"}\n')
-    found = history.read(tmp_path)
+    found = history.read_history(tmp_path)
     assert [len(c.measurements) for c in found.nights] == [1, 2]
     assert "line 3" in found.nights[0].spoilt[0]
     assert len(found.unreadable) == 1
@@ -316,8 +317,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_there(tmp_path):
 
 def test_machines_stay_apart(tmp_path):
     for i, machine in enumerate(("a/b", "c")):
-        history.add(night(i, machine=machine), pair(i), tmp_path)
-    assert history.read(tmp_path).machines == ["a/b", "c"]
+        history.add_night(night(i, machine=machine), pair(i), tmp_path)
+    assert history.read_history(tmp_path).machines == ["a/b", "c"]
     assert history.machines(tmp_path) == ["a_b", "c"]
 
 
@@ -347,11 +348,11 @@ def track(*arguments):
 
 
 def test_a_night_is_run_and_kept(repository, monkeypatch):
-    monkeypatch.setattr("opjury.measure.contests.MOST_PROCESSES", 1)
-    monkeypatch.setattr("opjury.measure.contests.PROCESSES", 1)
+    monkeypatch.setattr("opjury.measure.apart.MOST_PROCESSES", 1)
+    monkeypatch.setattr("opjury.measure.apart.PROCESSES", 1)
     done = track("nightly", "circulant", *TINY, "--machine", "here", "--json", "alarms.jsonl")
     assert done.exit_code == 0, done.output
-    (kept,) = history.read(history.FOLDER).nights
+    (kept,) = history.read_history(history.FOLDER).nights
     assert kept.night.commit == git("rev-parse", "HEAD")
     assert len(kept.measurements) > 4
     assert {s.operation for s in kept.standings.values()} == {"circulant"}
@@ -367,14 +368,14 @@ def test_what_was_left_out_the_longest_is_measured_first(repository, monkeypatch
     fields = dict(operation="circulant", dtype="float32", implementation="strided", tied=("strided",), reason="fast")
     for number, workloads in enumerate([["small", "medium"], ["small", "large"]]):
         found = [Recommendation(sizes=sizes[w], gradient=g, **fields) for w in workloads for g in (False, True)]
-        history.add(night(number), found, history.FOLDER)
+        history.add_night(night(number), found, history.FOLDER)
     order = []
 
     def chosen(operation, sizes, **options):
         order.append(registry.workload(operation).name_of(sizes))
         raise Impossible("not measured here")
 
-    monkeypatch.setattr("opjury.uses.track.choose", chosen)
+    monkeypatch.setattr("opjury.track.nightly.choose", chosen)
     plan = Plan(("circulant",), budget=0.5, scale=0.01, machine="here", database="")
     left_out = run_night(plan, jobs=1).left_out
     assert [workload for workload in order if workload != "small"] == ["medium", "medium", "large", "large"]
@@ -387,12 +388,12 @@ def test_a_workload_that_opjury_fails_at_does_not_end_the_night(repository, monk
             raise MemoryError("671 GiB")
         raise Impossible("not measured here")
 
-    monkeypatch.setattr("opjury.uses.track.choose", chosen)
+    monkeypatch.setattr("opjury.track.nightly.choose", chosen)
     done = track("run", "circulant", *TINY, "--workload", "medium", "--machine", "here")
     assert done.exit_code == 1
     assert done.output.count("opjury: failed, please report it: circulant") == 2
     assert done.output.count("MemoryError: 671 GiB") == 2
-    assert len(history.read(history.FOLDER).nights) == 1
+    assert len(history.read_history(history.FOLDER).nights) == 1
 
 
 def test_files_that_differ_from_the_commit_are_refused(repository):
@@ -441,12 +442,12 @@ def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
     running.communicate()
     journal = history.FOLDER / "here" / ".tonight.partial"
     journal.write_bytes(journal.read_bytes() + b'{"record":"verd')
-    assert history.read(history.FOLDER).nights == []
+    assert history.read_history(history.FOLDER).nights == []
     done = start("circulant")
     told = done.communicate(timeout=300)[0]
     assert done.returncode == 0, told
     assert "went on where an earlier run was ended" in told
-    assert len(history.read(history.FOLDER).nights) == 1
+    assert len(history.read_history(history.FOLDER).nights) == 1
     assert not journal.exists()
 
 
@@ -470,7 +471,7 @@ def test_no_history_is_no_success(repository):
 
 def test_alarms_decide_the_exit_status_and_are_written(repository):
     for i in range(16):
-        history.add(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
+        history.add_night(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
     options = ("--no-confirm", "--json", "alarms.jsonl", "--markdown", "alarms.md")
     done = track("check", *options)
     assert done.exit_code == 1
@@ -484,23 +485,23 @@ def test_alarms_decide_the_exit_status_and_are_written(repository):
 
 def sixteen_nights(**before):
     """Nights at the commit and with the versions that are there now; the last is slower, and the others differ in what is given."""
-    here = dict(environment=records.environment(), commit=git("rev-parse", "HEAD"))
+    here = dict(environment=environment(), commit=git("rev-parse", "HEAD"))
     for i in range(15):
-        history.add(night(i, **{**here, **before}), pair(i), history.FOLDER)
-    history.add(night(15, **here), pair(15, slower=1.1), history.FOLDER)
+        history.add_night(night(i, **{**here, **before}), pair(i), history.FOLDER)
+    history.add_night(night(15, **here), pair(15, slower=1.1), history.FOLDER)
 
 
 @pytest.mark.parametrize(("again", "status", "times"), [(1.1, 1, 1), (1.0, 0, ENOUGH)])
 def test_what_is_not_seen_again_is_no_alarm(repository, monkeypatch, again, status, times):
     """Slower since there is another torch; measured again, as slow as it was found or as fast as before."""
-    sixteen_nights(environment=msgspec.structs.replace(records.environment(), torch="2.6"))
+    sixteen_nights(environment=msgspec.structs.replace(environment(), torch="2.6"))
     asked = []
 
     def choose(operation, sizes, **options):
         asked.append((operation, sizes))
         return Choice(recommended("torch_cumsum"), tuple(pair(16, slower=again)))
 
-    monkeypatch.setattr("opjury.uses.confirm.choose", choose)
+    monkeypatch.setattr("opjury.track.confirm.choose", choose)
     done = track("check", "--machine", "here")
     assert asked == [("cumsum", {"n": 100})] * times
     assert done.exit_code == status, done.output
@@ -519,13 +520,15 @@ def test_what_became_slower_with_a_commit_is_measured_in_turns_with_the_one_befo
     sixteen_nights(commit=old)
     asked = []
 
-    def compare(first, second, operation, implementations, sizes, **options):
+    def compare_sides(first, second, operation, implementations, sizes, **options):
         asked.append((first.label, second.label, operation, implementations, sizes, options["gradient"]))
         return [
-            Comparison(Setting(operation=operation, sizes=sizes, dtype="float32"), implementations[0], ratio=in_turns)
+            SpeedComparison(
+                Setting(operation=operation, sizes=sizes, dtype="float32"), implementations[0], ratio=in_turns
+            )
         ], {}
 
-    monkeypatch.setattr("opjury.uses.confirm.compare", compare)
+    monkeypatch.setattr("opjury.track.confirm.compare_sides", compare_sides)
     done = track("check", "--machine", "here")
     once = (old, "the working tree", "cumsum", ["triangular_matmul"], {"n": 100}, False)
     assert asked == [once] * (TWICE if status else 1)
@@ -553,15 +556,15 @@ def test_whose_files_changed_is_measured_in_turns_though_no_night_is_suspicious(
     commit("second")
     commits.append(git("rev-parse", "HEAD"))
     for i, (digest, of) in enumerate(zip("ab", commits)):
-        content = night(i, environment=records.environment(), commit=of, sources={"circulant:strided": digest})
-        history.add(content, [of_circulant("strided")], history.FOLDER)
+        content = night(i, environment=environment(), commit=of, sources={"circulant:strided": digest})
+        history.add_night(content, [of_circulant("strided")], history.FOLDER)
     seeds, left = [], list(answers)
 
-    def compare(first, second, operation, implementations, sizes, *, seed, **options):
+    def compare_sides(first, second, operation, implementations, sizes, *, seed, **options):
         assert (first.label, second.label, sizes) == (commits[0], "the working tree", {"n": 64})
         seeds.append(seed)
         return [
-            Comparison(
+            SpeedComparison(
                 Setting(operation=operation, sizes=sizes, dtype="float32"),
                 "strided",
                 seconds=(1e-5, 2e-5),
@@ -569,10 +572,10 @@ def test_whose_files_changed_is_measured_in_turns_though_no_night_is_suspicious(
             )
         ], {}
 
-    monkeypatch.setattr("opjury.uses.confirm.compare", compare)
+    monkeypatch.setattr("opjury.track.confirm.compare_sides", compare_sides)
     if not answers:
-        monkeypatch.setattr("opjury.uses.confirm.LEAST", 0.0)
-        monkeypatch.setattr("opjury.uses.confirm.SHARE", 0.0)
+        monkeypatch.setattr("opjury.track.confirm.LEAST", 0.0)
+        monkeypatch.setattr("opjury.track.confirm.SHARE", 0.0)
     done = track("check", "--machine", "here", "--json", "a.jsonl")
     assert done.exit_code == status, done.output
     assert told in " ".join(done.output.split())
@@ -596,17 +599,17 @@ def test_whose_files_changed_is_measured_in_turns_though_no_night_is_suspicious(
     ],
 )
 def test_libraries_before_are_measured_in_turns_with_those_of_now(repository, monkeypatch, answers, status, told):
-    now = records.environment()
+    now = environment()
     had = dict(python=now.python, torch="2.6", numpy=now.numpy, scipy=now.scipy)
     here = dict(commit=git("rev-parse", "HEAD"), sources={"circulant:strided": "a"})
-    for i, environment in enumerate([msgspec.structs.replace(now, torch="2.6"), now]):
-        history.add(night(i, **here, environment=environment), [of_circulant("strided")], history.FOLDER)
+    for i, libraries in enumerate([msgspec.structs.replace(now, torch="2.6"), now]):
+        history.add_night(night(i, **here, environment=libraries), [of_circulant("strided")], history.FOLDER)
     left = list(answers)
 
-    def compare(first, second, operation, implementations, sizes, **options):
+    def compare_sides(first, second, operation, implementations, sizes, **options):
         assert (first.python, first.folder, second.python) == (python, Path.cwd(), sys.executable)
         return [
-            Comparison(
+            SpeedComparison(
                 Setting(operation=operation, sizes=sizes, dtype="float32"),
                 "strided",
                 seconds=(1e-5, 2e-5),
@@ -615,8 +618,8 @@ def test_libraries_before_are_measured_in_turns_with_those_of_now(repository, mo
         ], {}
 
     python = str(another_interpreter(Path.cwd()))
-    monkeypatch.setattr("opjury.uses.confirm.compare", compare)
-    monkeypatch.setattr("opjury.uses.confirm.versions_of", lambda side: had)
+    monkeypatch.setattr("opjury.track.confirm.compare_sides", compare_sides)
+    monkeypatch.setattr("opjury.track.confirm.versions_of", lambda side: had)
     budget = ["--budget", "30m" if answers else "0s"]
     done = track("check", "--machine", "here", "--before", python, "--json", "a.jsonl", *budget)
     assert done.exit_code == status, done.output
@@ -634,7 +637,7 @@ def test_an_interpreter_that_no_night_had_cannot_be_compared_with(repository, mo
     for command in ("check", "nightly"):
         with pytest.raises(Impossible, match="as there are here: there is nothing to compare"):
             track(command, "--machine", "here", "--before", python)
-    monkeypatch.setattr("opjury.uses.confirm.versions_of", lambda side: {"torch": "1.0"})
+    monkeypatch.setattr("opjury.track.confirm.versions_of", lambda side: {"torch": "1.0"})
     with pytest.raises(Impossible, match=r"has torch 1\.0; no night had these"):
         track("check", "--machine", "here", "--before", python)
     with pytest.raises(Impossible, match="neither a commit"):
@@ -644,16 +647,16 @@ def test_an_interpreter_that_no_night_had_cannot_be_compared_with(repository, mo
 
 def test_the_libraries_of_the_last_night_are_told_where_there_are_others_now(repository):
     assert track("before").exit_code == 3
-    now = records.environment()
-    history.add(night(0, environment=msgspec.structs.replace(now, torch="2.6.0+cpu")), pair(0), history.FOLDER)
+    now = environment()
+    history.add_night(night(0, environment=msgspec.structs.replace(now, torch="2.6.0+cpu")), pair(0), history.FOLDER)
     assert track("before").output.strip() == f"torch==2.6.0 numpy=={now.numpy} scipy=={now.scipy}"
-    history.add(night(1, environment=now), pair(1), history.FOLDER)
+    history.add_night(night(1, environment=now), pair(1), history.FOLDER)
     assert (track("before").output, track("before").exit_code) == ("", 0)
 
 
 def test_an_installed_harness_hides_no_libraries_of_another_interpreter(tmp_path, monkeypatch):
     (tmp_path / "torch").mkdir()
-    monkeypatch.setattr("opjury.__file__", str(tmp_path / "opjury" / "__init__.py"))
+    monkeypatch.setattr("opjury.track.compare.PACKAGE", tmp_path / "opjury")
     assert str(tmp_path) not in Side("there", folder=tmp_path / "there").environment["PYTHONPATH"].split(os.pathsep)
 
 
@@ -665,10 +668,10 @@ def test_what_nothing_has_changed_for_is_the_machines_doing(repository):
 
 
 def test_what_there_is_no_time_to_try_again_is_told_where_it_is_sure(repository, monkeypatch):
-    sixteen_nights(environment=msgspec.structs.replace(records.environment(), torch="2.6"))
-    monkeypatch.setattr("opjury.uses.confirm.SHARE", 0.0)
-    monkeypatch.setattr("opjury.uses.confirm.LEAST", 0.0)
-    monkeypatch.setattr("opjury.uses.confirm.choose", lambda *_, **options: pytest.fail("it was measured again"))
+    sixteen_nights(environment=msgspec.structs.replace(environment(), torch="2.6"))
+    monkeypatch.setattr("opjury.track.confirm.SHARE", 0.0)
+    monkeypatch.setattr("opjury.track.confirm.LEAST", 0.0)
+    monkeypatch.setattr("opjury.track.confirm.choose", lambda *_, **options: pytest.fail("it was measured again"))
     done = track("check", "--machine", "here", "--json", "a.jsonl")
     assert [alarm.confirmed for alarm in records.read("a.jsonl")] == [None]
     assert done.exit_code == 1
@@ -676,7 +679,7 @@ def test_what_there_is_no_time_to_try_again_is_told_where_it_is_sure(repository,
 
 def test_what_cannot_be_tried_again_stays_an_alarm(repository):
     for i in range(16):
-        history.add(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
+        history.add_night(night(i), pair(i, slower=1.1 if i >= 14 else 1.0), history.FOLDER)
     done = track("check", "--machine", "here", "--json", "a.jsonl")
     assert done.exit_code == 1
     assert [alarm.confirmed for alarm in records.read("a.jsonl")] == [None]
@@ -735,7 +738,7 @@ def test_two_commits_are_compared_in_turns(repository):
 
 
 def test_the_same_files_are_compared_without_a_fault():
-    found, versions = compare(Side("a"), Side("b"), "circulant", ["broadcasted_index"], "small", seconds=0.3)
+    found, versions = compare_sides(Side("a"), Side("b"), "circulant", ["broadcasted_index"], "small", seconds=0.3)
     assert versions == {}
     assert not found[0].fault
     assert 0 < found[0].ratio.low <= found[0].ratio.median <= found[0].ratio.high
@@ -752,11 +755,11 @@ def another_interpreter(folder, first="true"):
 
 @pytest.mark.parametrize(("most", "enough"), [(3, lambda seen: False), (5, lambda seen: seen.median > 0)])
 def test_another_interpreter_is_compared_in_processes_of_its_own(tmp_path, monkeypatch, most, enough):
-    monkeypatch.setattr("opjury.uses.compare.PROCESSES", 3)
-    monkeypatch.setattr("opjury.uses.compare.MOST_PROCESSES", most)
+    monkeypatch.setattr("opjury.track.compare.PROCESSES", 3)
+    monkeypatch.setattr("opjury.track.compare.MOST_PROCESSES", most)
     started = tmp_path / "started"
     python = another_interpreter(tmp_path, f"echo >> {started}")
-    (found,), _ = compare(
+    (found,), _ = compare_sides(
         Side("here"),
         Side("there", str(python)),
         "circulant",
@@ -786,7 +789,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_asv_takes_the_figures_of_a_night(tmp_path, monkeypatch):
-    found = history.add(
+    found = history.add_night(
         night(0), [asv_measurement(name) for name in ("broadcasted_index", "repeat_and_skew")], tmp_path
     )
     asv_conf = json.loads((ROOT / "asv.conf.json").read_text())

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import opjury
-from opjury import registry
+from opjury.model import registry
 
 IN_TRITON = [entry for entry in registry.implementations() if entry.requires == "triton"]
 ROOT = Path(__file__).parents[1]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from opjury import records, registry
+from opjury.model import registry
+from opjury.model.environment import environment
 
 TESTED = "torch 2.13.0, NumPy 2.4.6, SciPy 1.17.1"
 
@@ -11,7 +12,7 @@ TESTED = "torch 2.13.0, NumPy 2.4.6, SciPy 1.17.1"
 def test_claim(claim, record_property):
     verdict, evidence = claim.judge()
     record_property("evidence", evidence)
-    here = records.environment()
+    here = environment()
     now = f"torch {here.torch}, NumPy {here.numpy}, SciPy {here.scipy}"
     assert verdict == claim.expected, (
         f"«{claim.text}» was {claim.expected} with {TESTED}; it is {verdict} with {now}: {evidence}"

@@ -6,7 +6,7 @@ import numpy as np
 import scipy
 
 from opjury.contract import Space, Sparse, Tensor, composite, st
-from opjury.sparse_case import FORMATS
+from opjury.model.arguments import FORMATS
 
 REPEATS = 3  # entries at one place, at the most
 _REPEATING = ("bsr", "coo", "csc", "csr")

@@ -17,33 +17,26 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import opjury.verify.checks  # noqa: F401 - declares the checks, which implementations name
+import opjury.judge.checks  # noqa: F401 - declares the checks, which implementations name
+from opjury.audit import Audit, audit
+from opjury.choose import Choice, choose
+from opjury.model import registry
 from opjury.model.implementation import Error, Gradient, Implementation, implementation
 from opjury.model.operation import Law, Operation
+from opjury.model.records import Verdict
+from opjury.model.registry import Impossible, UnknownName
 from opjury.model.workload import Growth, Workload
-from opjury.registry import Impossible, UnknownName
 
 if TYPE_CHECKING:
-    from opjury.case import Case, Tensor
-    from opjury.faces.parametrize import parametrize_with_checks
-    from opjury.records import Verdict
-    from opjury.uses.audit import Audit, audit
-    from opjury.uses.choose import Choice, choose
+    from opjury.model.arguments import Tensor
+    from opjury.model.case import Case
+    from opjury.testing import parametrize_with_checks
 
 # In a source checkout `impls/`, `properties/` and `benchmarks/` stand at the top; the wheel has them inside the package.
 if not (Path(__file__).parent / "impls").is_dir():
     __path__.append(str(Path(__file__).parents[2]))
 
-_LAZY = {
-    "Audit": "uses.audit",
-    "Case": "case",
-    "Choice": "uses.choose",
-    "Tensor": "case",
-    "Verdict": "records",
-    "audit": "uses.audit",
-    "choose": "uses.choose",
-    "parametrize_with_checks": "faces.parametrize",
-}
+_LAZY = {"Case": "opjury.model.case", "Tensor": "opjury.model.arguments", "parametrize_with_checks": "opjury.testing"}
 
 __all__ = [
     "Audit",
@@ -76,9 +69,7 @@ def get(operation: str, implementation: str) -> Any:
     UnknownName
         With the nearest known names.
     """
-    from opjury import registry
-
-    return registry.implementation(operation, implementation).function
+    return registry.entry(operation, implementation).function
 
 
 def __dir__() -> list[str]:
@@ -88,7 +79,5 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     # What needs torch or pytest is imported when it is asked for: `import opjury` stays light.
     if name in _LAZY:
-        value = getattr(import_module(f"opjury.{_LAZY[name]}"), name)
-        globals()[name] = value
-        return value
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'opjury' has no attribute {name!r}")

@@ -1,5 +1,5 @@
 """`python -m opjury` is the command `opjury`."""
 
-from opjury.cli import run
+from opjury.cli.main import run
 
 run()

@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from opjury.claims import claim
 from opjury.model.check import Check
+from opjury.model.claims import claim
 from opjury.model.dtypes import COMPLEX, FLOATING, HALF, INTEGER, REAL
 from opjury.model.implementation import Error, Gradient, Implementation, implementation
 from opjury.model.operation import Law, Operation
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
     from hypothesis import strategies as st
     from hypothesis.strategies import composite
 
-    from opjury.case import Case, Tensor, integer_limits, round_to
-    from opjury.sparse_case import Sparse
-    from opjury.verify.strategies import Space, illegal, seeds
-    from opjury.verify.trial import Refuted, Unsuitable
+    from opjury.judge.strategies import Space, illegal, seeds
+    from opjury.judge.trial import Refuted, Unsuitable
+    from opjury.model.arguments import Sparse, Tensor
+    from opjury.model.case import Case
+    from opjury.model.exact import integer_limits, round_to
 
 _LAZY = {
-    "Case": "opjury.case",
-    "Refuted": "opjury.verify.trial",
-    "Space": "opjury.verify.strategies",
-    "Sparse": "opjury.sparse_case",
-    "Tensor": "opjury.case",
-    "Unsuitable": "opjury.verify.trial",
-    "composite": "opjury.verify.strategies",
-    "illegal": "opjury.verify.strategies",
-    "integer_limits": "opjury.case",
-    "round_to": "opjury.case",
-    "seeds": "opjury.verify.strategies",
-    "st": "opjury.verify.strategies",
+    "Case": "opjury.model.case",
+    "Refuted": "opjury.judge.trial",
+    "Space": "opjury.judge.strategies",
+    "Sparse": "opjury.model.arguments",
+    "Tensor": "opjury.model.arguments",
+    "Unsuitable": "opjury.judge.trial",
+    "composite": "opjury.judge.strategies",
+    "illegal": "opjury.judge.strategies",
+    "integer_limits": "opjury.model.exact",
+    "round_to": "opjury.model.exact",
+    "seeds": "opjury.judge.strategies",
+    "st": "opjury.judge.strategies",
 }
 
 __all__ = [

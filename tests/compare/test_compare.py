@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from opjury import registry
-from opjury.faces.parametrize import report
-from opjury.shipping import Function
-from opjury.uses.audit import run
-from opjury.uses.request import Request
+from opjury.audit import judge_tasks
+from opjury.judge.request import Request
+from opjury.model import registry
+from opjury.run.ship import Function
+from opjury.testing import report
 
 from . import implementations
 
@@ -43,7 +43,7 @@ def test_a_released_library(wrapper, pytestconfig):
         for scale in [1.0 if check in wrapper.refuted else option("--opjury-scale")]
         for task in Request(checks=check, scale=scale, **options).tasks(wrapper.operation, wrapper.name, function)
     ]
-    verdicts = list(run(tasks, jobs=1))
+    verdicts = list(judge_tasks(tasks, jobs=1))
     refuted = [v for v in verdicts if v.status == "refuted"]
     unexpected = [v for v in refuted if v.check not in wrapper.refuted and v.cause not in wrapper.refuted]
     unexpected += [v for v in verdicts if v.status == "error"]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from opjury import registry
-from opjury.execute import run_here
-from opjury.records import Verdict
-from opjury.uses.request import Request
+from opjury.judge.isolated import run_here
+from opjury.judge.request import Request
+from opjury.model import registry
+from opjury.model.records import Verdict
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def samples(operations: Iterable[str], seeds: Iterable[int], *options: Any) -> I
 
 def alarmed(sample: Sample) -> Outcome:
     """Audit one implementation with one seed, in what it does not waive."""
-    waived = registry.implementation(sample.operation, sample.implementation).waived_on("cpu")
+    waived = registry.entry(sample.operation, sample.implementation).waived_on("cpu")
     checks = [check for check in registry.checks() if check not in waived]
     options = dict(profile=sample.profile, seed=sample.seed, scale=sample.scale)
     request = Request(checks=checks, dtypes=sample.dtypes or None, **options)

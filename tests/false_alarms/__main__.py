@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from opjury import registry
-from opjury.execute import Fallen, isolated
+from opjury.model import registry
+from opjury.run.pool import Fallen, isolated
 from tests import state_of_sources
 from tests.false_alarms import Outcome, Sample, alarmed, samples
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from opjury import registry
-from opjury.execute import Fallen, isolated
+from opjury.model import registry
+from opjury.run.pool import Fallen, isolated
 from tests import state_of_sources
 from tests.mutation.mutants import Mutant, Outcome, all_killers, equivalent, killed_by, mutants_of, order
 

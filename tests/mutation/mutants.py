@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
-from opjury import registry
-from opjury.execute import run_here
+from opjury.judge import draw
+from opjury.judge.isolated import run_here
+from opjury.judge.request import Request
+from opjury.model import registry
 from opjury.model.implementation import Implementation
-from opjury.shipping import Here
-from opjury.uses.request import Request
-from opjury.verify import corpus
+from opjury.run.ship import Here
 from tests.mutation.operators import RULES
 
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
@@ -75,12 +75,12 @@ class Mutant:
     @property
     def place_in_file(self) -> str:
         """`impls/cumsum/cumsum.py:131`"""
-        source = inspect.getsourcefile(registry.implementation(self.operation, self.implementation).function)
+        source = inspect.getsourcefile(registry.entry(self.operation, self.implementation).function)
         return f"{os.path.relpath(source)}:{self.line}"
 
     def load(self) -> Implementation:
         """The declaration with the changed function in place of the right one."""
-        entry = registry.implementation(self.operation, self.implementation)
+        entry = registry.entry(self.operation, self.implementation)
         source = inspect.getmodule(entry.function)
         tree = _tree(source)
         nodes = list(ast.walk(tree))
@@ -236,7 +236,7 @@ def all_killers(mutant: Mutant) -> Outcome:
 
 
 def _judged(mutant: Mutant, *, first: bool) -> Outcome:
-    corpus._chunk.cache_clear()  # as in a process of its own: drawing cases counts
+    draw._chunk.cache_clear()  # as in a process of its own: drawing cases counts
     started = time.process_time()
     request = Request(checks=order(), first=True)
     tasks = request.tasks(mutant.operation, mutant.implementation, Here(mutant.load()))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-Call = Callable[..., Any]
+_Call = Callable[..., Any]
 
 
 class Times(NamedTuple):
@@ -32,7 +32,7 @@ class Times(NamedTuple):
         return max(self)
 
 
-def block(call: Call, arguments: Sequence[tuple[Any, ...]], device: str) -> tuple[Times, Any]:
+def block(call: _Call, arguments: Sequence[tuple[Any, ...]], device: str) -> tuple[Times, Any]:
     """The mean of several calls, one with each of the arguments; and the last result."""
     collecting = gc.isenabled()
     gc.disable()
@@ -46,7 +46,7 @@ def block(call: Call, arguments: Sequence[tuple[Any, ...]], device: str) -> tupl
             gc.enable()
 
 
-def _cpu_block(call: Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
+def _cpu_block(call: _Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
     result = None
     clock, processor = time.perf_counter(), time.process_time()
     for each in arguments:
@@ -55,7 +55,7 @@ def _cpu_block(call: Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times,
     return Times(processor / len(arguments), clock / len(arguments)), result
 
 
-def _cuda_block(call: Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
+def _cuda_block(call: _Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
     """What events around each call measure; the second-level cache is overwritten before each."""
     rubbish = _rubbish()
     event: Any = torch.cuda.Event

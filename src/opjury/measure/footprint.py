@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from opjury import registry
-from opjury.measure.stand import LONG, Competitor, Contest, Step, step_of, threads
-from opjury.verify.corpus import workload_case
-from opjury.verify.trial import describe
+from opjury.judge.draw import workload_case
+from opjury.judge.trial import describe
+from opjury.measure.contest import LONG, Competitor, Contest, TimedStep, step_of, threads
+from opjury.model import registry
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
     return Footprint(seconds, again, peak)
 
 
-def _observed(step: Step, args: Any, kwargs: Any, cuda: bool) -> tuple[float, int | None]:
+def _observed(step: TimedStep, args: Any, kwargs: Any, cuda: bool) -> tuple[float, int | None]:
     """Seconds and peak memory of a call."""
     before = _cuda_start() if cuda else _processor_start()
     started = time.perf_counter()

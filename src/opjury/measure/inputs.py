@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury.case import Case, Tensor, is_floating
-from opjury.sparse_case import Sparse
-from opjury.verify.bounds import ulp
+from opjury.judge.bounds import ulp
+from opjury.model.arguments import Sparse, Tensor
+from opjury.model.case import Case
+from opjury.model.dtypes import is_floating
 
 SOURCES = 2  # different inputs that take turns
 _SAMPLE = 2**16  # elements of a result that are compared

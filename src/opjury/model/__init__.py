@@ -1,1 +1,1 @@
-"""What is declared: operations, implementations, workloads and claims, as plain data. Nothing here imports torch."""
+"""What everything else speaks of: declarations and their registry, cases, records, outcomes. Declarations import no torch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opjury.model import declared
 from opjury.model.implementation import DEVICES, Gradient, Implementation
@@ -13,8 +13,7 @@ from opjury.model.operation import TIERS, Operation
 from opjury.model.validate import Declaration, location
 
 if TYPE_CHECKING:
-    from opjury.case import Case
-    from opjury.verify.trial import Trial
+    from opjury.model.case import Case
 
 Required = Literal["always", "gradient", "request"]
 
@@ -37,12 +36,13 @@ class Check:
     summary : str
         What must hold.
     run : callable
-        `run(trial, case)` returns where the property holds for a case. It raises `Refuted` where it does not, and `Unsuitable` where the
-        case says nothing about it. Whatever it needs besides the case it derives from `case.seed`, so that a stored case replays.
+        `run(trial, case)`, with an `opjury.judge.trial.Trial`, returns where the property holds for a case. It raises `Refuted` where it
+        does not, and `Unsuitable` where the case says nothing about it. Whatever it needs besides the case it derives from
+        `case.seed`, so that a stored case replays.
     tiers : tuple of str
         Of the cases: "exact", "rounding", "special", "illegal"; one that stands twice is drawn twice as often.
     layouts : tuple of str
-        Of the cases' tensors, by the names of `opjury.layouts`.
+        Of the cases' tensors, by the names of `opjury.model.layouts`.
     boundaries : bool
         Whether sizes at the edges of blocks are drawn.
     weight : float
@@ -73,7 +73,7 @@ class Check:
     name: str
     short: str
     summary: str
-    run: Callable[[Trial, Case], None]
+    run: Callable[[Any, Case], None]
     tiers: tuple[str, ...] = ("exact",)
     layouts: tuple[str, ...] = ("contiguous",)
     boundaries: bool = False
@@ -115,10 +115,10 @@ class Check:
         given.call("applies", self.applies, ("operation",))
         given.tuple_of("elementary", self.elementary, str, "str")
         given.one_of("required", self.required, get_args(Required))
-        for other in declared.checks.values():
+        for other in declared.CHECKS.values():
             if other.short == self.short and other.name != self.name:
                 given.fail("short", self.short, f"another than that of {other.name}")
-        declared.add(declared.checks, self.name, self, f"check {self.name}", lambda check: check.run)
+        declared.add(declared.CHECKS, self.name, self, f"check {self.name}", lambda check: check.run)
 
     @property
     def declaration(self) -> Declaration:

@@ -14,6 +14,7 @@ import inspect
 import os
 import pkgutil
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,12 +25,12 @@ from opjury.model.validate import short_path
 
 GROUPS = ("opjury.impls", "opjury.properties", "opjury.benchmarks")
 
-operations: dict[str, Any] = {}
-implementations: dict[tuple[str, str], Any] = {}
-workloads: dict[str, Any] = {}
-claims: dict[str, Any] = {}
-checks: dict[str, Any] = {}
-TABLES: tuple[dict[Any, Any], ...] = (operations, implementations, workloads, claims, checks)
+OPERATIONS: dict[str, Any] = {}
+IMPLEMENTATIONS: dict[tuple[str, str], Any] = {}
+WORKLOADS: dict[str, Any] = {}
+CLAIMS: dict[str, Any] = {}
+CHECKS: dict[str, Any] = {}
+TABLES: tuple[dict[Any, Any], ...] = (OPERATIONS, IMPLEMENTATIONS, WORKLOADS, CLAIMS, CHECKS)
 
 plugins: dict[tuple[int, Any], str] = {}
 """The plug-in that an entry comes from, by the number of its table and its key."""
@@ -102,7 +103,7 @@ def own_entries(operation: str) -> list[tuple[int, Any, Any]]:
     found = []
     for number, key in own:
         entry = TABLES[number].get(key)
-        if TABLES[number] is checks or operation in (getattr(entry, "operation", None), key if number == 0 else None):
+        if TABLES[number] is CHECKS or operation in (getattr(entry, "operation", None), key if number == 0 else None):
             found.append((number, key, entry))
     return sorted(found, key=str)
 
@@ -116,40 +117,50 @@ def adopt(entries: list[tuple[int, Any, Any]]) -> None:
 
 def is_operation(name: str) -> bool:
     """Whether a contract of this name is declared. While modules are being loaded it may come later, and counts as declared."""
-    if name not in operations and not _loading:
+    if name not in OPERATIONS and not _loading:
         load("opjury.properties")
-    return name in operations or bool(_loading)
+    return name in OPERATIONS or bool(_loading)
 
 
-class _Deferred(ModuleType):
-    """A module that is imported when an attribute of it is first asked for.
+class _Later(ModuleType):
+    """A module whose code runs, in this same object, when an attribute of it is first asked for.
 
-    A file that declares implementations begins with `import torch` like any other; listing what is declared must not pay
-    the seconds that this takes. (The standard library's LazyLoader loads at the `import` statement already, before Python 3.12.)
+    A file that declares implementations begins with `import torch` like any other; listing what is declared must not pay the seconds
+    that this takes. (The standard library's LazyLoader runs the code at the `import` statement already, before Python 3.12.)
     """
 
-    def __getattr__(self, attribute: str) -> Any:
-        name = self.__name__
-        if sys.modules.get(name) is self:
-            del sys.modules[name]
-        real = importlib.import_module(name)
-        for module in list(sys.modules.values()):
-            names = (
-                [key for key, value in list(vars(module).items()) if value is self]
-                if isinstance(module, ModuleType)
-                else []
-            )
-            for key in names:
-                setattr(module, key, real)
-        return getattr(real, attribute)
+    def __getattribute__(self, attribute: str) -> Any:
+        if attribute not in _WITHOUT_LOADING:
+            with _LOADS:  # another thread waits until the module is whole
+                if type(self) is _Later and self.__name__ not in _begun:
+                    _run(self)
+        return ModuleType.__getattribute__(self, attribute)
 
 
-def _defer(*names: str) -> None:
+_WITHOUT_LOADING = ("__class__", "__file__", "__name__", "__spec__")  # what `isinstance` and import statements look at
+_LOADS = threading.RLock()
+_begun: set[str] = set()
+
+
+def _run(module: _Later) -> None:
+    spec: Any = module.__spec__
+    _begun.add(module.__name__)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module.__name__]
+        raise
+    finally:
+        _begun.remove(module.__name__)
+        module.__class__ = ModuleType  # type: ignore[assignment]
+
+
+def _import_later(*names: str) -> None:
     for name in names:
-        if name not in sys.modules:
-            module = _Deferred(name)
-            module.__spec__ = importlib.util.find_spec(name)
-            sys.modules[name] = module
+        spec = None if name in sys.modules else importlib.util.find_spec(name)
+        if spec is not None:
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            sys.modules[name].__class__ = _Later
 
 
 @contextlib.contextmanager
@@ -161,12 +172,12 @@ def apart() -> Iterator[dict[tuple[str, str], Any]]:
     before = [dict(table) for table in TABLES]
     found: dict[tuple[str, str], Any] = {}
     for table in TABLES:
-        if table is not checks:
+        if table is not CHECKS:
             table.clear()
     _loading.append("apart")
     try:
         yield found
-        found.update(implementations)
+        found.update(IMPLEMENTATIONS)
     finally:
         _loading.pop()
         for table, content in zip(TABLES, before):
@@ -188,7 +199,7 @@ def load(group: str) -> None:
     if group in _loaded:
         return
     _loaded.add(group)
-    _defer("numpy", "scipy", "torch")
+    _import_later("numpy", "scipy", "torch")
     found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
     for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
         before = [dict(table) for table in TABLES]

@@ -20,3 +20,8 @@ def group_dtypes(dtypes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
                 label = name
         groups.setdefault(label, []).append(dtype)
     return {label: tuple(members) for label, members in groups.items()}
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether the dtype is floating or complex, that is: whether gradients exist."""
+    return dtype.startswith(("float", "bfloat", "complex"))

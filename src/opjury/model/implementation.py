@@ -13,7 +13,7 @@ from opjury.model.validate import Declaration, location
 DEVICES = ("cpu", "cuda")
 
 Accumulates = Literal["float32", "input"]
-Function = TypeVar("Function", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class Implementation:
         given.reasons(
             "waives",
             {check: "by device" if isinstance(why, Mapping) else why for check, why in self.waives.items()},
-            list(declared.checks),
+            list(declared.CHECKS),
         )
         for check, why in self.waives.items():
             if isinstance(why, Mapping):
                 given.reasons(f"waives[{check!r}]", why, DEVICES)
-        given.reasons("refuted", self.refuted, list(declared.checks))
+        given.reasons("refuted", self.refuted, list(declared.CHECKS))
         for check in self.refuted:
             if check in self.waives:
                 given.fail("waives", check, "another check than those of refuted, which must fail")
@@ -145,7 +145,7 @@ class Implementation:
         """Raise `ValueError` where a check is waived or refuted that is never tried, because nothing is promised."""
         for name, checks in (("waives", self.waives), ("refuted", self.refuted)):
             for check in checks:
-                if not declared.checks[check].promised(self):
+                if not declared.CHECKS[check].promised(self):
                     self.declaration.fail(name, check, "a check of what gradient promises")
 
     @property
@@ -201,7 +201,7 @@ def implementation(
     requires: str | None = None,
     view: bool = False,
     asynchronous: bool = False,
-) -> Callable[[Function], Function]:
+) -> Callable[[_Function], _Function]:
     """Declare a function as an implementation of an operation; the function itself is returned unchanged.
 
     Parameters
@@ -242,7 +242,7 @@ def implementation(
             f'{location()}: write @implementation("operation"), not @implementation: the operation\'s name is missing'
         )
 
-    def declare(function: Function) -> Function:
+    def declare(function: _Function) -> _Function:
         entry = Implementation(
             operation=operation,
             name=name or str(getattr(function, "__name__", "")),
@@ -261,10 +261,10 @@ def implementation(
         )
         entry.check_promises()
         if not declared.is_operation(operation):
-            entry.declaration.one_of("operation", operation, sorted(declared.operations))
+            entry.declaration.one_of("operation", operation, sorted(declared.OPERATIONS))
         key = (operation, entry.name)
         label = f"implementation {operation}:{entry.name}"
-        declared.add(declared.implementations, key, entry, label, lambda e: e.function)
+        declared.add(declared.IMPLEMENTATIONS, key, entry, label, lambda e: e.function)
         return function
 
     return declare

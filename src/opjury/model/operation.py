@@ -13,10 +13,10 @@ from opjury.model.validate import Declaration, location, parameters
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-    from opjury.case import Case
+    from opjury.model.case import Case
 
-Kind = Literal["movement", "arithmetic", "exact"]
-KINDS: dict[Kind, str] = {
+OperationKind = Literal["movement", "arithmetic", "exact"]
+KINDS: dict[OperationKind, str] = {
     "movement": "movement: elements are copied, results are equal bit for bit",
     "arithmetic": "arithmetic: results round, and lie within a bound that is computed for each element",
     "exact": "exact: results are equal in value",
@@ -77,7 +77,7 @@ class Operation:
         objects, element numbers): plain and slow. Called with the case's arguments.
     cases, rejects : callable
         `cases(space)` is a hypothesis strategy of legal calls (`Case`), `rejects(space)` of illegal ones; `space`
-        (`opjury.verify.strategies.Space`) draws sizes, values and layouts for the dtype and tier that is on trial.
+        (`opjury.judge.strategies.Space`) draws sizes, values and layouts for the dtype and tier that is on trial.
     magnitude : callable, optional
         Σ|a_j·x_j| for each element of the result; by default the reference of the absolute values.
     conditioned : bool
@@ -124,7 +124,7 @@ class Operation:
     name: str
     summary: str
     _: KW_ONLY
-    kind: Kind
+    kind: OperationKind
     reference: Callable[..., Any]
     cases: Callable[[Any], SearchStrategy[Case]]
     rejects: Callable[[Any], SearchStrategy[Case]]
@@ -172,7 +172,7 @@ class Operation:
                 given.fail(f"examples[{number}]", case, "a Case", TypeError)
         self._check_functions(given)
         self._check_together(given)
-        declared.add(declared.operations, self.name, self, f"operation {self.name!r}", lambda e: e.reference)
+        declared.add(declared.OPERATIONS, self.name, self, f"operation {self.name!r}", lambda e: e.reference)
 
     @property
     def declaration(self) -> Declaration:

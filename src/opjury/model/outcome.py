@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from opjury import registry
-from opjury.records import SEVERITY, Standing, Status, Verdict
+from opjury.model import registry
+from opjury.model.records import SEVERITY, Standing, Status, Verdict
 
 JUDGED: tuple[Status, ...] = ("holds", "waived", "refuted")  # by which something is known of an implementation
 NOT_TRIED: tuple[Status, ...] = ("not declared", "skipped")
@@ -124,7 +124,7 @@ def standing(verdicts: Iterable[Verdict]) -> Standing:
         if v.status == "refuted":
             causes[v.check] = tuple(dict.fromkeys((*causes.get(v.check, ()), v.cause)))
         if v.profile == "nightly":
-            label = effort_of(v)
+            label = tried_label(v)
             examples, seconds, _ = tried.get(label, (0, 0.0, 0))
             tried[label] = (examples + v.examples, round(seconds + v.seconds, 3), v.once)
     first = verdicts[0]
@@ -142,6 +142,6 @@ def standing(verdicts: Iterable[Verdict]) -> Standing:
     )
 
 
-def effort_of(entry: Any) -> str:
+def tried_label(entry: Any) -> str:
     """What a task or its verdict is called in `Standing.tried`: `agreement float32`."""
     return f"{entry.check} {' '.join(entry.dtypes)}"

@@ -11,7 +11,7 @@ from opjury.model import declared
 from opjury.model.validate import Declaration, location
 
 if TYPE_CHECKING:
-    from opjury.case import Case
+    from opjury.model.case import Case
 
 NAMED = ("small", "medium", "large")
 
@@ -105,9 +105,9 @@ class Workload:
                 given.fail(f"read_from[{size!r}]", code, f"a Python expression ({error.msg})")
         given.tuple_of("growths", self.growths, Growth, "Growth")
         if not declared.is_operation(self.operation):
-            given.one_of("operation", self.operation, sorted(declared.operations))
+            given.one_of("operation", self.operation, sorted(declared.OPERATIONS))
         label = f"workload of {self.operation!r}"
-        declared.add(declared.workloads, self.operation, self, label, lambda e: e.arguments)
+        declared.add(declared.WORKLOADS, self.operation, self, label, lambda e: e.arguments)
 
     def _check_sizes(self, given: Declaration) -> None:
         given.mapping("sizes", self.sizes, str, "sizes by name")

@@ -1,1 +1,1 @@
-"""Deciding what is right: drawing cases, computing what must come out, checking, judging."""
+"""The old place of `opjury.judge`. It goes with the next release."""

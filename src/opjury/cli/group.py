@@ -1,0 +1,34 @@
+"""Groups of commands that are imported when they are used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+class LazyGroup(click.Group):
+    """A group with commands in other modules.
+
+    Parameters
+    ----------
+    modules : mapping of str to str
+        The module of each command, which names it `<command>_command`. Importing it must not import torch: `--help` imports all.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which they are shown."""
+        return [*self.commands, *self.modules]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name."""
+        if cmd_name not in self.modules:
+            return self.commands.get(cmd_name)
+        found: click.Command = getattr(importlib.import_module(self.modules[cmd_name]), f"{cmd_name}_command")
+        return found

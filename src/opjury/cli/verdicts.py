@@ -1,0 +1,101 @@
+"""Verdicts in short: their marks, what became of an implementation in words, how many hold up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from opjury.model.outcome import Outcome, OutcomeState
+from opjury.model.records import Standing
+
+STATUS_MARKS = {"holds": "✓", "refuted": "✗", "error": "!", "waived": "w", "skipped": "·", "not declared": "-"}
+STATE_MARKS: dict[OutcomeState, str] = {
+    "holds": "✓",
+    "waives": "w",
+    "refuted": "✗",
+    "error": "!",
+    "control": "†",
+    "unjudged": "·",
+}
+_WORDS: dict[OutcomeState, str] = {
+    "holds": "holds up",
+    "waives": "holds up, waives a check",
+    "refuted": "refuted",
+    "error": "could not be judged",
+    "control": "known to be wrong",
+    "unjudged": "not judged",
+}
+_ORDER: tuple[OutcomeState, ...] = ("unjudged", "holds", "waives", "control", "error", "refuted")
+
+
+def state_of(standing: Standing | None) -> tuple[OutcomeState, str]:
+    """What became of an implementation, and the same in words."""
+    if standing is None:
+        return "unjudged", _WORDS["unjudged"]
+    state, found = Outcome.of(standing).state, list(standing.verdicts.values())
+    if state == "refuted" and standing.control:
+        return state, "known to be wrong, but not refuted"
+    if state == "refuted":
+        where = f" on {standing.device}" if standing.device != "cpu" else ""
+        return state, f"refuted in {found.count('refuted')}{where}"
+    if state == "error":
+        return state, f"{found.count('error')} could not be judged"
+    words = {"waives": f"holds, waives {found.count('waived')}", "holds": "holds"}
+    return state, words.get(state, _WORDS[state])
+
+
+def worst_standings(standings: Iterable[Standing]) -> dict[tuple[str, str], Standing]:
+    """One standing for each operation and implementation: the worst of those on several devices."""
+    found: dict[tuple[str, str], Standing] = {}
+    for s in standings:
+        key = (s.operation, s.implementation)
+        found[key] = max(found.get(key, s), s, key=lambda s: _ORDER.index(state_of(s)[0]))
+    return found
+
+
+def state_legend(states: Sequence[str]) -> list[tuple[str, str, str]]:
+    """OutcomeState, mark and words of those that occur."""
+    return [(state, mark, _WORDS[state]) for state, mark in STATE_MARKS.items() if state in states]
+
+
+class Tally(NamedTuple):
+    """The names of implementations by what became of them; negative controls compete with nobody and are counted apart."""
+
+    holding: tuple[str, ...]
+    refuted: tuple[str, ...]
+    errors: tuple[str, ...]
+    controls: tuple[str, ...]
+    loose: tuple[str, ...]
+    unjudged: tuple[str, ...]
+
+    @staticmethod
+    def of(standings: Iterable[Standing]) -> Tally:
+        """Of any number of operations."""
+        found = [(s.implementation, state_of(s)[0], s.control) for s in worst_standings(standings).values()]
+
+        def those(*states: OutcomeState, control: bool) -> tuple[str, ...]:
+            return tuple(name for name, state, known in found if state in states and known == control)
+
+        return Tally(
+            holding=those("holds", "waives", control=False),
+            refuted=those("refuted", control=False),
+            errors=those("error", control=False) + those("error", control=True),
+            controls=those("control", control=True),
+            loose=those("refuted", control=True),
+            unjudged=those("unjudged", control=False) + those("unjudged", control=True),
+        )
+
+    @property
+    def judged(self) -> int:
+        """How many could hold up."""
+        return len(self.holding) + len(self.refuted)
+
+    def __str__(self) -> str:
+        """`15 of 15 implementations hold up, 2 that are known to be wrong are refuted, 1 not judged`"""
+        parts = [f"{len(self.holding)} of {self.judged} implementations hold up"] if self.judged else []
+        for names, outcome in ((self.controls, "refuted"), (self.loose, "not refuted")):
+            be = "is" if len(names) == 1 else "are"
+            parts += [f"{len(names)} that {be} known to be wrong {be} {outcome}"] if names else []
+        parts += [f"{len(self.errors)} could not be judged"] if self.errors else []
+        parts += [f"{len(self.unjudged)} not judged"] if self.unjudged else []
+        return ", ".join(parts) or "Nothing was judged"

@@ -1,1 +1,0 @@
-"""What people see: the terminal, pages, files for other programs."""

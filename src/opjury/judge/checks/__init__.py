@@ -1,0 +1,201 @@
+"""What must hold: a row for each check. The functions, `check_<property>(trial, case)`, stand in the modules of this package.
+
+A check looks at its own property alone: where a call fails in a way that another check judges, the case is unsuitable for it. The
+functions need torch, and are imported when the first case is tried; the rows do not.
+"""
+
+from __future__ import annotations
+
+import functools
+import pkgutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from opjury.model.check import Check
+from opjury.model.operation import Operation
+
+if TYPE_CHECKING:
+    from opjury.judge.trial import Trial
+    from opjury.model.case import Case
+
+_ODD = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "expanded", "conj", "neg")
+_ALL = ("contiguous", *_ODD)
+
+
+def _of(module: str, name: str) -> Callable[[Trial, Case], None]:
+    """A function of this package, which is imported when it is first called."""
+
+    @functools.cache
+    def found() -> Callable[[Trial, Case], None]:
+        function: Callable[[Trial, Case], None] = pkgutil.resolve_name(f"{__name__}.{module}:{name}")
+        return function
+
+    def run(trial: Trial, case: Case) -> None:
+        found()(trial, case)
+
+    run.__module__, run.__qualname__ = f"{__name__}.{module}", name
+    return run
+
+
+def _dense(operation: Operation) -> str:
+    return "special values are not drawn for sparse arrays" if operation.result == "sparse" else ""
+
+
+def _lawful(operation: Operation) -> str:
+    return "" if operation.laws else "the contract has no laws"
+
+
+Check(
+    name="agreement",
+    short="ag",
+    summary="The result is what the reference returns, within the bound.",
+    run=_of("values", "check_agreement"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    weight=2.0,
+    sizes=("medium", "long", "beyond"),
+)
+Check(
+    name="specials",
+    short="sp",
+    summary="NaN, infinities and signed zeros reach just the elements that depend on them.",
+    run=_of("values", "check_specials"),
+    tiers=("special",),
+    boundaries=True,
+    weight=1.0,
+    floating=True,
+    applies=_dense,
+    elementary=("agreement",),
+)
+Check(
+    name="form",
+    short="fo",
+    summary="Type, shape, dtype, device and sparse format are those of the contract; gradient history is there when asked for.",
+    run=_of("values", "check_form"),
+    layouts=_ALL,
+)
+Check(
+    name="layouts",
+    short="la",
+    summary="The result does not depend on how the arguments lie in memory.",
+    run=_of("values", "check_layouts"),
+    layouts=_ODD,
+    boundaries=True,
+    weight=1.2,
+    elementary=("agreement",),
+)
+Check(
+    name="purity",
+    short="pu",
+    summary="A call changes neither its arguments nor the state of the process, and shares memory only as declared.",
+    run=_of("state", "check_purity"),
+    tiers=("exact", "special"),
+    layouts=_ALL,
+    weight=0.4,
+)
+Check(
+    name="determinism",
+    short="de",
+    summary="The same call returns the same again, whatever was called before and however it is called.",
+    run=_of("determinism", "check_determinism"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    weight=0.4,
+    elementary=("agreement", "gradient"),
+)
+Check(
+    name="gradient",
+    short="gr",
+    summary="The gradient is that of the reference, within the bound.",
+    run=_of("gradients", "check_gradient"),
+    tiers=("exact", "exact", "rounding"),
+    layouts=_ALL,
+    boundaries=True,
+    weight=1.2,
+    sizes=("long",),
+    needs="gradient",
+    floating=True,
+    required="gradient",
+)
+Check(
+    name="second_order",
+    short="2n",
+    summary="The gradient can be differentiated again, and that derivative is right.",
+    run=_of("gradients", "check_second_order"),
+    needs="second",
+    floating=True,
+    together=True,
+    elementary=("gradient", "agreement"),
+    required="request",
+)
+Check(
+    name="forward_mode",
+    short="fw",
+    summary="The derivative in forward mode is that of the reference.",
+    run=_of("transforms", "check_forward_mode"),
+    needs="forward",
+    floating=True,
+    together=True,
+    elementary=("agreement", "gradient"),
+    required="request",
+)
+Check(
+    name="vmap",
+    short="vm",
+    summary="torch.func.vmap returns the stacked results.",
+    run=_of("transforms", "check_vmap"),
+    needs="vmap",
+    floating=True,
+    together=True,
+    elementary=("agreement",),
+    required="request",
+)
+Check(
+    name="locality",
+    short="lo",
+    summary="An element that the reference does not depend on has no influence: a NaN there is harmless, its gradient is zero.",
+    run=_of("gradients", "check_locality"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    weight=1.2,
+    floating=True,
+    elementary=("agreement", "gradient"),
+    required="gradient",
+)
+Check(
+    name="laws",
+    short="lw",
+    summary="The contract's laws hold.",
+    run=_of("values", "check_laws"),
+    boundaries=True,
+    together=True,
+    applies=_lawful,
+    elementary=("agreement", "purity", "determinism"),
+)
+Check(
+    name="rejects",
+    short="re",
+    summary="An illegal call raises an error that says what is wrong.",
+    run=_of("values", "check_rejects"),
+    tiers=("illegal",),
+    weight=0.7,
+    together=True,
+)
+Check(
+    name="terminates",
+    short="te",
+    summary="A call returns, or raises, in time.",
+    run=_of("values", "check_terminates"),
+    tiers=("exact", "special", "illegal"),
+    weight=0.4,
+    together=True,
+)
+Check(
+    name="devices",
+    short="dv",
+    summary="The result is the CPU's, also on a stream that writes the arguments just before.",
+    run=_of("devices", "check_devices"),
+    tiers=("exact", "rounding"),
+    boundaries=True,
+    devices=("cuda",),
+)

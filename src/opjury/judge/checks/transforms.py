@@ -1,0 +1,110 @@
+"""What torch.func makes of a call: forward mode and batching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from opjury.judge import oracle
+from opjury.judge.bounds import UNIT_ROUNDOFF
+from opjury.judge.checks.gradients import SMALL, along_direction, argument, derived
+from opjury.judge.trial import Refuted, Trial, Unsuitable, describe, random_like
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case
+from opjury.model.exact import carrier
+
+
+def check_forward_mode(trial: Trial, case: Case) -> None:
+    """torch.func.jvp gives the directional derivative."""
+    rng = np.random.default_rng(case.seed)
+    args, kwargs = case.plain.build(trial.device)
+    if not case.differentiable:
+        raise Unsuitable
+    place = case.differentiable[int(rng.integers(len(case.differentiable)))]
+    leaf = dict(case.leaves())[place]
+    direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
+
+    along = _of_one(trial, args, kwargs, place)
+    steps = f"x = {argument(place)}\nprint(torch.func.jvp(lambda x: {_with_x(place)}, (x,), (torch.ones_like(x),)))"
+    with trial.limited(steps):
+        try:
+            tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))[1]
+        except Exception as error:
+            _unsuitable_if_it_fails_anyway(trial, case)
+            raise Refuted(f"torch.func.jvp raises {describe(error)}", steps=steps) from None
+    if trial.operation.gradient is None:
+        return trial.require(tangent, derived(trial, along_direction(trial, case, place, direction)), "tangent", steps)
+    weights = random_like(rng, tuple(tangent.shape), oracle.result_dtype(trial.operation, case), "exact")
+    expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
+    direct = trial.values(
+        tangent,
+        np.zeros(
+            0, carrier(leaf.dtype) if leaf.dtype.startswith("complex") and tangent.is_complex() else np.dtype(float)
+        ),
+    )
+    flat = direction.values.ravel()
+    left, right = np.sum(np.conj(weights) * direct).real, np.sum(np.conj(expected.value) * flat).real
+    moved = flat != 0  # elsewhere a bound without limit does no harm
+    reach = float(np.sum(np.asarray(expected.bound)[moved] * np.abs(flat[moved])))
+    if not np.isfinite(reach):
+        raise Unsuitable
+    slack = 4 * reach + 128 * abs(right) * UNIT_ROUNDOFF[leaf.dtype]
+    if not abs(left - right) <= slack:
+        raise Refuted(f"⟨w, tangent⟩ is {left!r}; it should be {right!r}", steps=steps)
+    return None
+
+
+def _unsuitable_if_it_fails_anyway(trial: Trial, case: Case) -> None:
+    try:
+        trial.invoke(*case.plain.build(trial.device))
+    except Exception:
+        raise Unsuitable from None
+
+
+def check_vmap(trial: Trial, case: Case) -> None:
+    """torch.func.vmap over a data argument gives the stacked results."""
+    rng = np.random.default_rng(case.seed)
+    places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.data]
+    if not places or case.elements > 4 * SMALL:
+        raise Unsuitable
+    place = places[int(rng.integers(len(places)))]
+    leaf = replace(dict(case.leaves())[place], layout="contiguous")
+    turned = leaf.values[::-1].copy() if leaf.values.ndim else leaf.values
+    batch = [leaf.values, turned, turned]  # another one when read from its end
+    args, kwargs = case.plain.build(trial.device)
+    stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
+
+    one = _of_one(trial, args, kwargs, place)
+    steps = f"x = {argument(place)}\nprint(torch.func.vmap(lambda x: {_with_x(place)})(torch.stack([x, x])))"
+    with trial.limited(steps):
+        try:
+            results = torch.func.vmap(one)(stacked)
+        except Exception as error:
+            _unsuitable_if_it_fails_anyway(trial, case)
+            raise Refuted(f"torch.func.vmap raises {describe(error)}", steps=steps) from None
+    for row, values in enumerate(batch):
+        expected = oracle.expected(
+            trial.operation, case.plain.with_leaf(place, replace(leaf, values=values)), trial.error
+        )
+        trial.require(results[row], expected, f"row {row} of the batch", steps)
+
+
+def _of_one(
+    trial: Trial, args: tuple[Any, ...], kwargs: dict[str, Any], place: int | str
+) -> Callable[[torch.Tensor], Any]:
+    """The call as a function of one argument."""
+    return lambda x: trial.function(
+        *(x if i == place else a for i, a in enumerate(args)),
+        **{k: x if k == place else v for k, v in kwargs.items()},
+    )
+
+
+def _with_x(place: int | str) -> str:
+    """The same in a script."""
+    if isinstance(place, int):
+        return f"f(*args[:{place}], x, *args[{place + 1}:], **kwargs)"
+    return f"f(*args, **{{**kwargs, {place!r}: x}})"

@@ -1,0 +1,66 @@
+"""Judging tasks: in this process, or in isolated worker processes, where a hang or a crash becomes a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from opjury.judge.judge import judge
+from opjury.judge.task import PROFILES, Task, call_limit
+from opjury.judge.time_limit import PATIENCE
+from opjury.model import declared, registry
+from opjury.model.environment import environment
+from opjury.model.records import Verdict
+from opjury.run.pool import Dropped, Fallen, isolated
+
+
+def run_here(tasks: Sequence[Task]) -> Iterator[tuple[Task, Verdict]]:
+    """Judge in this process, one after another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for task in tasks:
+            yield task, judge(task)
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_isolated(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Verdict]]:
+    """Judge in `jobs` worker processes; results come as they are done. A hang or a crash becomes a verdict."""
+    device = next((task.device for task in tasks), "cpu")
+    for task, outcome in isolated(judge, tasks, jobs, time_limit_of, device=device):
+        yield task, verdict_of(task, outcome)
+
+
+def time_limit_of(task: Task) -> float:
+    """Seconds for a whole task, far above what its calls and its shrinking may take, on a busy machine too."""
+    profile = PROFILES[task.profile]
+    return 60 + 3 * PATIENCE * call_limit(task) + 4 * profile.shrink + profile.examples
+
+
+def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
+    """The verdict itself, or what it means that there is none."""
+    if isinstance(outcome, Verdict):
+        return outcome
+    known = isinstance(outcome, Fallen)
+    entry = None if task.function else registry.entry(task.operation, task.implementation)
+    waiver = (entry.waived_on(task.device) if entry else dict(task.waives)).get(task.check, "")
+    file, line = declared.source_of(entry.function) if entry else ("", 0)
+    return Verdict(
+        operation=task.operation,
+        implementation=task.implementation,
+        check=task.check,
+        dtypes=task.dtypes,
+        device=task.device,
+        seed=task.seed,
+        profile=task.profile,
+        status="error" if not known else "waived" if waiver else "refuted",
+        waiver=waiver if known else "",
+        examples=int(known),
+        control=bool(entry and entry.refuted),
+        file=file,
+        line=line,
+        message=outcome.why,
+        environment=environment(),
+    )

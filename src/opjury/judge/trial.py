@@ -1,0 +1,350 @@
+"""One implementation on trial: calling it safely, and saying how a result differs from what must come out."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from opjury.judge import oracle
+from opjury.judge.bounds import Expected, compare
+from opjury.judge.repeated import repeated_shape, wrong_at
+from opjury.judge.task import COMPILING
+from opjury.judge.time_limit import TimeLimitExceeded, time_limit
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case, Repetition
+from opjury.model.device import DeviceLost, finish, lost, on_cuda
+from opjury.model.dtypes import is_floating
+from opjury.model.exact import carrier
+from opjury.model.implementation import Error, Implementation
+from opjury.model.operation import Operation
+from opjury.model.validate import forms, parameters, shown_parameters, takes
+
+Steps = str | Callable[[], str]
+
+CALL = "print(f(*args, **kwargs))"
+GRAD = "for a in args:\n    if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex()):\n        a.requires_grad_()\n"
+
+
+class Refuted(Exception):
+    """A check does not hold. The message says what is, what should be, and for which input.
+
+    Parameters
+    ----------
+    message : str
+    observed, expected : str
+        The two values in print, where there are two.
+    steps : str or callable
+        Python lines that show it again, given `f`, `args` and `kwargs`; a callable is asked for them only on refutation.
+    """
+
+    def __init__(self, message: str, observed: str = "", expected: str = "", steps: Steps = CALL) -> None:
+        super().__init__(message)
+        self.message, self.observed, self.expected = message, observed, expected
+        self.steps = steps if isinstance(steps, str) else steps()
+
+
+class Unsuitable(Exception):
+    """This case says nothing about this check (what is wrong with it is another check's business)."""
+
+
+_OF_DERIVATIVES = (  # what torch imports for the first one: SymPy does not survive being interrupted in that
+    "torch.fx.experimental.symbolic_shapes",
+    "torch._decomp.decompositions_for_jvp",
+)
+COMPILERS = ("numba", "jax", "torch._inductor.compile_fx")  # where one is imported, a late call may have compiled
+HASTE = 1.0  # seconds that a call at much larger sizes may take
+
+
+def _may_compile() -> bool:
+    return any(name in sys.modules for name in COMPILERS)
+
+
+@dataclass
+class Trial:
+    """An implementation, its contract, and the largest error seen so far.
+
+    Parameters
+    ----------
+    limit : float
+        Seconds of processor time that one call on a small case may take.
+    declared : bool
+        Whether the implementation was registered with declarations of its own, or is a plain function held to the contract.
+    """
+
+    operation: Operation
+    implementation: Implementation
+    device: str = "cpu"
+    limit: float = 5.0
+    declared: bool = True
+    of_bound: float = 0.0
+    ulps: float = 0.0
+    in_flight: Case | None = field(default=None, repr=False)
+
+    @property
+    def patience(self) -> float:
+        """Seconds of processor time for a call on the case in flight: up to three times the limit where it is large."""
+        return self.limit * min(3.0, 1.0 + (self.in_flight.elements if self.in_flight else 0) / 1000)
+
+    @property
+    def error(self) -> Error | None:
+        """The implementation's own error model."""
+        return self.implementation.error
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The implementation, callable with defaulted arguments in their positions also where it takes them by keyword only."""
+        inner = self.implementation.function
+        try:
+            theirs = list(inspect.signature(inner).parameters.values())
+            ours = list(inspect.signature(self.operation.reference).parameters)
+        except (TypeError, ValueError):
+            return inner
+        keyword_only = {p.name for p in theirs if p.kind is p.KEYWORD_ONLY}
+        if not keyword_only:
+            return inner
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            positional = [value for name, value in zip(ours, args, strict=False) if name not in keyword_only]
+            named = {name: value for name, value in zip(ours, args, strict=False) if name in keyword_only}
+            return inner(*positional, **named, **kwargs)
+
+        return call
+
+    @cached_property
+    def misfit(self) -> str:
+        """Why its parameters do not let it be called like the reference, in words; "" where they do, or Python cannot tell."""
+        inner, reference = self.implementation.function, self.operation.reference
+        found = parameters(inner) or []
+        if any(p.kind is p.KEYWORD_ONLY for p in found) or takes(inner, forms(reference, by_name=False)):
+            return ""
+        own = f"{self.implementation.name}{shown_parameters(inner)}"
+        return f"{own} cannot be called as {self.operation.name}{shown_parameters(reference)}"
+
+    def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wait: bool = True) -> Any:
+        """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError.
+
+        A call that is late, and may have compiled, is made once more with more time. On a GPU it also waits, unless told otherwise,
+        for what was queued, so that what goes wrong there goes wrong here.
+        """
+        try:
+            try:
+                return self._within(self.patience, args, kwargs, wait)
+            except TimeLimitExceeded:
+                if not _may_compile():
+                    raise
+                return self._within(self.patience * COMPILING, args, kwargs, wait)
+        except Exception as error:
+            if on_cuda(self.device) and lost():
+                raise DeviceLost(describe(error)) from None
+            raise
+        except SystemExit as error:
+            raise RuntimeError(f"raised SystemExit({error.code!r})") from error
+        except KeyboardInterrupt as error:
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a person may have pressed Ctrl-C
+                raise
+            raise RuntimeError("raised KeyboardInterrupt") from error
+
+    def _within(self, seconds: float, args: tuple[Any, ...], kwargs: dict[str, Any], wait: bool) -> Any:
+        with time_limit(seconds):
+            result = self.function(*args, **kwargs)
+            if wait:
+                finish(self.device)
+            return result
+
+    @contextmanager
+    def limited(self, steps: Steps = CALL) -> Iterator[None]:
+        """Derivatives under the time limit: who does not return there is refuted."""
+        for name in _OF_DERIVATIVES:
+            importlib.import_module(name)
+        seconds = self.patience * (COMPILING if _may_compile() else 1)
+        try:
+            with time_limit(seconds):
+                yield
+        except TimeLimitExceeded:
+            raise Refuted(f"the derivative gives no answer within {seconds:.2g} s", steps=steps) from None
+
+    def call(self, case: Case, requires_grad: Any = False) -> Any:
+        """Call it with arguments built afresh.
+
+        Raises
+        ------
+        Refuted
+            If it raises here, but not for the same values as plain contiguous tensors without gradient.
+        Unsuitable
+            If it raises for those too: agreement judges that.
+        """
+        self.in_flight = case
+        try:
+            return self.invoke(*case.build(self.device, requires_grad))
+        except Exception as error:
+            try:
+                self.invoke(*case.plain.build(self.device))
+            except Exception:
+                raise Unsuitable from None
+            how = "inputs that require gradients" if requires_grad else "inputs that are laid out differently in memory"
+            raise Refuted(
+                f"raises {describe(error)} for {how}; the same values as plain tensors are accepted"
+            ) from None
+
+    def values(self, result: Any, expected: Expected | np.ndarray) -> np.ndarray:
+        """A result as a NumPy array in the carrier of what is expected.
+
+        Raises
+        ------
+        Unsuitable
+            If it is no tensor, or of another kind of number: that is the business of the check of form.
+        """
+        kind = expected.value.dtype if isinstance(expected, Expected) else expected.dtype
+        if self.operation.result == "sparse" and hasattr(result, "tocoo"):
+            return dense(result, kind)
+        if not isinstance(result, torch.Tensor):
+            raise Unsuitable
+        try:
+            plain_tensor = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
+            if plain_tensor.layout is not torch.strided or (plain_tensor.is_complex() and kind.kind != "c"):
+                raise Unsuitable
+            if plain_tensor.dtype in (torch.bfloat16, torch.float16):
+                plain_tensor = plain_tensor.to(torch.float32)
+            return plain_tensor.numpy().astype(kind)
+        except (RuntimeError, TypeError, NotImplementedError):
+            raise Unsuitable from None
+
+    def require(
+        self,
+        result: Any,
+        expected: Expected,
+        what: str = "result",
+        steps: Steps = CALL,
+        elements: np.ndarray | None = None,
+    ) -> None:
+        """Raise `Refuted` unless the result is what must come out, within the bound.
+
+        `elements` are the places of a result that holds only some elements of what the message names.
+        """
+        values = self.values(result, expected)
+        if values.shape != expected.value.shape:
+            raise Refuted(
+                f"{what} has shape {values.shape}; it should have {expected.value.shape}",
+                show(values),
+                show(expected.value),
+                steps,
+            )
+        comparison = compare(values, expected)
+        self.of_bound, self.ulps = max(self.of_bound, comparison.of_bound), max(self.ulps, comparison.ulps)
+        if comparison.wrong_at is None:
+            return
+        at = comparison.wrong_at
+        place = at if elements is None else (int(elements[at]),)
+        raise Refuted(
+            _differs(what, place, values[at], expected.value[at], np.broadcast_to(expected.bound, values.shape)[at]),
+            show(values),
+            show(expected.value),
+            steps,
+        )
+
+    def require_repeated(self, result: Any, expected: Expected, repeated: Repetition) -> None:
+        """Raise `Refuted` unless the result is what must come out of the small case, repeated."""
+        if type(result) is not torch.Tensor or result.layout is not torch.strided:
+            raise Unsuitable
+        shape = repeated_shape(expected, repeated)
+        told = f" ({repeated.times} repetitions of a small case)"
+        if tuple(result.shape) != shape:
+            raise Refuted(f"result has shape {tuple(result.shape)}; it should have {shape}{told}")
+        at = wrong_at(result, expected, repeated)
+        if at is None:
+            return
+        small = tuple(place % n for place, n in zip(at, expected.value.shape))
+        bound = np.broadcast_to(expected.bound, expected.value.shape)[small]
+        move = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n" * on_cuda(self.device)
+        raise Refuted(
+            _differs("result", at, result[at].item(), expected.value[small], bound) + told,
+            steps=f"{move}print(f(*args, **kwargs){list(at)})",
+        )
+
+
+def _differs(what: str, at: tuple[int, ...], observed: Any, exact: Any, bound: Any) -> str:
+    """`result[0, 3] is 2; it should be 1, within 1e-07`"""
+    place = f"{what}[{', '.join(map(str, at))}]" if at else what
+    allowed = "exactly" if not bound else f"within {float(bound):.3g}"
+    if isinstance(exact, (np.floating, np.complexfloating)) and not np.isfinite(exact):
+        allowed = "exactly"
+    return f"{place} is {number(observed)}; it should be {number(exact)}, {allowed}"
+
+
+def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
+    """A SciPy sparse array as a dense one, duplicates summed by ourselves."""
+    entries = matrix.tocoo()
+    out = np.zeros(matrix.shape, dtype=matrix.dtype)
+    np.add.at(out, (entries.row, entries.col), entries.data)
+    return out.astype(kind)
+
+
+def describe(error: BaseException) -> str:
+    """`ValueError: the first line of its message`."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
+
+
+def number(value: Any) -> str:
+    """A number in print, with every digit that tells it from its neighbours."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, complex):
+        return f"{number(value.real)}{'+' if np.copysign(1, value.imag) > 0 else '-'}{number(abs(value.imag))}j"
+    return (
+        repr(int(value))
+        if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 and repr(value) != "-0.0"
+        else repr(value)
+    )
+
+
+def show(values: np.ndarray) -> str:
+    """An array in print, abbreviated where it is long."""
+    return np.array2string(np.asarray(values), threshold=40, edgeitems=3, max_line_width=100, separator=", ")
+
+
+def zero_bound(values: np.ndarray, like: Expected, slack: float) -> Expected:
+    """What an earlier result of the same implementation makes of an expectation: equal up to `slack` bounds."""
+    return replace(like, value=values, rest=0.0, bound=np.asarray(like.bound) * slack)
+
+
+def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:
+    """Whether the result depends on an element of one of these arguments at all."""
+    return any(oracle.dependence(trial.operation, case.plain, place).any() for place in places)
+
+
+def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> np.ndarray:
+    """Incoming gradients and tangents: small integers in the exact tier, general values elsewhere; in the dtype's carrier."""
+    from opjury.judge.strategies import general, small_integers
+
+    if not is_floating(dtype):
+        dtype = "float32"
+    if tier == "exact":
+        return small_integers(rng, shape, dtype, 64).astype(carrier(dtype))
+    return (
+        general(rng, shape, dtype, 64, 2, int(rng.choice([0, 1, 5])))
+        if dtype != "float16"
+        else general(rng, shape, dtype, 64, 1, 0)
+    )
+
+
+def ordinary(case: Case) -> Case:
+    """The case with ones in place of special values, in contiguous memory."""
+
+    def tame(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or not leaf.differentiable:
+            return leaf
+        size = np.abs(leaf.values)
+        usual = np.isfinite(size) & (size < 1e4) & ((size == 0) | (size > 1e-4))
+        return replace(leaf, values=np.where(usual, leaf.values, 1), layout="contiguous")
+
+    return replace(case.map(tame), tier="exact" if case.tier == "special" else case.tier)

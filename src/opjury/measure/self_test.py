@@ -1,0 +1,83 @@
+"""What measurements on this machine can tell: how often the same thing is called different, and which slow-down is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from opjury.measure.contest import Competitor, Contest
+from opjury.measure.race import measure
+from opjury.measure.statistics import ratio
+from opjury.model import registry
+from opjury.model.setting import Setting
+from opjury.run.pool import Fallen, isolated
+
+SLOWED = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1)
+SUBJECTS = (
+    ("cumsum", "torch_cumsum", "medium"),
+    ("toeplitz", "unfold_flip", "medium"),
+    ("moving_mean", "prefix_sum_difference", "medium"),
+)
+FOUND_SURELY = 0.95
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Of `trials` contests of an implementation with itself, slowed by a share of its time, so many were called different."""
+
+    slowed: float
+    called_different: int
+    trials: int
+
+    @property
+    def share(self) -> float:
+        """Of the trials that were called different."""
+        return self.called_different / self.trials
+
+
+def self_test(
+    trials: int,
+    *,
+    slowed: Sequence[float] = SLOWED,
+    seconds: float = 6.0,
+    seed: int = 0,
+    notify: Callable[[str], None] = lambda stage: None,
+) -> list[Detection]:
+    """Let implementations compete with themselves; for 0.0, being called faster is as wrong as being called slower.
+
+    Parameters
+    ----------
+    trials : int
+        Contests for each slow-down; short, middle and long calls take turns.
+    slowed : sequence of float
+    seconds : float
+        The budget of each contest, as in `choose`.
+    seed : int
+    notify : callable, optional
+
+    Returns
+    -------
+    list of Detection
+    """
+    found = []
+    for share in slowed:
+        contests = [_contest(i, share, seconds, seed) for i in range(trials)]
+        different = 0
+        for number, (_, outcome) in enumerate(
+            isolated(measure, contests, 1, lambda contest: 60 + 5 * seconds), start=1
+        ):
+            notify(f"slowed by {share:.0%}: {number} of {trials}")
+            if isinstance(outcome, Fallen):
+                raise RuntimeError(outcome.why)
+            plain, other = (column for name, column in outcome.seconds.items() if not name.startswith("("))
+            seen = ratio(other, plain)
+            different += seen.slower or (not share and seen.faster)
+        found.append(Detection(share, different, trials))
+    return found
+
+
+def _contest(number: int, slowed: float, seconds: float, seed: int) -> Contest:
+    operation, name, workload = SUBJECTS[number % len(SUBJECTS)]
+    setting = Setting(operation=operation, sizes=dict(registry.workload(operation).sizes[workload]), dtype="float32")
+    pair = (Competitor(name), Competitor(name, copy=2, slowed=slowed))
+    return Contest(setting, pair, seconds=seconds, seed=seed + number)

@@ -1,0 +1,219 @@
+"""A case: the arguments of one call as data, from which live arguments are built afresh for every call.
+
+Cases are plain frozen data: they travel to workers, are stored in records, and can be written as Python code.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from opjury.model import declared
+from opjury.model.arguments import Mode, Sparse, Tensor
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How a small case stands for a call that no memory of the host could hold as values.
+
+    Parameters
+    ----------
+    times : int
+    arguments : tuple of (int, int)
+        The places of the arguments that are repeated so many times, and the dimension of each.
+    result : tuple of int
+        The dimensions along which the result is repeated then.
+    """
+
+    times: int
+    arguments: tuple[tuple[int, int], ...]
+    result: tuple[int, ...]
+
+    def of(self, place: int | str, ndim: int) -> list[int] | None:
+        """How often an argument is repeated along each of its dimensions; None where it is not."""
+        along = next((dim for where, dim in self.arguments if where == place), None)
+        return None if along is None else [self.times if dim == along else 1 for dim in range(ndim)]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """The arguments of one call.
+
+    Parameters
+    ----------
+    args, kwargs
+        `Tensor` and other recipes, or plain Python values.
+    tier : {"exact", "rounding", "special", "illegal"}
+    seed : int
+        From which checks derive whatever else they need (incoming gradients, partners of a law).
+    repeated : Repetition, optional
+        The call has arguments repeated; the reference and the contract see the small case.
+    """
+
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    tier: str = "exact"
+    seed: int = 0
+    repeated: Repetition | None = None
+
+    @cached_property
+    def memory(self) -> dict[Any, Any]:
+        """What was computed from this case, kept by whoever computed it."""
+        return {}
+
+    @cached_property
+    def plain(self) -> Case:
+        """The same values in contiguous memory."""
+        return self.map(lambda leaf: replace(leaf, layout="contiguous") if isinstance(leaf, Tensor) else leaf)
+
+    @staticmethod
+    def of(*args: Any, **kwargs: Any) -> Case:
+        """The case of a call with these arguments."""
+        return Case(args, kwargs)
+
+    def leaves(self) -> Iterator[tuple[int | str, Any]]:
+        """Every argument with its place: a position or a keyword."""
+        yield from enumerate(self.args)
+        yield from self.kwargs.items()
+
+    def map(self, change: Callable[[Any], Any]) -> Case:
+        """A case with every argument replaced."""
+        return replace(
+            self, args=tuple(map(change, self.args)), kwargs={name: change(v) for name, v in self.kwargs.items()}
+        )
+
+    def with_leaf(self, place: int | str, value: Any) -> Case:
+        """A case with one argument replaced."""
+        if isinstance(place, int):
+            return replace(self, args=(*self.args[:place], value, *self.args[place + 1 :]))
+        return replace(self, kwargs={**self.kwargs, place: value})
+
+    @property
+    def differentiable(self) -> list[int | str]:
+        """The places of the arguments that have gradients."""
+        return [place for place, leaf in self.leaves() if isinstance(leaf, Tensor) and leaf.differentiable]
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the data arguments ("float64" where there are none)."""
+        return next((leaf.dtype for _, leaf in self.leaves() if _is_data(leaf)), "float64")
+
+    @property
+    def elements(self) -> int:
+        """The number of elements of all data arguments, zeros that a sparse one does not store among them."""
+        return sum(math.prod(leaf.shape) for _, leaf in self.leaves() if _is_data(leaf))
+
+    def build(self, device: str = "cpu", requires_grad: Any = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Live arguments, fresh in memory. `requires_grad`: for all differentiable ones, or a collection of places."""
+
+        def live(place: int | str, leaf: Any) -> Any:
+            wanted = requires_grad if isinstance(requires_grad, bool) else place in requires_grad
+            built = leaf.build(device, wanted) if hasattr(leaf, "build") else leaf
+            times = self._times(place, leaf)
+            return built.repeat(times) if times else built
+
+        args = tuple(live(place, leaf) for place, leaf in enumerate(self.args))
+        return args, {name: live(name, leaf) for name, leaf in self.kwargs.items()}
+
+    def wide(self, mode: Mode = "float") -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments for the reference."""
+
+        def widened(leaf: Any) -> Any:
+            return leaf.wide(mode) if hasattr(leaf, "wide") else leaf
+
+        return tuple(map(widened, self.args)), {name: widened(v) for name, v in self.kwargs.items()}
+
+    def code(self) -> str:
+        """The arguments as Python: `torch.tensor([1., 2.], dtype=torch.float32), dim=0`."""
+
+        args, kwargs = self.texts()
+        return ", ".join([*args, *(f"{name}={text}" for name, text in kwargs.items())])
+
+    def texts(self) -> tuple[list[str], dict[str, str]]:
+        """Each argument as Python."""
+
+        def text(place: int | str, leaf: Any) -> str:
+            code = leaf.code() if hasattr(leaf, "code") else repr(leaf)
+            times = self._times(place, leaf)
+            return f"{code}.repeat({times})" if times else code
+
+        return [text(i, leaf) for i, leaf in enumerate(self.args)], {
+            k: text(k, leaf) for k, leaf in self.kwargs.items()
+        }
+
+    def _times(self, place: int | str, leaf: Any) -> list[int] | None:
+        return self.repeated.of(place, len(leaf.shape)) if self.repeated and hasattr(leaf, "shape") else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, from which `from_json` makes it again."""
+
+        def plain(leaf: Any) -> Any:
+            if hasattr(leaf, "to_json"):
+                return leaf.to_json()
+            if isinstance(leaf, tuple):
+                return {"tuple": [plain(v) for v in leaf]}
+            if isinstance(leaf, float) and not math.isfinite(leaf):
+                return {"float": repr(leaf)}
+            if isinstance(leaf, np.generic):
+                return {"numpy": leaf.dtype.name, "value": leaf.item()}
+            return leaf
+
+        return {
+            "args": [plain(v) for v in self.args],
+            "kwargs": {name: plain(v) for name, v in self.kwargs.items()},
+            "tier": self.tier,
+            "seed": self.seed,
+            **({"repeated": msgspec.to_builtins(self.repeated)} if self.repeated else {}),
+        }
+
+    @staticmethod
+    def from_json(entry: dict[str, Any]) -> Case:
+        """What `to_json` wrote; `ValueError` for an argument of a kind that is not known."""
+
+        def live(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return value
+            if "tensor" in value:
+                return Tensor.from_json(value)
+            if "tuple" in value:
+                return tuple(live(v) for v in value["tuple"])
+            if "float" in value:
+                return float(value["float"])
+            if "numpy" in value:
+                return np.dtype(value["numpy"]).type(value["value"])
+            if "sparse" in value:
+                return Sparse.from_json(value)
+            if "recipe" in value:
+                return _recipe(value["recipe"]).from_json(value)
+            raise ValueError(
+                f"argument of an unknown kind: {sorted(value)}; known: tensor, sparse, recipe, tuple, float, numpy"
+            )
+
+        return Case(
+            tuple(map(live, entry["args"])),
+            {name: live(v) for name, v in entry["kwargs"].items()},
+            entry["tier"],
+            entry["seed"],
+            msgspec.convert(entry["repeated"], Repetition) if "repeated" in entry else None,
+        )
+
+
+def _is_data(leaf: Any) -> bool:
+    return isinstance(leaf, Sparse) or (isinstance(leaf, Tensor) and leaf.data)
+
+
+def _recipe(name: str) -> Any:
+    """A contract's own kind of argument, "module:class". Only modules that contracts were loaded from are looked at."""
+    declared.load("opjury.properties")
+    module, _, kind = name.partition(":")
+    found = getattr(sys.modules.get(module), kind, None)
+    if not hasattr(found, "from_json"):
+        raise ValueError(f"no contract that is installed knows the kind of argument {name!r}")
+    return found

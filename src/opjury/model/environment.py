@@ -1,0 +1,103 @@
+"""The environment of a record: versions, processor and GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+_FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a record was made; nothing here changes from minute to minute.
+
+    `processor` has the caches and the governor, `clock` the highest frequency, `build` the libraries that torch was built with and
+    the instructions that it uses; "" for what the system, or an older record, does not tell.
+    """
+
+    opjury: str
+    python: str
+    torch: str
+    numpy: str
+    scipy: str
+    machine: str
+    processor: str = ""
+    device: str = ""
+    clock: str = ""
+    build: str = ""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What results depend on, whatever the machine."""
+        return {name: getattr(self, name) for name in ("opjury", "python", "torch", "numpy", "scipy")}
+
+
+@functools.cache
+def environment() -> Environment:
+    """This machine's versions."""
+    import importlib.metadata
+    import platform
+
+    def version(package: str) -> str:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            return "source checkout" if package == "opjury" else "absent"
+
+    return Environment(
+        opjury=version("opjury"),
+        python=platform.python_version(),
+        torch=version("torch"),
+        numpy=version("numpy"),
+        scipy=version("scipy"),
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        processor=_processor(),
+        device=_gpu(),
+        clock=_clock(),
+        build=_build(),
+    )
+
+
+def _processor() -> str:
+    """The processor's name, its caches and governor, as far as Linux tells: "EPYC 9R14; L1 32K, L2 1M, L3 32M; performance"."""
+    told = []
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        told += [line.partition(":")[2].strip() for line in lines if line.startswith("model name")][:1]
+    with contextlib.suppress(OSError):
+        caches = {}
+        for index in sorted((_FIRST_CORE / "cache").glob("index*")):
+            caches[(index / "level").read_text().strip()] = (index / "size").read_text().strip()
+        told += [", ".join(f"L{level} {size}" for level, size in caches.items())]
+    with contextlib.suppress(OSError):
+        told += [(_FIRST_CORE / "cpufreq" / "scaling_governor").read_text().strip()]
+    return "; ".join(filter(None, told))
+
+
+def _clock() -> str:
+    """The highest frequency of the first core: "3700 MHz"."""
+    with contextlib.suppress(OSError, ValueError):
+        return f"{int((_FIRST_CORE / 'cpufreq' / 'cpuinfo_max_freq').read_text()) / 1000:.0f} MHz"
+    return ""
+
+
+def _build() -> str:
+    """What torch computes with: "BLAS mkl, MKL-DNN v3.7.1, OpenMP 201511, AVX512"."""
+    import torch
+
+    told = torch.__config__.show()
+    patterns = {"BLAS ": r"BLAS_INFO=(\w+)", "MKL-DNN ": r"MKL-DNN (v[\d.]+)", "OpenMP ": r"OpenMP (\d+)"}
+    found = [name + match[1] for name, pattern in patterns.items() if (match := re.search(pattern, told))]
+    return ", ".join([*found, torch.backends.cpu.get_cpu_capability()])
+
+
+def _gpu() -> str:
+    """The name of the GPU that torch uses, where it has one."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""

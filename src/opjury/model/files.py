@@ -1,0 +1,41 @@
+"""Files that are written whole or not at all, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Unwritable(OSError):
+    """A file that cannot be written. The message says which, and why."""
+
+
+@contextlib.contextmanager
+def writing(path: Path | str) -> Iterator[None]:
+    """What goes wrong with the file system meanwhile is raised as `Unwritable`."""
+    try:
+        yield
+    except OSError as error:
+        what = f" ({error.filename})" if error.filename else ""
+        raise Unwritable(f"{path} cannot be written: {error.strerror or error}{what}") from error
+
+
+def write_whole(path: Path | str, content: bytes) -> None:
+    """Write a file whole or not at all, beside it first, then renamed over it; `Unwritable` otherwise."""
+    target = Path(path)
+    with writing(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(beside, 0o644)
+            os.replace(beside, target)
+        except BaseException:
+            os.unlink(beside)
+            raise

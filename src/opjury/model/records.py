@@ -1,0 +1,312 @@
+"""What was found, as stored: one JSON object a line, with a published schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from opjury.model import files
+from opjury.model.environment import Environment
+from opjury.model.setting import Setting
+
+FORMAT = 3  # since 3, "error" is a status and a waiver a field; since 2, verdicts have file and line
+READABLE = (1, 2, 3)
+
+Status = Literal["not declared", "skipped", "holds", "waived", "error", "refuted"]
+SEVERITY: tuple[Status, ...] = get_args(Status)
+_FAULT = "not judged, the contract or the harness failed: "  # how messages of status "error" began before format 3
+
+
+class NoRecord(ValueError):
+    """Something that is no record of this version. The message says what is wrong with it."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
+    """Whether one check holds for one implementation.
+
+    `status` is "error" where the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
+    found, `waiver` the reason that is declared for not passing the check: the status is then "waived", or "holds" where the waiver is
+    not needed. `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
+    largest error ever seen, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge.
+    `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too. `profile` is
+    what it was judged under, "" in older records. `once` counts the examples that showed a kind of behaviour which no other example
+    did: inputs alike in dtype, tier, layouts and powers of two of the sizes, with errors alike to a power of two. `once` / `examples`
+    estimates the chance that one more example shows a new kind. `file` and `line` say where the function on trial stands: the path of
+    its module as it is imported from a package, else the path from the working directory; "" and 0 where that is not known.
+    """
+
+    operation: str
+    implementation: str
+    check: str
+    status: Status
+    dtypes: tuple[str, ...] = ()
+    device: str = "cpu"
+    examples: int = 0
+    message: str = ""
+    waiver: str = ""
+    observed: str = ""
+    expected: str = ""
+    counterexample: dict[str, Any] | None = None
+    script: str = ""
+    cause: str = ""
+    seed: int = 0
+    error_of_bound: float = 0.0
+    error_ulps: float = 0.0
+    seconds: float = 0.0
+    profile: str = ""
+    once: int = 0
+    file: str = ""
+    line: int = 0
+    control: bool = False
+    format: int = FORMAT
+    environment: Environment | None = None
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+    @property
+    def told(self) -> str:
+        """The message, after the reason of a waiver."""
+        if self.waiver and self.status == "holds":
+            return f"waived ({self.waiver}), but the check holds"
+        found = f" ({self.message})" if self.message else ""
+        return f"waived: {self.waiver}{found}" if self.waiver else self.message
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="record"):
+    """The first record of a shard's file: which part of one audit its verdicts are.
+
+    `tasks` verdicts belong to part `number` of `of`. `whole` is the same in all parts of one audit: a digest of its tasks, of how
+    they are split, of profile and seed.
+    """
+
+    number: int
+    of: int
+    tasks: int
+    whole: str
+    seed: int = 0
+    format: int = FORMAT
+
+
+class Measurement(Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
+    """What one implementation costs at one workload, beside the others that were measured in the same contest.
+
+    `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
+    write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
+    of the contest; `tied` that this is no difference. `least_seconds` and `least_floor_seconds` are the shortest blocks' times: what
+    else the machine does only adds to them, so they are what a history compares. `first_seconds` is the time of the first call in a
+    new process, `peak_bytes` the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
+    element, None where none was looked at. `rounds` counts its timed blocks. `second_order` says that it promises to be
+    differentiable twice.
+    """
+
+    implementation: str
+    seconds: float
+    reference: str
+    ratio: float
+    low: float
+    high: float
+    tied: bool
+    floor_seconds: float
+    least_seconds: float = math.nan
+    least_floor_seconds: float = math.nan
+    peak_bytes: int | None = None
+    first_seconds: float = 0.0
+    error_ulps: float | None = None
+    rounds: int = 0
+    second_order: bool = False
+    waived: dict[str, str] = msgspec.field(default_factory=dict)
+    seed: int = 0
+    format: int = FORMAT
+    environment: Environment | None = None
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+    @property
+    def of_floor(self) -> float:
+        """Seconds as a multiple of the floor's."""
+        return self.seconds / self.floor_seconds
+
+
+class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", tag_field="record"):
+    """Which implementation to use at one workload, and why; "" where none holds up.
+
+    `tied` names those that are no slower, itself among them; `excluded` gives the reason for each that was not ranked.
+    """
+
+    implementation: str
+    reason: str
+    tied: tuple[str, ...] = ()
+    excluded: dict[str, str] = msgspec.field(default_factory=dict)
+    seed: int = 0
+    format: int = FORMAT
+    environment: Environment | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True):
+    """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged.
+
+    `causes` names, for each refuted check, the more elementary ones that it follows from, "" among them where it fails for a reason of
+    its own; None in records of formats 1 and 2. `tried` says what each task of the nightly profile got, by check and dtypes: examples,
+    seconds, and how many of the examples showed a kind of behaviour that no other did.
+    """
+
+    operation: str
+    implementation: str
+    device: str = "cpu"
+    verdicts: dict[str, Status]
+    causes: dict[str, tuple[str, ...]] | None = None
+    examples: int = 0
+    tried: dict[str, tuple[int, float, int]] = {}
+    error_of_bound: float = 0.0
+    error_ulps: float = 0.0
+    control: bool = False
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+
+class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="record"):
+    """The first record of a file of the history: when, of what and where the others in it were made.
+
+    `date` is that of the start (ISO 8601, UTC); `commit` "" outside of a repository, `dirty` when files differed from it; `seconds`
+    the whole took. `sources` are digests of the files of each implementation and its contract, by name; `plan` says what was to be
+    tried and measured.
+    """
+
+    date: str
+    commit: str
+    dirty: bool = False
+    machine: str
+    profile: str
+    seconds: float
+    sources: dict[str, str] = {}
+    plan: str = ""
+    environment: Environment
+    format: int = FORMAT
+
+
+class Alarm(Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
+    """A change for the worse between two nights of one machine.
+
+    `kind` is "time", "memory", "error", "verdict" or "recommendation"; `before` and `after` are in seconds, bytes or ulps, a verdict
+    or the name of an implementation. A verdict's alarm has no sizes and no dtype. `low` and `high` are the 99 % interval of how many
+    times as much it is now. `since` is the date of the first night with it, `commits` the commits of the nights before and after,
+    `versions` what else differs between them. `confirmed` says whether measuring again showed the same, None where that was not tried.
+    `command` shows it again.
+    """
+
+    kind: Literal["time", "memory", "error", "verdict", "recommendation"]
+    implementation: str
+    check: str = ""
+    sizes: dict[str, int] = msgspec.field(default_factory=dict)
+    dtype: str = ""
+    machine: str
+    before: float | str
+    after: float | str
+    low: float | None = None
+    high: float | None = None
+    since: str
+    commits: tuple[str, str]
+    versions: dict[str, tuple[str, str]] = msgspec.field(default_factory=dict)
+    confirmed: bool | None = None
+    message: str = ""
+    command: str
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+
+Record = Verdict | Part | Measurement | Recommendation | Standing | Night | Alarm
+
+
+def encode(record: Record) -> bytes:
+    """One line of JSON, without its end. Non-finite floats are strings."""
+    return msgspec.json.encode(_finite({**msgspec.to_builtins(record), "format": FORMAT}))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return repr(value)
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def decode(line: bytes | str) -> Record:
+    """A record from its line.
+
+    Raises
+    ------
+    NoRecord
+        Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
+    """
+    try:
+        found: Record = msgspec.json.decode(line, type=Record, strict=False)
+    except msgspec.MsgspecError as error:
+        raise NoRecord(f"not a record of this version of opjury (format {FORMAT}): {error}") from None
+    if found.format not in READABLE:
+        known = ", ".join(map(str, READABLE[:-1])) + f" and {READABLE[-1]}"
+        raise NoRecord(f"a record of format {found.format}; this version of opjury reads formats {known}")
+    return upgraded(found)
+
+
+def upgraded(record: Record) -> Record:
+    """A record of an older format in the present one: the beginning of a verdict's message was its status."""
+    if not isinstance(record, Verdict) or record.format == FORMAT:
+        return record
+    message, changed = record.message, dict[str, Any]()
+    if record.status == "skipped" and message.startswith(_FAULT):
+        changed = dict(status="error", message=message.removeprefix(_FAULT))
+    elif record.status == "waived":
+        changed = dict(waiver=message.removeprefix("waived: "), message="")
+    elif record.status == "holds" and message:
+        changed = dict(waiver=message.removeprefix("waived (").removesuffix("), but the check holds"), message="")
+    return msgspec.structs.replace(record, format=FORMAT, **changed)
+
+
+def read(path: Path | str) -> Iterator[Record]:
+    """The records of a file; a line that is none raises `NoRecord` with its number."""
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                yield decode(line)
+            except NoRecord as error:
+                raise NoRecord(f"{path}, line {number}: {error}") from None
+
+
+def lenient(path: Path, problems: list[str]) -> list[Record]:
+    """The records of a file; what is wrong with the other lines is added to the problems."""
+    kept: list[Record] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        if line.strip():
+            try:
+                kept.append(decode(line))
+            except NoRecord as error:
+                problems.append(f"{path}, line {number}: {error}")
+    return kept
+
+
+def write(path: Path | str, records: Iterable[Record]) -> None:
+    """Write a file of records whole or not at all; `Unwritable` otherwise."""
+    files.write_whole(path, b"".join(encode(record) + b"\n" for record in records))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a record."""
+    return _finite(msgspec.json.schema(Record))

@@ -1,0 +1,113 @@
+"""The command `opjury report`."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from opjury.cli import exports
+from opjury.cli.exit import GOOD, NOTHING, USAGE
+from opjury.cli.options import RECORDS_FILE, OutputFile
+from opjury.cli.terminal import add_to_job_summary
+from opjury.model import files
+from opjury.report import summary
+from opjury.report.gather import Found, gather, told
+from opjury.report.table import csv_table
+
+
+@click.command("report")
+@click.argument("paths", nargs=-1, metavar="[RECORDS.jsonl]...", type=RECORDS_FILE)
+@click.option(
+    "--history", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "history"), show_default=True
+)
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "site"), show_default=True
+)
+@click.option("--open", "show", is_flag=True, help="Show the site in a browser.")
+@click.option("--format", "form", type=click.Choice(["html", "md", "terminal"]), default="html", show_default=True)
+@click.option("--table", "table_file", type=OutputFile(), help="Write measurements and verdicts as CSV.")
+@click.option("--sarif", "sarif_file", type=OutputFile(), help="Write what is refuted as SARIF, for code scanning.")
+@click.option("--junit", "junit_file", type=OutputFile(), help="Write JUnit XML.")
+@click.pass_context
+def report_command(
+    context: click.Context,
+    /,
+    paths: tuple[Path, ...],
+    *,
+    history: Path,
+    output: Path,
+    form: str,
+    show: bool,
+    table_file: str | None,
+    sarif_file: str | None,
+    junit_file: str | None,
+) -> None:
+    """Make a site from records and the history; or a summary: `--format md` or `terminal`.
+
+    RECORDS are what `--json` of other commands wrote, and tell how things are now; without any, the latest night of the history does.
+    A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
+    """
+    found = gather(paths, history)
+    if not _something(found, ", ".join(map(str, paths)) or str(history)):
+        context.exit(NOTHING)
+    verdicts = [v for m in found.machines for v in m.now.verdicts]
+    made: Callable[[], bytes]
+    for file, made in (
+        (table_file, lambda: csv_table(found)),
+        (sarif_file, lambda: exports.sarif(verdicts)),
+        (junit_file, lambda: exports.junit(verdicts)),
+    ):
+        if file:
+            files.write_whole(file, made())
+    if form == "html":
+        context.exit(_site(found, output, show))
+    if form == "md":
+        _markdown(found)
+    else:
+        summary.show_summary(found)
+
+
+def publish(history: Path, output: Path) -> int:
+    """Make the site of a history alone; the exit status."""
+    found = gather([], history)
+    return _site(found, output, False) if _something(found, str(history)) else NOTHING
+
+
+def _something(found: Found, where: str) -> bool:
+    """Whether there is anything to show; what cannot be read is told."""
+    for problem in told(found.problems):
+        click.echo(f"opjury: left out: {problem}", err=True)
+    if any(m.now.standings or m.now.measurements for m in found.machines):
+        return True
+    click.echo(
+        f"opjury: no records in {where}; `opjury audit --json F` and `opjury choose … --json F` write some, "
+        "`opjury report F` shows them",
+        err=True,
+    )
+    return False
+
+
+def _site(found: Found, output: Path, show: bool) -> int:
+    from opjury.report import site
+
+    try:
+        with files.writing(output):
+            site.build(found, output)
+    except site.NotOurs as error:
+        click.echo(f"opjury: {error}", err=True)
+        return USAGE
+    start = output / "index.html"
+    click.echo(f"{start}: {summary.headline(found.machines[0])}")
+    if show:
+        webbrowser.open(start.resolve().as_uri())
+    return GOOD
+
+
+def _markdown(found: Found) -> None:
+    """To standard output; to the summary of a job, too, where there is one."""
+    text = summary.summary_markdown(found)
+    click.echo(text)
+    add_to_job_summary(text + "\n")

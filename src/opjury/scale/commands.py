@@ -1,0 +1,50 @@
+"""The command `opjury merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from opjury.audit import Audit
+from opjury.cli import exports
+from opjury.cli.exit import BAD, NOTHING
+from opjury.cli.options import ALL_VERDICTS, JSON, JUNIT, RECORDS_FILE
+from opjury.cli.terminal import exit_status, show_audit
+from opjury.model import files, records
+from opjury.scale.merge import merge
+
+
+@click.command("merge")
+@click.argument("paths", nargs=-1, required=True, metavar="RECORDS.jsonl...", type=RECORDS_FILE)
+@JSON
+@JUNIT
+@ALL_VERDICTS
+@click.pass_context
+def merge_command(
+    context: click.Context,
+    /,
+    paths: tuple[Path, ...],
+    *,
+    json_file: str | None,
+    junit_file: str | None,
+    all_verdicts: bool,
+) -> None:
+    """Join the records of several runs: the table and exit status that one audit of all would have given.
+
+    Exit status 1 also where a shard or a part of it is missing, or two runs contradict each other.
+    """
+    merged = merge(paths)
+    for told in (*merged.notes, *merged.problems):
+        click.echo(f"opjury: {told}", err=True)
+    found = Audit(merged.verdicts)
+    if merged.verdicts:
+        show_audit(found, all_verdicts)
+    if json_file:
+        records.write(json_file, [*merged.others, *merged.verdicts])
+    if junit_file:
+        files.write_whole(junit_file, exports.junit(merged.verdicts))
+    if not merged.verdicts:
+        click.echo("opjury: there is no verdict in these files", err=True)
+        context.exit(NOTHING)
+    context.exit(BAD if merged.problems else exit_status(found))

@@ -1,0 +1,121 @@
+"""The records of several runs as those of one: shards of an audit, audits of different operations, runs on several machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from opjury.audit import identity
+from opjury.model import records, registry
+from opjury.model.environment import Environment
+from opjury.model.records import Part, Record, Verdict
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Several runs as one.
+
+    Parameters
+    ----------
+    verdicts : tuple of Verdict
+        One for each task, in the order of an audit of everything.
+    others : tuple of Record
+        The records that are no verdicts, and the parts that are complete.
+    problems : tuple of str
+        Why this is less than all of an audit, or contradicts itself.
+    notes : tuple of str
+        What else should be known: that they are of several environments or seeds.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    others: tuple[Record, ...]
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def merge(paths: Sequence[Path]) -> Merged:
+    """The records of files, as far as they can be read: every line that cannot is a problem, it may have been a refutation."""
+    problems: list[str] = []
+    files = {path: records.lenient(path, problems) for path in dict.fromkeys(paths)}
+    problems += [f"{path} holds no record" for path, mine in files.items() if not mine]
+    found = [(path, record) for path, mine in files.items() for record in mine]
+    kept: dict[tuple[object, ...], tuple[Path, Verdict]] = {}
+    for path, record in found:
+        if isinstance(record, Verdict):
+            key = identity(record)
+            kept[key] = _one(kept[key], (path, record), problems) if key in kept else (path, record)
+    parts, absent = _parts(files)
+    problems += absent
+    others = [record for _, record in found if not isinstance(record, (Verdict, Part))]
+    verdicts = sorted((verdict for _, verdict in kept.values()), key=_place)
+    return Merged(tuple(verdicts), (*parts, *others), tuple(problems), tuple(_notes(record for _, record in found)))
+
+
+def _one(first: tuple[Path, Verdict], second: tuple[Path, Verdict], problems: list[str]) -> tuple[Path, Verdict]:
+    """Of two verdicts of one task the first where they agree, else the worse; what was skipped somewhere does not contradict."""
+    ours, theirs = first[1], second[1]
+    worse = max(first, second, key=lambda each: records.SEVERITY.index(each[1].status))
+    if ours.status != theirs.status and "skipped" not in (ours.status, theirs.status):
+        where = f"{ours.name} {ours.check} ({', '.join(ours.dtypes)}, {ours.device})"
+        problems.append(f"{where}: {ours.status} in {first[0]}, {theirs.status} in {second[0]}")
+    return worse
+
+
+def _parts(files: dict[Path, list[Record]]) -> tuple[list[Part], list[str]]:
+    """The parts of divided audits whose verdicts are all in their files; and what is missing of those audits."""
+    seen: dict[tuple[str, int], Part] = {}
+    complete: dict[tuple[str, int], Part] = {}
+    cut: dict[tuple[str, int], str] = {}
+    for path, mine in files.items():
+        named = {(record.whole, record.number): record for record in mine if isinstance(record, Part)}
+        there = len({identity(record) for record in mine if isinstance(record, Verdict)})
+        expected = sum(part.tasks for part in named.values())
+        seen |= named
+        if there >= expected:
+            complete |= named
+        else:
+            cut |= dict.fromkeys(named, f"{path} has {there} of the {expected} verdicts of {_shards(named.values())}")
+    problems = list(dict.fromkeys(problem for key, problem in cut.items() if key not in complete))
+    for whole, of, seed in dict.fromkeys((part.whole, part.of, part.seed) for part in seen.values()):
+        absent = [number for number in range(1, of + 1) if (whole, number) not in seen]
+        if absent:
+            problems.append(
+                f"missing {_shards(Part(number=n, of=of, tasks=0, whole=whole) for n in absent)}, seed {seed}"
+            )
+    return list(complete.values()), problems
+
+
+def _shards(parts: Iterable[Part]) -> str:
+    """`shard 2/8, 5/8 of audit 3f0c…`, by what all shards of an audit have in common."""
+    parts = list(parts)
+    return f"shard {', '.join(f'{part.number}/{part.of}' for part in parts)} of audit {parts[0].whole}"
+
+
+def _place(verdict: Verdict) -> tuple[object, ...]:
+    """Where a verdict stands in an audit of everything; what is not registered here comes last."""
+    known = [contract.name for contract in registry.operations()]
+    if verdict.operation not in known:
+        return (len(known), verdict.operation, 0, *_within(verdict, ()))
+    contract = registry.operation(verdict.operation)
+    names = [entry.name for entry in registry.implementations(contract.name)]
+    place = names.index(verdict.implementation) if verdict.implementation in names else len(names)
+    return (known.index(verdict.operation), "", place, *_within(verdict, contract.dtypes))
+
+
+def _within(verdict: Verdict, dtypes: Sequence[str]) -> tuple[object, ...]:
+    check, _ = registry.place_of_check(verdict.check)
+    return (verdict.implementation, check, [dtypes.index(d) for d in verdict.dtypes if d in dtypes], verdict.dtypes)
+
+
+def _notes(found: Iterable[Record]) -> list[str]:
+    verdicts = [record for record in found if isinstance(record, Verdict)]
+    notes = []
+    for name in Environment.__struct_fields__:
+        values = sorted({getattr(verdict.environment, name) for verdict in verdicts if verdict.environment})
+        if len(values) > 1:
+            notes.append(f"from several environments, {name}: {', '.join(value or 'none' for value in values)}")
+    seeds = sorted({verdict.seed for verdict in verdicts})
+    if len(seeds) > 1:
+        notes.append(f"from several audits, seeds {', '.join(map(str, seeds))}")
+    return notes

@@ -1,0 +1,141 @@
+"""A pytest decorator: each function × check (× dtypes) is a test of its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pytest
+
+from opjury.audit import judge_tasks, planned
+from opjury.judge.request import Request
+from opjury.judge.task import Task, implementation_of
+from opjury.model.case import Case
+from opjury.model.implementation import Error, Waives
+from opjury.model.outcome import Outcome, standing
+from opjury.model.records import Verdict
+
+
+def parametrize_with_checks(
+    implementations: Iterable[Callable[..., Any] | str],
+    operation: str,
+    *,
+    profile: str = "quick",
+    checks: str | Sequence[str] | None = None,
+    waives: Waives | None = None,
+    error: Callable[..., Any] | Error | None = None,
+    dtypes: str | Sequence[str] | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    scale: float = 1.0,
+    database: str = "",
+    isolate: bool = False,
+) -> pytest.MarkDecorator:
+    """Give a test function an argument `check` for each function × check (× group of dtypes); calling it judges.
+
+    A refuted check fails with its counterexample; one that does not apply is skipped, with the reason; a waived one is an expected
+    failure, tried with all dtypes in one test. Registered implementations keep their own waivers; negative controls must be refuted.
+
+    Parameters
+    ----------
+    implementations : iterable of callable or str
+        Plain functions, or names of registered implementations.
+    operation : str
+        The contract that they are held to.
+    profile : {"quick", "full", "nightly"}
+    checks, dtypes : str or sequence of str, optional
+        Only these.
+    waives : mapping of check to reason, optional
+        Checks that none of the plain functions promises to pass.
+    error : Error or callable, optional
+        The error model of the plain functions; a callable is its magnitude.
+    device : str
+        "cpu" or "cuda".
+    seed : int
+        The same cases every time; another one for others.
+    scale : float
+        The share of the profile's cases that is tried.
+    database : str
+        Folder of failing cases that are tried first; "" for none.
+    isolate : bool
+        Judge in worker processes, so that a crash of the process is a failed test and not the end of all.
+
+    Returns
+    -------
+    pytest.MarkDecorator
+
+    Raises
+    ------
+    UnknownName
+        For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
+
+    Examples
+    --------
+    >>> @opjury.parametrize_with_checks([my_mean], operation="slice_mean")
+    ... def test_mine(check):
+    ...     check()
+    """
+    request = Request(
+        profile=profile,
+        checks=checks,
+        dtypes=dtypes,
+        device=device,
+        seed=seed,
+        scale=scale,
+        database=database,
+        waives=waives,
+        error=error,
+    )
+    parameters = []
+    for implementation in implementations:
+        tasks, isolated = planned(request, implementation, operation, isolate=isolate)
+        for group in grouped(tasks):
+            first = group[0]
+            dtypes_name = first.group if len(group) == 1 else "all"
+            name = f"{first.implementation}-{first.check}-{dtypes_name}-{device}"
+            parameters.append(pytest.param(functools.partial(require, group, isolate=isolated), id=name))
+    return pytest.mark.parametrize("check", parameters)
+
+
+def grouped(tasks: Iterable[Task]) -> list[list[Task]]:
+    """One test each; what is waived, or a negative control, may fail with some dtypes only: all of them are one test."""
+    groups: dict[Any, list[Task]] = {}
+    for task in tasks:
+        entry = implementation_of(task)
+        together = bool(entry.refuted) or task.check in entry.waived_on(task.device)
+        groups.setdefault((task.implementation, task.check, () if together else task.dtypes), []).append(task)
+    return list(groups.values())
+
+
+def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
+    """Judge tasks of one implementation and one check: the verdicts must be what it declares, else the test fails."""
+    __tracebackhide__ = True
+    entry, check = implementation_of(tasks[0]), tasks[0].check
+    verdicts = list(judge_tasks(tasks, jobs=1, isolate=isolate))
+    outcome = Outcome(standing(verdicts), entry.refuted)
+    status = outcome.standing.verdicts[check]
+    shown = next(v for v in verdicts if v.status == status)
+    if why := outcome.unexpected.get(check):
+        pytest.fail(report(shown) if status in ("refuted", "error") else f"{shown.name}: {why}", pytrace=False)
+    if not outcome.judged:
+        pytest.skip(f"{status}: {shown.message}")
+    if status == "waived":
+        pytest.xfail(shown.told)
+    if shown.waiver:
+        pytest.skip(f"{check} is {shown.told}")
+
+
+def report(verdict: Verdict) -> str:
+    """What is, what it should be, for which case, and the script that shows it again."""
+    lines = [f"{verdict.name}: {verdict.check} ({', '.join(verdict.dtypes)}): {verdict.message}"]
+    case = Case.from_json(verdict.counterexample).code() if verdict.counterexample else ""
+    for name, text in (("case", case), ("observed", verdict.observed), ("expected", verdict.expected)):
+        if text:
+            lines.append(f"{name + ':':10}" + text.replace("\n", "\n" + " " * 10))
+    if verdict.cause:
+        lines.append(f"{'cause:':10}{verdict.cause} fails for the same reason")
+    lines.append(f"{'seed:':10}{verdict.seed}, {verdict.examples} cases tried")
+    if verdict.script:
+        lines += ["", verdict.script]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Nightly tracking: the history of a machine, its change points and alarms."""

@@ -1,0 +1,44 @@
+"""The git repository that a command is run in: its commits, and their files in folders of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from opjury.model.registry import Impossible
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What git answers; exit status 127 where there is no git."""
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError as error:
+        return subprocess.CompletedProcess(arguments, 127, "", str(error))
+
+
+def commit_of(name: str) -> str | None:
+    """The commit that a branch, a tag or a part of a hash stands for."""
+    found = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """The files of a commit, as long as this lasts.
+
+    Raises
+    ------
+    Impossible
+    """
+    with tempfile.TemporaryDirectory(prefix="opjury-") as folder:
+        tree = Path(folder) / commit[:10]
+        made = git("worktree", "add", "--detach", str(tree), commit)
+        if made.returncode:
+            raise Impossible(f"commit {commit[:10]} cannot be checked out: {made.stderr.strip()}")
+        try:
+            yield tree
+        finally:
+            git("worktree", "remove", "--force", str(tree))

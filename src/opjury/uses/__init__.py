@@ -1,1 +1,0 @@
-"""The three uses: audit, choose, track."""
