@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from opjury.judge.judge import judge
+from opjury.judge.judge import judge, what_is_judged
 from opjury.judge.task import PROFILES, Task, call_limit
 from opjury.judge.time_limit import PATIENCE
-from opjury.model import declared, registry
-from opjury.model.environment import environment
+from opjury.model import registry
 from opjury.model.records import Verdict
 from opjury.run.pool import Dropped, Fallen, isolated
 
@@ -46,21 +45,10 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
     known = isinstance(outcome, Fallen)
     entry = None if task.function else registry.entry(task.operation, task.implementation)
     waiver = (entry.waived_on(task.device) if entry else dict(task.waives)).get(task.check, "")
-    file, line = declared.source_of(entry.function) if entry else ("", 0)
     return Verdict(
-        operation=task.operation,
-        implementation=task.implementation,
-        check=task.check,
-        dtypes=task.dtypes,
-        device=task.device,
-        seed=task.seed,
-        profile=task.profile,
+        **what_is_judged(task, entry),
         status="error" if not known else "waived" if waiver else "refuted",
         waiver=waiver if known else "",
         examples=int(known),
-        control=bool(entry and entry.refuted),
-        file=file,
-        line=line,
         message=outcome.why,
-        environment=environment(),
     )

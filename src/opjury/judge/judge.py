@@ -17,6 +17,7 @@ from opjury.model import registry
 from opjury.model.declared import source_of
 from opjury.model.device import lost
 from opjury.model.environment import environment
+from opjury.model.implementation import Implementation
 from opjury.model.records import Verdict
 
 
@@ -30,24 +31,12 @@ def judge(task: Task) -> Verdict:
     """
     started = time.perf_counter()
     operation, check = registry.operation(task.operation), registry.check(task.check)
-    base: dict[str, Any] = dict(
-        operation=task.operation,
-        implementation=task.implementation,
-        check=task.check,
-        dtypes=task.dtypes,
-        device=task.device,
-        seed=task.seed,
-        profile=task.profile,
-        environment=environment(),
-    )
     try:
         implementation = implementation_of(task)
     except Exception as error:
-        return Verdict(
-            **base, status="refuted", message=f"the function cannot be loaded: {type(error).__name__}: {error}"
-        )
-    base["control"] = bool(implementation.refuted)
-    base["file"], base["line"] = source_of(implementation.function)
+        why = f"the function cannot be loaded: {type(error).__name__}: {error}"
+        return Verdict(**what_is_judged(task), status="refuted", message=why)
+    base = what_is_judged(task, implementation)
     reason = check.why_not(operation, implementation, task.device)
     if reason:
         return Verdict(**base, status=reason[0], message=reason[1])
@@ -96,4 +85,22 @@ def judge(task: Task) -> Verdict:
             f"{task.operation}:{task.implementation}, {task.check}: {message}",
             refuted.steps,
         ),
+    )
+
+
+def what_is_judged(task: Task, implementation: Implementation | None = None) -> dict[str, Any]:
+    """The fields of a verdict that do not depend on what is found."""
+    file, line = source_of(implementation.function) if implementation else ("", 0)
+    return dict(
+        operation=task.operation,
+        implementation=task.implementation,
+        check=task.check,
+        dtypes=task.dtypes,
+        device=task.device,
+        seed=task.seed,
+        profile=task.profile,
+        control=bool(implementation and implementation.refuted),
+        file=file,
+        line=line,
+        environment=environment(),
     )
