@@ -33,8 +33,8 @@ from opjury.track.change_points import SUSPECT, change_points
 from opjury.track.compare import Side, compare_sides
 from opjury.track.confirm import AGAIN, CERTAIN, ENOUGH, NEAR, SECONDS, SLOWER, TWICE, slower
 from opjury.track.nightly import SEED, Plan
-from opjury.track.shown import change as change_of
-from opjury.track.shown import subject
+from opjury.track.show import change as change_of
+from opjury.track.show import subject
 
 console = Console(width=100)
 

@@ -4,15 +4,15 @@ import dataclasses
 import os
 import subprocess
 import sys
-import threading
 from types import ModuleType
 
 import pytest
 
 import opjury
 from opjury import contract
+from opjury.cli.later import import_later
 from opjury.contract import Case, Error, Gradient, Growth, Law, Operation, Workload, implementation, st
-from opjury.model import declared, registry
+from opjury.model import registry
 from tests.test_thirdparty import plugin
 
 
@@ -255,31 +255,28 @@ def test_the_old_places_still_work_and_say_so():
         assert operation.COMPLEX == contract.COMPLEX
     with pytest.raises(AttributeError):
         operation.nothing  # noqa: B018
-    with pytest.warns(DeprecationWarning, match=r"import Space from opjury\.judge\.strategies"):
+    with pytest.warns(DeprecationWarning, match=r"import Space from opjury\.contract"):
         from opjury.verify.strategies import Space
     assert Space is contract.Space
 
 
-def test_a_module_that_is_imported_later_is_whole_for_every_thread(tmp_path, monkeypatch):
-    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.2)\nready = True\n")
+def test_a_module_that_is_imported_later_runs_when_it_is_used(tmp_path, monkeypatch):
+    (tmp_path / "lazy").mkdir()
+    (tmp_path / "lazy" / "__init__.py").write_text("import lazy.part\nready = lazy.part.ready\n")
+    (tmp_path / "lazy" / "part.py").write_text("ready = True\n")
     (tmp_path / "broken_to_import.py").write_text("raise RuntimeError('broken')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    declared._import_later("slow_to_import", "broken_to_import", "not_there_to_import")
-    import slow_to_import
-
-    seen = []
-    threads = [threading.Thread(target=lambda: seen.append(slow_to_import.ready)) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [True] * 4
-    assert type(slow_to_import) is ModuleType
-    assert sys.modules["slow_to_import"] is slow_to_import
+    import_later("lazy", "broken_to_import", "not_there_to_import")
     import broken_to_import
+    import lazy
 
-    with pytest.raises(RuntimeError, match="broken"):
-        _ = broken_to_import.anything
+    assert "lazy.part" not in sys.modules
+    assert lazy.ready
+    assert type(lazy) is ModuleType
+    assert sys.modules["lazy"] is lazy
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="broken"):
+            _ = broken_to_import.anything
     assert "broken_to_import" not in sys.modules
     with pytest.raises(ModuleNotFoundError):
         import not_there_to_import  # noqa: F401

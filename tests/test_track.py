@@ -29,7 +29,7 @@ from opjury.track.change_points import change_points
 from opjury.track.compare import Side, SpeedComparison, compare_sides
 from opjury.track.confirm import ENOUGH, TWICE
 from opjury.track.nightly import Plan, run_night
-from opjury.track.shown import change
+from opjury.track.show import change
 
 HERE = Environment(opjury="1", python="3", torch="2.12", numpy="2", scipy="1", machine="m")
 NOISE = np.random.default_rng(0).normal(0, 0.005, 400)

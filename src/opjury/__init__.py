@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import opjury.judge.checks  # noqa: F401 - declares the checks, which implementations name
+
+# The functions `audit` and `choose` hide the modules of these names, which other modules import from as usual.
 from opjury.audit import Audit, audit
 from opjury.choose import Choice, choose
 from opjury.model import registry

@@ -14,6 +14,7 @@ from opjury import eligible
 from opjury.judge.request import device_checked, dtypes_checked, names_checked
 from opjury.model import registry
 from opjury.model.check import only
+from opjury.model.device import free_memory
 from opjury.model.implementation import Implementation
 from opjury.model.operation import Operation
 from opjury.model.records import Measurement, Recommendation, Record
@@ -213,7 +214,6 @@ def setting_of(
 def _possible_case(contract: Operation, request: ChoiceRequest) -> Case:
     """The arguments of one call; `Impossible` where there is none."""
     from opjury.judge.draw import workload_case
-    from opjury.model.device import free_memory
 
     setting = request.setting
     if setting.gradient and not contract.differentiable:

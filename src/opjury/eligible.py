@@ -1,4 +1,4 @@
-"""How implementations stand: their verdicts in the checks that matter, as stored where nothing has changed, else by an audit now."""
+"""Which implementations may be ranked: their verdicts in the checks that matter, stored ones where nothing has changed, else new ones."""
 
 from __future__ import annotations
 

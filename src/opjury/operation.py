@@ -1,5 +1,5 @@
 """The old place of what `opjury.contract` offers. It goes with the next release."""
 
-from opjury.model.forward import forwarding
+from opjury.model.moved import moved
 
-__getattr__ = forwarding("opjury.operation", "opjury.contract")
+__getattr__ = moved("opjury.operation", "opjury.contract")

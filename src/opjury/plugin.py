@@ -1,4 +1,4 @@
-"""pytest options for the suites that call `judge`: how many cases, and from which seed."""
+"""pytest options of opjury's own suites: how many cases, from which seed, of which operations."""
 
 from __future__ import annotations
 

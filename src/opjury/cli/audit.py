@@ -24,11 +24,11 @@ from opjury.cli.options import (
     JOBS,
     JUNIT,
     RECORDS_FILE,
-    OutputFile,
     Reason,
     ShardOf,
     database_of,
     function_at,
+    json_option,
     refuse_others,
     warn_if_gone,
 )
@@ -80,12 +80,7 @@ from opjury.run.ship import Function, imported
     type=RECORDS_FILE,
     help="Records of an earlier audit; they balance the shards by run time. Give all shards the same file.",
 )
-@click.option(
-    "--json",
-    "json_file",
-    type=OutputFile(),
-    help="Write the records (JSON Lines); an interrupted audit resumes from them.",
-)
+@json_option("Write the records (JSON Lines); an interrupted audit resumes from them.")
 @JUNIT
 @click.option("--claims", is_flag=True, help="Check what published answers claim, one statement at a time.")
 @ALL_VERDICTS
@@ -140,12 +135,12 @@ def _seed(partial: Path | None) -> int:
 
 def _audit(whole: list[Task], request: Request, partial: Path | None, options: dict[str, Any]) -> int:
     """Judge the tasks, or those of a shard, and show what was found; the exit status."""
-    where: dict[str, Any] = dict(cluster=options["cluster"], mixed=options["mixed"])
+    cluster: dict[str, Any] = dict(cluster=options["cluster"], mixed=options["mixed"])
     tasks, head = whole, list[Record]()
     if options["shard"]:
         tasks, part = wing("scale.shards").part(whole, options["shard"], _recorded(options["costs"]))
         head = [part]
-    journal = Journal(partial, lambda before: _resumed(head, before, tasks, partial, **where)) if partial else None
+    journal = Journal(partial, lambda before: _resumed(head, before, tasks, partial, **cluster)) if partial else None
     resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
     wanted = {identity(task) for task in tasks}
     done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
@@ -153,8 +148,8 @@ def _audit(whole: list[Task], request: Request, partial: Path | None, options: d
     waiting = [task for task in tasks if identity(task) not in done]
     try:
         with _Progress(len(tasks), len(done)) as progress:
-            where.update(jobs=options["jobs"], isolate=not options["no_isolation"], notify=progress.show_workers)
-            for verdict in judge_tasks(waiting, **where):
+            here: dict[str, Any] = dict(jobs=options["jobs"], isolate=not options["no_isolation"])
+            for verdict in judge_tasks(waiting, **here, **cluster, notify=progress.show_workers):
                 verdicts.append(verdict)
                 if journal:
                     journal.add([verdict])
@@ -279,8 +274,8 @@ def _resumed(
 def _written_since(file: Path, tasks: Sequence[Task]) -> bool:
     """Whether the code on trial, or what judges it, is newer than a file."""
     functions = {(t.operation, t.implementation): implementation_of(t).function for t in tasks}.values()
-    files = {*judging(), *(source for function in functions for source in family_of(function))}
-    return any(source.stat().st_mtime > file.stat().st_mtime for source in files)
+    sources = {*judging(), *(source for function in functions for source in family_of(function))}
+    return any(source.stat().st_mtime > file.stat().st_mtime for source in sources)
 
 
 def _judge_claims(questions: Sequence[str]) -> int:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from opjury.choose import Choice, choose, sizes_of
 from opjury.cli.exit import GOOD, NOTHING
-from opjury.cli.options import CLUSTER, DEVICE, JOBS, JSON, Bytes, OutputFile, function_at, refuse_others
+from opjury.cli.options import CLUSTER, DEVICE, JOBS, Bytes, OutputFile, function_at, json_option, refuse_others
 from opjury.cli.terminal import console
-from opjury.cli.text import memory, seconds, times, whole_number
+from opjury.cli.text import memory, seconds, times
 from opjury.model import files, records
 from opjury.model.records import Measurement, Recommendation
 from opjury.model.wings import wing
@@ -75,7 +75,7 @@ from opjury.sweep import Sweep, dispatcher, sweep
     "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Find where the choice changes over a range of one size."
 )
 @click.option("--emit", type=OutputFile(), help="Write a Python function that dispatches by size as the sweep found.")
-@JSON
+@json_option("Write the records (JSON Lines).")
 @click.option(
     "--self-test",
     type=click.IntRange(1),
@@ -160,7 +160,7 @@ def _sweep(
     if emit and options["functions"]:
         raise click.UsageError("--emit writes registered implementations only; leave --with out")
     options["strict"] |= bool(emit)  # a function by itself is held to the whole contract
-    span = dict(size=name, low=whole_number(name, low), high=whole_number(name, high))
+    span = dict(size=name, low=_whole_number(name, low), high=_whole_number(name, high))
     found = _done(sweep, dict(options, operation=operation, workload=parsed(operation, sizes), **span), cluster, mixed)
     show_sweep(found)
     if json_file:
@@ -218,7 +218,7 @@ def parsed(operation: str, sizes: Sequence[str]) -> str | Mapping[str, int]:
     for size in sizes:
         name, equals, value = size.partition("=")
         if equals:
-            given[name] = whole_number(name, value)
+            given[name] = _whole_number(name, value)
     return {**usual, **given} if given else base
 
 
@@ -309,3 +309,14 @@ def run_self_test(trials: int, seed: int = 0, budget: float = 6.0, slowed: Seque
     )
     console.print(told)
     return GOOD
+
+
+def _whole_number(name: str, text: str) -> int:
+    """A size as written: 1000, 1e3 or 1_000."""
+    try:
+        value = float(text)
+        if value == int(value):
+            return int(value)
+    except (ValueError, OverflowError):
+        pass
+    raise click.UsageError(f"{name}={text}: {text!r} is no whole number")

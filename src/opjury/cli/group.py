@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from opjury.model.registry import unknown
+
 
 class LazyGroup(click.Group):
     """A group with commands in other modules.
@@ -32,3 +34,12 @@ class LazyGroup(click.Group):
             return self.commands.get(cmd_name)
         found: click.Command = getattr(importlib.import_module(self.modules[cmd_name]), f"{cmd_name}_command")
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant; an unknown one is a usage error with the nearest names."""
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(unknown("command", args[0], known))
+        return super().resolve_command(ctx, args)

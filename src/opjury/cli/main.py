@@ -8,6 +8,7 @@ import click
 
 from opjury.cli.exit import USAGE
 from opjury.cli.group import LazyGroup
+from opjury.cli.later import import_later
 from opjury.model.files import Unwritable
 from opjury.model.records import NoRecord
 from opjury.model.registry import Impossible, UnknownName
@@ -35,6 +36,7 @@ def main() -> None:
 
 def run() -> None:
     """The entry point: what the world is at fault for becomes one line, never a traceback."""
+    import_later("numpy", "scipy", "torch")
     try:
         sys.exit(main(standalone_mode=False))
     except (UnknownName, Impossible, NoRecord, Unwritable) as error:

@@ -104,7 +104,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def together(*declared: Decorator) -> Decorator:
+def combined(*declared: Decorator) -> Decorator:
     """Several options as one decorator."""
     return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(declared), command)
 
@@ -115,12 +115,11 @@ DEVICE = click.option(
 JOBS = click.option(
     "--jobs", type=click.IntRange(1), help="Worker processes of an audit; by default one for each core."
 )
-JSON = click.option("--json", "json_file", type=OutputFile(), help="Write the records (JSON Lines).")
 JUNIT = click.option("--junit", "junit_file", type=OutputFile(), help="Write JUnit XML.")
 ALL_VERDICTS = click.option(
     "--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation."
 )
-CLUSTER = together(
+CLUSTER = combined(
     click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="Run on the workers of this dask scheduler."),
     click.option(
         "--mixed", is_flag=True, help="Accept workers with other versions of opjury, Python, torch, NumPy or SciPy."
@@ -132,6 +131,11 @@ EXAMPLE_DB = click.option(
     help="Where failing cases are kept to be tried first; a server shares them between machines (extra `team`).",
 )
 RECORDS_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def json_option(help: str) -> Decorator:
+    """The option `--json`."""
+    return click.option("--json", "json_file", type=OutputFile(), help=help)
 
 
 def refuse_others(context: click.Context, option: str, *honoured: str) -> None:

@@ -1,19 +1,6 @@
-"""Numbers as text, and text as numbers."""
+"""Numbers as text."""
 
 from __future__ import annotations
-
-import click
-
-
-def whole_number(name: str, text: str) -> int:
-    """A size as written: 1000, 1e3 or 1_000."""
-    try:
-        value = float(text)
-        if value == int(value):
-            return int(value)
-    except (ValueError, OverflowError):
-        pass
-    raise click.UsageError(f"{name}={text}: {text!r} is no whole number")
 
 
 def seconds(value: float) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from opjury.judge.judge import judge, what_is_judged
+import torch
+
+from opjury.judge.judge import judge, verdict_fields
 from opjury.judge.task import PROFILES, Task, call_limit
 from opjury.judge.time_limit import PATIENCE
 from opjury.model import registry
@@ -14,8 +16,6 @@ from opjury.run.pool import Dropped, Fallen, isolated
 
 def run_here(tasks: Sequence[Task]) -> Iterator[tuple[Task, Verdict]]:
     """Judge in this process, one after another."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -46,7 +46,7 @@ def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:
     entry = None if task.function else registry.entry(task.operation, task.implementation)
     waiver = (entry.waived_on(task.device) if entry else dict(task.waives)).get(task.check, "")
     return Verdict(
-        **what_is_judged(task, entry),
+        **verdict_fields(task, entry),
         status="error" if not known else "waived" if waiver else "refuted",
         waiver=waiver if known else "",
         examples=int(known),

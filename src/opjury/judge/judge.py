@@ -35,8 +35,8 @@ def judge(task: Task) -> Verdict:
         implementation = implementation_of(task)
     except Exception as error:
         why = f"the function cannot be loaded: {type(error).__name__}: {error}"
-        return Verdict(**what_is_judged(task), status="refuted", message=why)
-    base = what_is_judged(task, implementation)
+        return Verdict(**verdict_fields(task), status="refuted", message=why)
+    base = verdict_fields(task, implementation)
     reason = check.why_not(operation, implementation, task.device)
     if reason:
         return Verdict(**base, status=reason[0], message=reason[1])
@@ -88,7 +88,7 @@ def judge(task: Task) -> Verdict:
     )
 
 
-def what_is_judged(task: Task, implementation: Implementation | None = None) -> dict[str, Any]:
+def verdict_fields(task: Task, implementation: Implementation | None = None) -> dict[str, Any]:
     """The fields of a verdict that do not depend on what is found."""
     file, line = source_of(implementation.function) if implementation else ("", 0)
     return dict(

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import wraps
 from typing import Any
 
 import numpy as np
+import torch
 
 from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, error_bound
 from opjury.model.arguments import Sparse, Tensor
@@ -33,8 +35,6 @@ def result_dtype(operation: Operation, case: Case) -> str:
     name = operation.result_dtype(case)
     if name != "default":
         return name
-    import torch
-
     return str(torch.get_default_dtype()).removeprefix("torch.")
 
 
@@ -96,8 +96,6 @@ def _split(exact: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fraction(value: float) -> Any:
-    from fractions import Fraction
-
     return Fraction(float(value))
 
 

@@ -21,7 +21,7 @@ from hypothesis.errors import HypothesisException
 from opjury.judge.database import kept_in, may_hold
 from opjury.judge.draw import Kind, kind_for, repeated_cases, sized_cases, stream
 from opjury.judge.oracle import ContractError
-from opjury.judge.shrink import Allowance, Territory, complexity, minimise
+from opjury.judge.shrink import Allowance, Territory, complexity, shrink
 from opjury.judge.task import PROFILES, Profile, Task
 from opjury.judge.time_limit import TimeLimitExceeded, time_limit
 from opjury.judge.trial import HASTE, Refuted, Trial, Unsuitable, describe, ordinary
@@ -278,7 +278,7 @@ class Search:
         allowance = Allowance(self.profile.shrink * (1 - _BY_HYPOTHESIS))
         simplest = tuple(sorted(task.dtypes, key=_SIMPLE.index))
         rounding = "rounding" in self.check.tiers and "rounding" in self.trial.operation.tiers
-        minimise(
+        shrink(
             case,
             legal_and_failing,
             allowance,

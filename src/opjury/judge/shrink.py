@@ -42,7 +42,7 @@ class Allowance:
         return time.process_time() > self._processor or time.monotonic() > self._clock
 
 
-def minimise(
+def shrink(
     case: Case,
     fails: Callable[[Case], bool],
     allowance: Allowance,

@@ -18,6 +18,7 @@ import torch
 from opjury.judge import oracle
 from opjury.judge.bounds import Expected, compare
 from opjury.judge.repeated import repeated_shape, wrong_at
+from opjury.judge.strategies import general, small_integers
 from opjury.judge.task import COMPILING
 from opjury.judge.time_limit import TimeLimitExceeded, time_limit
 from opjury.model.arguments import Tensor
@@ -324,8 +325,6 @@ def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:
 
 def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> np.ndarray:
     """Incoming gradients and tangents: small integers in the exact tier, general values elsewhere; in the dtype's carrier."""
-    from opjury.judge.strategies import general, small_integers
-
     if not is_floating(dtype):
         dtype = "float32"
     if tier == "exact":

@@ -223,7 +223,7 @@ class Lineup:
         By label, that of the floor included; empty where nobody is ready.
     first : dict of str to list of Times
         The calls before the rounds.
-    outcome : Outcome
+    outcome : ContestResult
         Filled with the calls in a block, faults and errors as they are found.
     """
 

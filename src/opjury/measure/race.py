@@ -1,4 +1,4 @@
-"""measure(contest) → Outcome: competitors take turns in short blocks, in random order, on fresh inputs, and are verified."""
+"""measure(contest) → ContestResult: competitors take turns in short blocks, in random order, on fresh inputs, and are verified."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def measure(contest: Contest) -> ContestResult:
 
     Returns
     -------
-    Outcome
+    ContestResult
         Never raises for what a competitor does.
     """
     with threads(contest.setting.threads):

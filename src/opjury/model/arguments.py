@@ -1,4 +1,4 @@
-"""Recipes of arguments: a tensor, and a SciPy sparse matrix or array, each as plain data.
+"""Recipes of arguments, a tensor or a SciPy sparse matrix or array, each as plain data; and what live sparse arguments store.
 
 What a sparse argument stores is part of its recipe, not the matrix alone: repeated entries, explicit zeros, unsorted indices, and what a
 DIA matrix keeps outside its shape.
@@ -231,9 +231,9 @@ class Sparse:
     def from_json(entry: dict[str, Any]) -> Sparse:
         """What `to_json` wrote."""
         kind = np.dtype(entry["dtype"]).kind
-        carrier = np.dtype({"f": np.float64, "c": np.complex128, "b": np.bool_}.get(kind, np.int64))
+        wide = np.dtype({"f": np.float64, "c": np.complex128, "b": np.bool_}.get(kind, np.int64))
         flat = [float(v) if isinstance(v, str) else v for v in entry["values"]]
-        values = np.array(flat, dtype=np.float64 if kind == "c" else carrier).view(carrier).reshape(entry["stored"])
+        values = np.array(flat, dtype=np.float64 if kind == "c" else wide).view(wide).reshape(entry["stored"])
         places = tuple(np.array(part, dtype=np.int64) for part in entry["places"])
         form = (entry["sparse"], tuple(entry["shape"]), entry["dtype"])
         return Sparse(*form, values, places, entry["container"], entry["index_dtype"])

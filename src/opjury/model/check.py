@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 Required = Literal["always", "gradient", "request"]
 
 
-def _everywhere(operation: Operation) -> str:
-    return ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Check:
     """One property of an implementation, how it is tried and when it applies.
@@ -83,7 +79,7 @@ class Check:
     floating: bool = False
     together: bool = False
     devices: tuple[str, ...] = DEVICES
-    applies: Callable[[Operation], str] = _everywhere
+    applies: Callable[[Operation], str] = lambda operation: ""
     elementary: tuple[str, ...] = ()
     required: Required = "always"
     place: str = field(init=False, repr=False, compare=False)

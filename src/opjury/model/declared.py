@@ -13,8 +13,6 @@ import importlib.util
 import inspect
 import os
 import pkgutil
-import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -122,47 +120,6 @@ def is_operation(name: str) -> bool:
     return name in OPERATIONS or bool(_loading)
 
 
-class _Later(ModuleType):
-    """A module whose code runs, in this same object, when an attribute of it is first asked for.
-
-    A file that declares implementations begins with `import torch` like any other; listing what is declared must not pay the seconds
-    that this takes. (The standard library's LazyLoader runs the code at the `import` statement already, before Python 3.12.)
-    """
-
-    def __getattribute__(self, attribute: str) -> Any:
-        if attribute not in _WITHOUT_LOADING:
-            with _LOADS:  # another thread waits until the module is whole
-                if type(self) is _Later and self.__name__ not in _begun:
-                    _run(self)
-        return ModuleType.__getattribute__(self, attribute)
-
-
-_WITHOUT_LOADING = ("__class__", "__file__", "__name__", "__spec__")  # what `isinstance` and import statements look at
-_LOADS = threading.RLock()
-_begun: set[str] = set()
-
-
-def _run(module: _Later) -> None:
-    spec: Any = module.__spec__
-    _begun.add(module.__name__)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[module.__name__]
-        raise
-    finally:
-        _begun.remove(module.__name__)
-        module.__class__ = ModuleType  # type: ignore[assignment]
-
-
-def _import_later(*names: str) -> None:
-    for name in names:
-        spec = None if name in sys.modules else importlib.util.find_spec(name)
-        if spec is not None:
-            sys.modules[name] = importlib.util.module_from_spec(spec)
-            sys.modules[name].__class__ = _Later
-
-
 @contextlib.contextmanager
 def apart() -> Iterator[dict[tuple[str, str], Any]]:
     """What is declared while this lasts is no part of the tables; the implementations, by operation and name.
@@ -199,7 +156,6 @@ def load(group: str) -> None:
     if group in _loaded:
         return
     _loaded.add(group)
-    _import_later("numpy", "scipy", "torch")
     found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
     for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
         before = [dict(table) for table in TABLES]

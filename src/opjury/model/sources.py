@@ -32,10 +32,7 @@ def family_of(function: Callable[..., Any]) -> list[Path]:
 
 def judging() -> list[Path]:
     """The files of which verdicts are made, whatever is on trial."""
-    return [
-        *PACKAGE.glob("*.py"),
-        *(file for part in ("model", "run", "judge") for file in (PACKAGE / part).rglob("*.py")),
-    ]
+    return [file for part in ("model", "run", "judge") for file in (PACKAGE / part).rglob("*.py")]
 
 
 def digest(files: Iterable[Path], *words: str) -> str:

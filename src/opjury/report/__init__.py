@@ -1,1 +1,1 @@
-"""The report: a static site, its Markdown and terminal forms, and exports, all from the same records."""
+"""The report: a static site, its Markdown and terminal forms, and a flat table, all from the same records."""

@@ -51,7 +51,7 @@ def report_command(
     A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
     """
     found = gather(paths, history)
-    if not _something(found, ", ".join(map(str, paths)) or str(history)):
+    if not _has_records(found, ", ".join(map(str, paths)) or str(history)):
         context.exit(NOTHING)
     verdicts = [v for m in found.machines for v in m.now.verdicts]
     made: Callable[[], bytes]
@@ -73,10 +73,10 @@ def report_command(
 def publish(history: Path, output: Path) -> int:
     """Make the site of a history alone; the exit status."""
     found = gather([], history)
-    return _site(found, output, False) if _something(found, str(history)) else NOTHING
+    return _site(found, output, False) if _has_records(found, str(history)) else NOTHING
 
 
-def _something(found: Found, where: str) -> bool:
+def _has_records(found: Found, where: str) -> bool:
     """Whether there is anything to show; what cannot be read is told."""
     for problem in told(found.problems):
         click.echo(f"opjury: left out: {problem}", err=True)

@@ -23,7 +23,7 @@ from opjury.report.changes import Change, changes
 from opjury.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.report.rendering import Slugs
 from opjury.track.change_points import WINDOW
-from opjury.track.shown import between, change, subject
+from opjury.track.show import between, change, subject
 
 MARKER = ".opjury-report"
 PAGES = {

@@ -15,7 +15,7 @@ from opjury.cli.verdicts import Tally
 from opjury.model.setting import Setting
 from opjury.report.changes import Change, changes
 from opjury.report.gather import Found, Machine, default_workload, told, workload_name
-from opjury.track.shown import between, change, subject
+from opjury.track.show import between, change, subject
 
 _SHOWN = 30  # changes and refutations that are told one by one
 

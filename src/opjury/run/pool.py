@@ -1,4 +1,4 @@
-"""Where tasks run: here, or in isolated worker processes that a hang or a crash takes down alone."""
+"""Calls in isolated worker processes, which a hang or a crash takes down alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import multiprocessing.popen_forkserver
 import multiprocessing.spawn
 import multiprocessing.util
 import os
+import signal
 import threading
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
@@ -60,15 +62,12 @@ class _Context(multiprocessing.context.ForkServerContext):
     Process = _Process
 
 
-def _start_worker(threads: int, limited: bool) -> None:
-    import signal
-    import warnings
-
+def _start_worker(limited: bool) -> None:
     import torch
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the audit, which ends the workers
     warnings.simplefilter("ignore")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     _keep_memory()
     _end_with_parent()
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -193,7 +192,7 @@ def _pool(jobs: int, device: str, *, once: bool = False) -> ProcessPool:
         max_workers=jobs,
         max_tasks=1 if once else RENEWED,
         initializer=_start_worker,
-        initargs=(1, not on_cuda(device)),
+        initargs=(not on_cuda(device),),
         context=context,
     )
 

@@ -1,4 +1,4 @@
-"""Where tasks run on a dask cluster: its workers judge in isolated processes of their own, as `opjury.run.pool` does here."""
+"""Where tasks run on a dask cluster: its workers judge in isolated processes of their own, as `opjury.judge.isolated` does here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opjury.judge.task import implementation_of
 from opjury.model import declared, registry
 from opjury.model.environment import environment
 from opjury.model.registry import Impossible
+from opjury.run.pool import Dropped, Fallen, kept
 from opjury.run.ship import Function, Sent, register
 
 if TYPE_CHECKING:
@@ -109,8 +111,6 @@ def run_there(
     TypeError
         For a function that cannot be sent.
     """
-    from opjury.run.pool import Dropped
-
     item = (call, dict(arguments), [Function.to_send(function) for function in functions])
     with connected(address, mixed=mixed, operations=[arguments["operation"]]) as cluster:
         cluster.check()
@@ -264,8 +264,6 @@ class Cluster:
         """The outcomes of a parcel, or `Dropped`; `Lost` for a future that the scheduler has forgotten."""
         from distributed import KilledWorker
 
-        from opjury.run.pool import Dropped
-
         if future.status == "finished":
             worker, outcomes = pickle.loads(result)
             for outcome in outcomes:
@@ -319,8 +317,6 @@ def _judged(task: Task) -> Verdict | Unfit:
 
 def _lacking(needs: Sequence[Task]) -> Unfit | None:
     """What is not here of what tasks need."""
-    from opjury.judge.task import implementation_of
-
     for task in needs:
         try:
             registry.operation(task.operation)
@@ -346,15 +342,11 @@ def _unfit(expected: str, needs: bytes, worker: Any) -> Any:
 
 def _kept(call: Call, item: Any, limit: float, device: str, worker: Any) -> Any:
     """`call(item)` in one of the processes that a worker keeps, as many as it has threads."""
-    from opjury.run.pool import kept
-
     return kept(call, item, limit, jobs=worker.state.nthreads, device=device, owner=worker.address)
 
 
 def _fault(worker: str, answer: Any) -> str:
     """What is wrong with a worker, in words; "" where nothing is, or it has just ended."""
-    from opjury.run.pool import Fallen
-
     if isinstance(answer, Unfit):
         return answer.said(worker)
     if isinstance(answer, Fallen):

@@ -9,7 +9,7 @@ import click
 from opjury.audit import Audit
 from opjury.cli import exports
 from opjury.cli.exit import BAD, NOTHING
-from opjury.cli.options import ALL_VERDICTS, JSON, JUNIT, RECORDS_FILE
+from opjury.cli.options import ALL_VERDICTS, JUNIT, RECORDS_FILE, json_option
 from opjury.cli.terminal import exit_status, show_audit
 from opjury.model import files, records
 from opjury.scale.merge import merge
@@ -17,7 +17,7 @@ from opjury.scale.merge import merge
 
 @click.command("merge")
 @click.argument("paths", nargs=-1, required=True, metavar="RECORDS.jsonl...", type=RECORDS_FILE)
-@JSON
+@json_option("Write the records as one file (JSON Lines).")
 @JUNIT
 @ALL_VERDICTS
 @click.pass_context

@@ -1,4 +1,4 @@
-"""Where a series of nights changes its level: the steps of the best piecewise constant fit that noise does not explain."""
+"""Change points: where a series of nights steps to another level, by the best piecewise constant fit that noise does not explain."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def change_points(values: np.ndarray, least: float, sure: float = SURE) -> list[
 
     Returns
     -------
-    list of Step
+    list of ChangePoint
         The earliest first.
     """
     skipped = max(0, len(values) - WINDOW)

@@ -17,12 +17,12 @@ from opjury.cli.group import LazyGroup
 from opjury.cli.options import (
     EXAMPLE_DB,
     JOBS,
-    JSON,
     Decorator,
     Duration,
     OutputFile,
+    combined,
     database_of,
-    together,
+    json_option,
     warn_if_gone,
 )
 from opjury.cli.terminal import add_to_job_summary, console
@@ -37,12 +37,12 @@ from opjury.track.alarms import LATEST, alarms
 from opjury.track.asv_benchmarks import HANDED_OVER, class_name
 from opjury.track.change_points import SURE, SUSPECT
 from opjury.track.nightly import Done, Plan, Unready, run_night
-from opjury.track.shown import alarms_markdown, show_alarms, show_night, subject
+from opjury.track.show import alarms_markdown, show_alarms, show_night, subject
 
 SITE = Path("reports") / "site"
 
 
-@click.group("track", cls=LazyGroup, modules={"compare": "opjury.track.comparing"})
+@click.group("track", cls=LazyGroup, modules={"compare": "opjury.track.compare_command"})
 def track_command() -> None:
     """Watch implementations night after night, and the libraries beneath them."""
 
@@ -54,7 +54,7 @@ _FOLDER = click.option(
     default=Path("reports", "history"),
     show_default=True,
 )
-_HISTORY = together(
+_HISTORY = combined(
     _FOLDER,
     click.option("--machine", help="The machine's name in the history; by default the host name."),
 )
@@ -64,7 +64,7 @@ def _budget(help: str) -> Decorator:
     return click.option("--budget", type=Duration(), default="40m", show_default=True, help=help)
 
 
-_NIGHT = together(
+_NIGHT = combined(
     click.argument("operations", nargs=-1, metavar="[OPERATION]..."),
     click.option(
         "--workload", "workloads", multiple=True, metavar="small|medium|large|…", help="Only this (repeatable)."
@@ -88,7 +88,7 @@ _NIGHT = together(
     click.option("--no-asv", is_flag=True, help="Do not write asv's results."),
     JOBS,
 )
-_ALARMS = together(
+_ALARMS = combined(
     click.option(
         "--nights",
         default="3",
@@ -103,7 +103,7 @@ _ALARMS = together(
         default="",
         help="An interpreter with the library versions of earlier nights. Implementations near the best are timed in turns with it.",
     ),
-    JSON,
+    json_option("Write the alarms (JSON Lines)."),
     click.option(
         "--markdown",
         "markdown_file",

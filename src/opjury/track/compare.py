@@ -276,12 +276,8 @@ class _Server:
     def __enter__(self) -> _Server:
         self.said = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [
-                self.where.python,
-                "-P",
-                "-m",
-                "opjury.track.timing_server",
-            ],  # -P: what stands in this folder is neither side's
+            # -P: what stands in this folder is neither side's
+            [self.where.python, "-P", "-m", "opjury.track.timing_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.said,

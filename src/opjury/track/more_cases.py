@@ -110,7 +110,7 @@ def next_round(
 
 
 def key_of(entry: Task | Verdict) -> Key:
-    """Under which is found what a task got."""
+    """The key of a task's past."""
     return (_name(entry), entry.device, tried_label(entry))
 
 

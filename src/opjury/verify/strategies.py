@@ -1,5 +1,5 @@
-"""The old place of `opjury.judge.strategies`; contracts import `opjury.contract`. It goes with the next release."""
+"""The old place of strategies that `opjury.contract` offers. It goes with the next release."""
 
-from opjury.model.forward import forwarding
+from opjury.model.moved import moved
 
-__getattr__ = forwarding("opjury.verify.strategies", "opjury.judge.strategies")
+__getattr__ = moved("opjury.verify.strategies", "opjury.contract", "opjury.judge.strategies")

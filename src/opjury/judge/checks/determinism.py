@@ -17,14 +17,14 @@ import torch
 from opjury.judge import oracle
 from opjury.judge.bounds import Expected
 from opjury.judge.checks.gradients import require_gradient
-from opjury.judge.checks.same_tensor import require_same_tensor
+from opjury.judge.checks.shared_tensor import require_shared_tensor
 from opjury.judge.checks.state import default_dtype, preserved_state
 from opjury.judge.trial import GRAD, Refuted, Trial, Unsuitable, describe, random_like, zero_bound
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 
 
-def _bits(trial: Trial, result: Any) -> Any:
+def _bits(result: Any) -> Any:
     """A result in a form that compares equal only if every bit is the same."""
     if isinstance(result, torch.Tensor):
         values = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
@@ -46,7 +46,7 @@ def check_determinism(trial: Trial, case: Case) -> None:
     if case.seed % 2:
         _check_inference_first(trial, case)
     first = trial.call(case)
-    bits = _bits(trial, first)
+    bits = _bits(first)
     other = _other_values(case, rng)
     try:
         oracle.evaluate(trial.operation, other.plain)
@@ -54,8 +54,8 @@ def check_determinism(trial: Trial, case: Case) -> None:
             other = case
     except Exception:  # no legal call any more
         other = case
-    other_first = _bits(trial, trial.call(other))
-    if _bits(trial, first) != bits:
+    other_first = _bits(trial.call(other))
+    if _bits(first) != bits:
         raise Refuted("an earlier result changes when the function is called again", steps=_KEPT)
     if other_first == bits and _differ(trial, case, other):
         raise Refuted(
@@ -64,19 +64,19 @@ def check_determinism(trial: Trial, case: Case) -> None:
         )
     _reused_memory(trial, case, other, other_first)
     for repetition in range(_repetitions(case)):
-        if _bits(trial, trial.call(case)) != bits:
+        if _bits(trial.call(case)) != bits:
             raise Refuted(
                 f"call {repetition + 2} with the same arguments gives other bits than the first", steps=_REPEATED
             )
     for description, context in _other_states(trial, case):
         with context():
-            again = _bits(trial, trial.call(case))
+            again = _bits(trial.call(case))
             if again != bits:
                 raise Refuted(f"the same call gives another result {description}", steps=_STATES[description])
     _threads(trial, case, first)
     _same_gradient(trial, case, rng)
-    require_same_tensor(trial, case)
-    if _overwritten(first) and _bits(trial, trial.call(case)) != bits:
+    require_shared_tensor(trial, case)
+    if _overwritten(first) and _bits(trial.call(case)) != bits:
         what = "after a result was overwritten by its owner, the same call gives another one"
         raise Refuted(what, steps=_OVERWRITTEN_RESULT)
 
@@ -159,7 +159,7 @@ def _reused_memory(trial: Trial, case: Case, other: Case, other_bits: Any) -> No
         new_args, new_kwargs = other.build(trial.device)
         args = tuple(map(overwritten, args, new_args))
         kwargs = {name: overwritten(old, new_kwargs[name]) for name, old in kwargs.items()}
-        again = _bits(trial, trial.invoke(args, kwargs))
+        again = _bits(trial.invoke(args, kwargs))
     except Exception:
         raise Unsuitable from None
     if again != other_bits and all(getattr(leaf, "layout", "contiguous") == "contiguous" for _, leaf in case.leaves()):
@@ -228,8 +228,8 @@ def _same_gradient(trial: Trial, case: Case, rng: np.random.Generator) -> None:
         graph, with_inputs, with_result = (_Graph(trial, case) for _ in range(3))
     except Exception:
         return  # the check of the gradient judges that
-    first = _all_bits(trial, kept)
-    if _all_bits(trial, again) != first:
+    first = _all_bits(kept)
+    if _all_bits(again) != first:
         raise Refuted("the gradient of the same call differs from one time to the next", steps=GRAD + _SAME_GRADIENT)
     for gradient in again:
         _overwritten(gradient)
@@ -247,7 +247,7 @@ def _same_gradient(trial: Trial, case: Case, rng: np.random.Generator) -> None:
             raise Refuted(f"backward raises {describe(error)} {when}", steps=GRAD + steps) from None
         _require_same(trial, case, graph, first, again, f"{when}, ", GRAD + steps)
         graph.gradients(2.0)
-    if _all_bits(trial, kept) != first:
+    if _all_bits(kept) != first:
         raise Refuted("an earlier gradient changes when another one is asked for", steps=GRAD + _RETAINED)
     for graph, what, tensors in (
         (with_inputs, "inputs", with_inputs.tensors),
@@ -267,7 +267,7 @@ def _require_same(
 ) -> None:
     """The same bits, or at least right: in other memory a library may add in another order."""
     for place, earlier, gradient in zip(case.differentiable, first, again, strict=True):
-        if _all_bits(trial, [gradient]) != [earlier]:
+        if _all_bits([gradient]) != [earlier]:
             gradient = torch.zeros(dict(case.leaves())[place].values.shape) if gradient is None else gradient
             rng = np.random.default_rng(case.seed)
             require_gradient(trial, case, place, graph.weights, gradient, rng, steps, when)
@@ -291,8 +291,8 @@ class _Graph:
             return torch.autograd.grad(self.out, inputs, times * self.incoming, allow_unused=True, retain_graph=True)
 
 
-def _all_bits(trial: Trial, gradients: Sequence[torch.Tensor | None]) -> list[Any]:
-    return [None if gradient is None else _bits(trial, gradient) for gradient in gradients]
+def _all_bits(gradients: Sequence[torch.Tensor | None]) -> list[Any]:
+    return [None if gradient is None else _bits(gradient) for gradient in gradients]
 
 
 def _change(tensors: Sequence[torch.Tensor]) -> None:

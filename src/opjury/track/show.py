@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -11,7 +11,9 @@ from opjury.cli.terminal import console
 from opjury.cli.text import counted, memory, seconds, times
 from opjury.model.records import Alarm, Measurement, Verdict
 from opjury.track.history import Chronicle
-from opjury.track.nightly import Done
+
+if TYPE_CHECKING:
+    from opjury.track.nightly import Done
 
 
 def show_night(done: Done) -> None:

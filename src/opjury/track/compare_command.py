@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -10,14 +11,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from opjury.cli.exit import BAD, GOOD, NOTHING
-from opjury.cli.options import DEVICE, JSON
+from opjury.cli.options import DEVICE, json_option
 from opjury.cli.terminal import console
 from opjury.cli.text import seconds as in_print
 from opjury.judge.request import names_checked
 from opjury.model import records, registry
 from opjury.model.environment import environment
 from opjury.model.records import Measurement
-from opjury.track.compare import Side, SpeedComparison, compare_sides, side
+
+if TYPE_CHECKING:
+    from opjury.track.compare import Side, SpeedComparison
 
 
 @click.command("compare")
@@ -37,7 +40,7 @@ from opjury.track.compare import Side, SpeedComparison, compare_sides, side
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="The arguments are drawn from it, the same in A and in B."
 )
-@JSON
+@json_option("Write the records (JSON Lines).")
 @click.pass_context
 def compare_command(
     context: click.Context,
@@ -57,6 +60,8 @@ def compare_command(
 
     A, B: a commit, `.` for the files as they are, or the path of a Python interpreter (another environment).
     """
+    from opjury.track.compare import compare_sides, side
+
     wanted = _names(targets)
     for operation in wanted:
         names_checked(f"workload of {operation}", workloads, registry.workload(operation).sizes)

@@ -20,7 +20,7 @@ from opjury.model.case import Case
 _MOST_GIVEN_TWICE = 500  # elements of the result: two long vectors make a large matrix
 
 
-def require_same_tensor(trial: Trial, case: Case) -> None:
+def require_shared_tensor(trial: Trial, case: Case) -> None:
     """One tensor given for two arguments is as good as two equal ones, and has the sum of their gradients."""
     found = _with_equal_arguments(trial, replace(case.plain, tier="rounding"))
     if found is None:
