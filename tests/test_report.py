@@ -455,18 +455,6 @@ def test_names_that_differ_have_pages_that_differ(report, tmp_path):
     assert len(list((tmp_path / "reports/site/operations").iterdir())) == 3
 
 
-def test_the_command_line_stays_light():
-    import subprocess
-    import sys
-
-    program = (
-        "import sys; from opjury.cli.main import main; main(['list'], standalone_mode=False); "
-        "print(*({'torch._C', 'jinja2', 'plotly', 'markdown_it'} & set(sys.modules)), 'done')"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "done"
-
-
 def test_a_standing_sums_up_the_verdicts_before_it_and_not_those_after_it():
     wrong = verdict(check="form", status="refuted", control=True, counterexample={"args": []})
     kept = list(history.in_short([verdict(check="agreement"), wrong]))
