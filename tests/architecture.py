@@ -94,12 +94,11 @@ def _defined(node):
 def traced():
     """The functions of `src/opjury` that an audit of one check and one dtype goes through, by file."""
     import opjury
+    import opjury.judge.database
     import opjury.judge.isolated
-    from opjury.judge import database
     from opjury.model import registry
 
     registry.workloads()  # declaring is no part of an audit
-    database.local_folder()
     found = collections.defaultdict(set)
 
     def enter(frame, event, argument):

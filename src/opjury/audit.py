@@ -107,10 +107,8 @@ def identity(entry: Task | Verdict) -> tuple[object, ...]:
 
 def in_order(tasks: Sequence[Task], verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
     """Verdicts in the order of their tasks."""
-    place = {(t.operation, t.implementation, t.check, t.dtypes): i for i, t in enumerate(tasks)}
-    return tuple(
-        sorted(verdicts, key=lambda v: place.get((v.operation, v.implementation, v.check, tuple(v.dtypes)), len(place)))
-    )
+    place = {identity(task): number for number, task in enumerate(tasks)}
+    return tuple(sorted(verdicts, key=lambda verdict: place.get(identity(verdict), len(place))))
 
 
 def audit(

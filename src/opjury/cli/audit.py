@@ -148,8 +148,13 @@ def _audit(whole: list[Task], request: Request, partial: Path | None, options: d
     waiting = [task for task in tasks if identity(task) not in done]
     try:
         with _Progress(len(tasks), len(done)) as progress:
-            here: dict[str, Any] = dict(jobs=options["jobs"], isolate=not options["no_isolation"])
-            for verdict in judge_tasks(waiting, **here, **cluster, notify=progress.show_workers):
+            for verdict in judge_tasks(
+                waiting,
+                jobs=options["jobs"],
+                isolate=not options["no_isolation"],
+                notify=progress.show_workers,
+                **cluster,
+            ):
                 verdicts.append(verdict)
                 if journal:
                     journal.add([verdict])

@@ -86,17 +86,13 @@ def _split(exact: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     if kind.kind == "c":
         value = np.array([complex(float(e.real), float(e.imag)) for e in exact.ravel()], dtype=kind)
         rest = [
-            complex(float(e.real - _fraction(v.real)), float(e.imag - _fraction(v.imag)))
+            complex(float(e.real - Fraction(float(v.real))), float(e.imag - Fraction(float(v.imag))))
             for e, v in zip(exact.ravel(), value, strict=True)
         ]
     else:
         value = np.array([float(e) for e in exact.ravel()], dtype=kind)
-        rest = [float(e - _fraction(v)) for e, v in zip(exact.ravel(), value, strict=True)]
+        rest = [float(e - Fraction(float(v))) for e, v in zip(exact.ravel(), value, strict=True)]
     return value.reshape(exact.shape), np.array(rest, dtype=kind).reshape(exact.shape)
-
-
-def _fraction(value: float) -> Any:
-    return Fraction(float(value))
 
 
 @dataclass(frozen=True)

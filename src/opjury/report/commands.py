@@ -10,7 +10,7 @@ import click
 
 from opjury.cli import exports
 from opjury.cli.exit import GOOD, NOTHING, USAGE
-from opjury.cli.options import RECORDS_FILE, OutputFile
+from opjury.cli.options import JUNIT, RECORDS_FILE, OutputFile
 from opjury.cli.terminal import add_to_job_summary
 from opjury.model import files
 from opjury.report import summary
@@ -30,7 +30,7 @@ from opjury.report.table import csv_table
 @click.option("--format", "form", type=click.Choice(["html", "md", "terminal"]), default="html", show_default=True)
 @click.option("--table", "table_file", type=OutputFile(), help="Write measurements and verdicts as CSV.")
 @click.option("--sarif", "sarif_file", type=OutputFile(), help="Write what is refuted as SARIF, for code scanning.")
-@click.option("--junit", "junit_file", type=OutputFile(), help="Write JUnit XML.")
+@JUNIT
 @click.pass_context
 def report_command(
     context: click.Context,
