@@ -233,7 +233,9 @@ def cases(draw, space: Space) -> Case:
 @composite
 def rejects(draw, space: Space) -> Case:
     shape = draw(space.shapes(1, 3))
-    return illegal(draw(space.tensor(shape)), draw(st.sampled_from([len(shape), -len(shape) - 1])))
+    rules = {len(shape): "dim is beyond the last dimension", -len(shape) - 1: "dim is before the first dimension"}
+    dim, rule = draw(st.sampled_from(list(rules.items())))
+    return illegal(rule, draw(space.tensor(shape)), dim)
 
 
 Operation(

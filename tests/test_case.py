@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from opjury.judge.strategies import BOUNDARIES, any_case, illegal, usable_layout
 from opjury.model import registry
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
-from opjury.model.exact import ExactComplex, round_to
+from opjury.model.exact import ExactComplex, carrier, round_to
 from opjury.model.layouts import LAYOUTS
 
 QUIET = settings(
@@ -77,7 +78,11 @@ def test_unknown_arguments_in_a_record_are_named():
 
 
 def test_illegal_cases_say_so():
-    assert illegal(1, 2).tier == "illegal"
+    case = illegal("start ≥ end", 2, end=1)
+    assert (case.tier, case.rule, case.args, case.kwargs) == ("illegal", "start ≥ end", (2,), {"end": 1})
+    assert Case.from_json(case.to_json()).rule == "start ≥ end"
+    with pytest.raises(TypeError, match="must be a str such as"):
+        illegal(1, 2)
 
 
 def test_round_to_is_the_dtypes_rounding():
@@ -95,3 +100,23 @@ def test_exact_complex_arithmetic():
     assert 1 / b * b == 1
     assert a.conjugate().imag == -2
     assert abs(ExactComplex(3, 4)) == 5.0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_python_of_a_layout_lays_it_out_in_the_same_way(layout):
+    for dtype, shape in product(
+        ["float32", "bfloat16", "complex64", "int64", "bool"],
+        [(), (3,), (2, 3), (0,), (2, 0), (2, 3, 4), (1, 2, 3, 2)],
+    ):
+        values = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(carrier(dtype))
+        if layout == "expanded" and shape and shape[0]:
+            values = np.broadcast_to(values[:1], shape).copy()
+        recipe = Tensor(values, dtype, usable_layouts((layout,), dtype)[0])
+        one, other = recipe.build(), eval(recipe.code(), {"torch": torch})
+        assert facts(one) == facts(other), recipe.code()
+
+
+def facts(x):
+    memory = x.untyped_storage().nbytes() if x.numel() else 0
+    form = (x.shape, x.stride(), x.storage_offset(), x.dtype, x.is_conj(), x.is_neg(), memory)
+    return (*form, x.resolve_conj().resolve_neg().tolist())

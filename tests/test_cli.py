@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,8 +19,10 @@ from opjury.cli.main import main
 from opjury.judge.judge import judge
 from opjury.judge.task import Task
 from opjury.model import records
+from opjury.model.environment import environment
 from opjury.run.ship import Here
 from tests.hostile import endless
+from tests.made_up import verdict
 
 WRONG = """
 import torch
@@ -90,7 +94,10 @@ def test_refuted_is_1_and_shows_case_observed_expected_and_script(tmp_path):
     assert verdict.status == "refuted"
     assert ET.parse(tmp_path / "found.xml").find(".//failure") is not None
     script = next((tmp_path / ".opjury" / "counterexamples").glob("*.py"))
-    assert subprocess.run([sys.executable, script], capture_output=True, check=True).stdout
+    again = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "is:" in again.stdout
+    assert "should be:" in again.stdout
 
 
 def test_a_folder_of_our_name_does_not_hide_us(tmp_path):
@@ -244,6 +251,35 @@ def test_an_interrupted_audit_resumes(tmp_path):
     assert len(verdicts) == 5
     assert [v.examples for v in verdicts].count(12345) == 1
     assert not (tmp_path / "found.jsonl.partial").exists()
+
+
+def test_a_refutation_is_printed_once_and_before_the_next_verdict_comes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def found(check, dtype, status="refuted", **more):
+        common = dict(environment=environment(), profile="quick", seed=1, script="print(1)")
+        return verdict("slice_mean", "python_loop", check, status, dtypes=(dtype,), **common, **more)
+
+    def judged(tasks, **options):
+        assert "left by the interrupted audit" in capsys.readouterr().out
+        yield found("agreement", "float32", message="it is wrong")
+        shown = capsys.readouterr().out
+        assert "it is wrong" in shown
+        script = re.search(r"replay +python (\S+)", shown)[1]
+        assert Path(script).read_text() == "print(1)"
+        yield found("agreement", "float64", message="wrong again")
+        assert not capsys.readouterr().out
+        yield found("laws", "float32", "error", message="it has no answer")
+        assert not capsys.readouterr().out
+
+    records.write("found.jsonl.partial", [found("form", "float32", message="left by the interrupted audit")])
+    monkeypatch.setattr("opjury.cli.audit.judge_tasks", judged)
+    asked = ["audit", "slice_mean:python_loop", "--dtype", "float32", "--seed", "1", "--json", "found.jsonl"]
+    assert main(asked, standalone_mode=False) == 1
+    shown = capsys.readouterr().out
+    assert re.search(r"^python_loop +28 +0 ✗ agreement, form *\n +! laws *$", shown, re.M)
+    assert "it has no answer" in shown
+    assert not re.search("wrong|left by", shown)
 
 
 @pytest.mark.parametrize("changed", [["--seed", "2"], ["--profile", "full"], "code"])

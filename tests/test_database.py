@@ -1,5 +1,6 @@
 """Failing cases that machines share through a redis server, and servers that fail."""
 
+import json
 import os
 import pickle
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -16,7 +18,10 @@ import opjury
 from opjury.cli.main import main
 from opjury.judge import database
 from opjury.judge.search import Search
+from opjury.judge.strategies import illegal
 from opjury.model import records
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case
 
 pytest.importorskip("redis", reason="needs the extra `team`")
 from redis import ConnectionError, Redis
@@ -76,8 +81,13 @@ def machines(tmp_path, monkeypatch):
 def tried_first(monkeypatch, address, function=wrong_for_some, **options):
     """What an audit finds, and whether it needed no new case for it."""
     drawn, draw = [], Search._drawn
+
+    def noted(search, kind, task):
+        drawn.append(1)
+        yield from draw(search, kind, task)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Search, "_drawn", lambda search, kind, task: (drawn.append(1), draw(search, kind, task)))
+        patch.setattr(Search, "_drawn", noted)
         found = opjury.audit(function, **{**ONE, "database": address, **options})
     return found, not drawn
 
@@ -148,9 +158,11 @@ def test_whoever_writes_to_the_server_chooses_cases_and_nothing_else(server, mac
         def __reduce__(self):
             return (open, (str(tmp_path / "evil"), "w"))
 
+    huge = {"tensor": "float32", "shape": [10**12], "layout": "contiguous", "data": True, "values": []}
+    told = [{"args": [huge], "kwargs": {}, "tier": "exact", "seed": 1}, {"args": [{"recipe": "os:system"}]}, [1], None]
     for key in client.keys("opjury:*"):
         client.delete(key)
-        client.sadd(key, pickle.dumps(Evil()), b"", b"\xff" * 10000, bytes(range(256)))
+        client.sadd(key, pickle.dumps(Evil()), b"", b"\xff" * 10000, bytes(range(256)), *map(json.dumps, told))
     machines("second")
     found, _ = tried_first(monkeypatch, address)
     assert [v.cause for v in found.refuted] == [""]
@@ -178,6 +190,48 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(server, machines, monkey
     assert tried_first(monkeypatch, str(folder), ends_the_server)[1]
 
 
+def vector(values, dtype="float32"):
+    return Tensor(np.array(values, dtype=float), dtype)
+
+
+@pytest.mark.parametrize(
+    ("case", "why"),
+    [
+        (Case.of(vector([[1, 2]])), "two dimensions are illegal"),
+        (Case.of(vector([[1, 2]]).values.tolist()), "a list is no tensor"),
+        (Case.of(vector([1, 2]), vector([1, 2])), "one argument too many"),
+        (Case.of(vector([1, 2], "float64")), "another dtype than the task's"),
+        (illegal("c has two dimensions", vector([[1, 2]])), "agreement is not tried on illegal calls"),
+    ],
+)
+def test_a_kept_case_that_the_contract_does_not_draw_is_not_tried(case, why, tmp_path):
+    kept = database.kept_cases(str(tmp_path), "circulant-refuses-float32-cpu", "agreement")
+    kept.keep(case)
+    found = opjury.audit(refuses, **ONE, database=str(tmp_path))
+    assert found.ok, why
+    assert not list(kept)
+
+
+def refuses(c):
+    """Right, and ends what is no legal call of float32 with an error that no check expects."""
+    if type(c) is not torch.Tensor or c.ndim != 1 or c.dtype is not torch.float32:
+        raise ArithmeticError
+    n = torch.arange(len(c))
+    return c[(n[:, None] - n) % max(len(c), 1)]
+
+
+def test_a_kept_case_that_holds_now_is_forgotten(tmp_path):
+    kept = database.kept_cases(str(tmp_path), "circulant-wrong_for_some-float32-cpu", "agreement")
+    kept.keep(Case.of(vector(range(3))))
+    (verdict,) = opjury.audit(wrong_for_some, **ONE, database=str(tmp_path)).refuted
+    assert [case.to_json() for case in kept] == [verdict.counterexample]
+
+
+def test_a_case_that_cannot_be_kept_is_no_error(tmp_path):
+    (tmp_path / "file").touch()
+    assert opjury.audit(wrong_for_some, **ONE, database=str(tmp_path / "file")).refuted
+
+
 @pytest.fixture
 def silent():
     """A server that takes connections and never answers."""
@@ -187,11 +241,11 @@ def silent():
 
 def test_a_server_that_never_answers_is_asked_once_by_a_process(silent, machines):
     folder = machines("first")
-    kept = database.kept_in(silent, "task")
+    kept = database.kept_cases(silent, "task")
     assert database._server(silent).patience > 0
-    kept.save(b"key", b"value")
+    kept.keep(Case.of(1))
     assert database._server(silent).patience <= 0
-    assert list(kept.fetch(b"key")) == [b"value"]
+    assert [case.args for case in kept] == [(1,)]
     assert any(folder.rglob("*"))
 
 

@@ -82,7 +82,7 @@ def test_all_that_show_it_agree(verdicts, rule, tmp_path, monkeypatch, capsys):
     assert bool(json.loads(exports.sarif(verdicts))["runs"][0]["results"]) == unexpected
     if not verdicts[0].control and found.judged:
         assert (doubt([verdict(examples=1), *verdicts]) is None) == holds_up
-    assert terminal.matrix(verdicts).row_count == 1
+    assert terminal.verdict_table(standings(verdicts)).row_count == 1
 
 
 @pytest.mark.parametrize(("verdicts", "rule"), RULES)

@@ -25,7 +25,7 @@ def cases(draw, space):
 
 @composite
 def rejects(draw, space):
-    return illegal(draw(space.tensor(())))
+    return illegal("x is 0-d", draw(space.tensor(())))
 
 Operation(
     "reverse", "rows in reverse order", kind="movement", reference=reverse, cases=cases, rejects=rejects, baseline="flip"
@@ -94,7 +94,9 @@ def test_what_cannot_be_sent_says_so():
     def negative(x):
         return -x if lock else x
 
-    Operation("negative", "−x", kind="exact", reference=negative, cases=cases, rejects=lambda space: illegal())
+    Operation(
+        "negative", "−x", kind="exact", reference=negative, cases=cases, rejects=lambda space: illegal("x is missing")
+    )
     implementation("negative")(negative)
     with pytest.raises(opjury.Impossible, match="negative was declared in this process and cannot be sent to workers"):
         opjury.audit("negative", checks="agreement")

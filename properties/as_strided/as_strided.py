@@ -11,6 +11,7 @@ import numpy as np
 from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, Tensor, composite, illegal, st
 
 LARGEST_RESULT = 20_000
+BEFORE, BEHIND = "an address is negative", "an address is ≥ the number of elements of x"
 
 
 def as_strided(x, size, stride, storage_offset=0):
@@ -67,32 +68,31 @@ def rejects(draw, space: Space) -> Case:
         if 0 not in size:
             reach = [(length - 1) * step for length, step in zip(size, stride, strict=True)]
             first, last = sum(r for r in reach if r < 0), sum(r for r in reach if r > 0)
-            return illegal(x, size, stride, draw(st.sampled_from([-first - beyond, n - 1 - last + beyond])))
-    return illegal(
-        x,
-        *draw(
-            st.sampled_from(
-                [
-                    ((n + beyond,), (1,), 0),
-                    ((n + 1,), (1,)),
-                    ((2, 2), (n, 1), beyond),
-                    ((1,), (1,), n),
-                    ((), (), n + beyond),
-                    ((1,), (0,), -beyond),
-                    ((2,), (-1,), 0),
-                    ((n + 1,), (-1,), max(n - 1, 0)),
-                    ((2, 2), (1, -n - beyond), n + beyond),
-                    ((3, 3), (2, -2), 3),
-                    ((1, 1), (1,), 0),
-                    ((1,), (1, 1), 0),
-                    ((), (1,), 0),
-                    ((-1,), (1,), 0),
-                    ((0, -beyond), (1, 1), 0),
-                    ((-beyond, 2), (-1, 1), 0),
-                ]
-            )
-        ),
+            rule, offset = draw(st.sampled_from([(BEFORE, -first - beyond), (BEHIND, n - 1 - last + beyond)]))
+            return illegal(rule, x, size, stride, offset)
+    rule, *view = draw(
+        st.sampled_from(
+            [
+                (BEHIND, (n + beyond,), (1,), 0),
+                (BEHIND, (n + 1,), (1,)),
+                (BEHIND, (2, 2), (n, 1), beyond),
+                (BEHIND, (1,), (1,), n),
+                (BEHIND, (), (), n + beyond),
+                (BEFORE, (1,), (0,), -beyond),
+                (BEFORE, (2,), (-1,), 0),
+                (BEFORE if n else BEHIND, (n + 1,), (-1,), max(n - 1, 0)),
+                (BEHIND, (2, 2), (1, -n - beyond), n + beyond),
+                (BEFORE, (3, 3), (2, -2), 3),
+                ("size and stride differ in length", (1, 1), (1,), 0),
+                ("size and stride differ in length", (1,), (1, 1), 0),
+                ("size and stride differ in length", (), (1,), 0),
+                ("a size is negative", (-1,), (1,), 0),
+                ("a size is negative", (0, -beyond), (1, 1), 0),
+                ("a size is negative", (-beyond, 2), (-1, 1), 0),
+            ]
+        )
     )
+    return illegal(rule, x, *view)
 
 
 def reversed_axis(f, rng, x, size, stride, storage_offset=0):
@@ -138,8 +138,8 @@ Operation(
         Law("row-major strides give x back", row_major),
     ),
     examples=(  # one element beyond either end, where memory goes on
-        illegal(Tensor(np.arange(3.0), "float32", "offset"), (2,), (1,), 2),
-        illegal(Tensor(np.arange(3.0), "float32", "offset"), (2,), (-1,), 0),
+        illegal(BEHIND, Tensor(np.arange(3.0), "float32", "offset"), (2,), (1,), 2),
+        illegal(BEFORE, Tensor(np.arange(3.0), "float32", "offset"), (2,), (-1,), 0),
     ),
     baseline="broadcasted_index",
     usual=("strided_view", "numpy_round_trip", "broadcasted_index"),

@@ -23,9 +23,8 @@ def cases(draw, space: Space) -> Case:
 
 @composite
 def rejects(draw, space: Space) -> Case:
-    return illegal(
-        draw(space.tensor(draw(st.sampled_from([(), (1, 1), (2, 2), (1, 3), (3, 1), (0, 2), (2, 0), (2, 1, 2)]))))
-    )
+    shape = draw(st.sampled_from([(), (1, 1), (2, 2), (1, 3), (3, 1), (0, 2), (2, 0), (2, 1, 2)]))
+    return illegal("c is not 1-d", draw(space.tensor(shape)))
 
 
 def rotated(f, rng, c):

@@ -39,9 +39,12 @@ def rejects(draw, space: Space) -> Case:
     x = draw(space.tensor((*draw(space.shapes(0, 2)), n)))
     scalar = draw(space.tensor(()))
     good, more = draw(st.integers(1, max(n, 1))), draw(st.integers(1, 3))
-    wrong = [(x, 0), (x, -more), (x, n + more), (x, n + more, 2), (scalar, 1), (scalar, 1, 1)]
+    large = "size is larger than the last dimension"
+    wrong = [("size is 0", x, 0), ("size is negative", x, -more), (large, x, n + more), (large, x, n + more, 2)]
+    wrong += [("x is 0-d", scalar, 1), ("x is 0-d", scalar, 1, 1)]
     if n:
-        wrong += [(x, good, 0), (x, good, -more), (x, n, 0), (x, 0, 1), (x, -more, more)]
+        wrong += [("step is 0", x, good, 0), ("step is negative", x, good, -more), ("step is 0", x, n, 0)]
+        wrong += [("size is 0", x, 0, 1), ("size is negative", x, -more, more)]
     return illegal(*draw(st.sampled_from(wrong)))
 
 

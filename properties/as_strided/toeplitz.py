@@ -29,7 +29,9 @@ def cases(draw, space: Space) -> Case:
 def rejects(draw, space: Space) -> Case:
     good = draw(space.tensor((draw(st.integers(1, 4)),)))
     bad = draw(space.tensor(draw(st.sampled_from([(), (2, 2), (1, 3), (3, 1), (0, 2)]))))
-    return illegal(*draw(st.sampled_from([(bad,), (bad, good), (good, bad), (bad, bad)])))
+    column, row = "c is not 1-d", "r is not 1-d"
+    wrong = [(column, bad), (column, bad, good), (row, good, bad), ("neither c nor r is 1-d", bad, bad)]
+    return illegal(*draw(st.sampled_from(wrong)))
 
 
 def transposed(f, rng, c, r=None):

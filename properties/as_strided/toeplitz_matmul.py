@@ -63,7 +63,8 @@ def rejects(draw, space: Space) -> Case:
     m, n = draw(st.integers(0, 5)), draw(st.integers(0, 5))
     other = draw(st.integers(0, 6).filter(lambda length: length != n))
     columns = draw(st.sampled_from([(), (1,), (3,), (n,), (n, 2)]))
-    return illegal(*(draw(space.tensor(shape)) for shape in ((m,), (n,), (other, *columns))))
+    rule = "x is 3-d" if len(columns) == 2 else "len(x) ≠ len(r)"
+    return illegal(rule, *(draw(space.tensor(shape)) for shape in ((m,), (n,), (other, *columns))))
 
 
 def column_by_column(f, rng, c, r, x):

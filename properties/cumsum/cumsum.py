@@ -37,7 +37,9 @@ def cases(draw, space: Space) -> Case:
 def rejects(draw, space: Space) -> Case:
     shape = draw(space.shapes(0, 4))
     dims = max(len(shape), 1)
-    return illegal(draw(space.tensor(shape)), draw(st.sampled_from([dims, dims + 3, -dims - 1])))
+    x, dim = draw(space.tensor(shape)), draw(st.sampled_from([dims, dims + 3, -dims - 1]))
+    rule = "dim is before the first dimension" if dim < 0 else "dim is beyond the last dimension"
+    return illegal(rule, x, dim)
 
 
 def differences(f, rng, x, dim):

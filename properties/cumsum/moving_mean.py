@@ -33,7 +33,9 @@ def cases(draw, space: Space) -> Case:
 def rejects(draw, space: Space) -> Case:
     n = draw(st.integers(0, 5))
     batch = draw(st.sampled_from([(), (2,), (0,), (2, 3)]))
-    return illegal(draw(space.tensor((*batch, n))), draw(st.sampled_from([0, -1, -n - 1, n + 1, n + 7])))
+    x, window = draw(space.tensor((*batch, n))), draw(st.sampled_from([0, -1, -n - 1, n + 1, n + 7]))
+    fault = "larger than the last dimension" if window > 0 else "negative" if window else "0"
+    return illegal(f"window is {fault}", x, window)
 
 
 def one_element(f, rng, x, window):

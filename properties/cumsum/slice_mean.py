@@ -59,25 +59,26 @@ def rejects(draw, space: Space) -> Case:
     x = draw(space.tensor((n, 2)))
     good = [draw(st.integers(0, n - 1)), n]
     start = draw(st.integers(0, n))
-    pairs, dtype = draw(
+    rule, pairs, dtype = draw(
         st.sampled_from(
             [
-                ([good, [start, start]], "int64"),
-                ([[n, 0], good], "int64"),
-                ([good, [good[0], n + 1]], "int64"),
-                ([[n + 1, n + 3]], "int64"),
-                ([[-1, n]], "int64"),
-                ([good, [-2, -1]], "int64"),
-                ([[0, 1, 1]], "int64"),
-                ([[0], [1]], "int64"),
-                (good, "int64"),
-                ([[good]], "int64"),
-                ([good], "float32"),
-                ([good], "float64"),
+                ("start ≥ end", [good, [start, start]], "int64"),
+                ("start ≥ end", [[n, 0], good], "int64"),
+                ("end > len(x)", [good, [good[0], n + 1]], "int64"),
+                ("end > len(x)", [[n + 1, n + 3]], "int64"),
+                ("start is negative", [[-1, n]], "int64"),
+                ("start is negative", [good, [-2, -1]], "int64"),
+                ("slices is not of shape (k, 2)", [[0, 1, 1]], "int64"),
+                ("slices is not of shape (k, 2)", [[0], [1]], "int64"),
+                ("slices is not of shape (k, 2)", good, "int64"),
+                ("slices is not of shape (k, 2)", [[good]], "int64"),
+                ("slices is not int64", [good], "float32"),
+                ("slices is not int64", [good], "float64"),
             ]
         )
     )
-    return illegal(x, Tensor(np.array(pairs, dtype=float if dtype != "int64" else np.int64), dtype, data=False))
+    values = np.array(pairs, dtype=float if dtype != "int64" else np.int64)
+    return illegal(rule, x, Tensor(values, dtype, data=False))
 
 
 def permuted(f, rng, x, slices):

@@ -53,17 +53,20 @@ def rejects(draw, space: Space) -> Case:
     wrong = draw(st.sampled_from(["index", "index", "index", "dim", "dimensions", "length"]))
     if length and wrong == "dim":
         dim = draw(st.sampled_from([dims, dims + 2, -dims - 1]))
+        rule = "dim is before the first dimension" if dim < 0 else "dim is beyond the last dimension"
     elif length and wrong == "dimensions":
         whole = index.reshape(size or (1,))
         index = draw(st.sampled_from([whole[None], whole[..., None], *([whole[0]] if dims > 1 else [])]))
+        rule = f"index has {'more' if index.ndim > dims else 'fewer'} dimensions than x"
     elif length and wrong == "length" and dims > 1:
         other = (dim - 1) % dims
         index = np.repeat(index, 1 + x.values.shape[other], axis=other)
+        rule = "index is longer than x outside dim"
     else:
-        index.reshape(-1)[draw(st.integers(0, index.size - 1))] = draw(
-            st.sampled_from([length, length + 1, length + 7, 2**40, -1, -length - 1, -(2**40)])
-        )
-    return illegal(x, dim, Tensor(index, "int64", data=False))
+        bad = draw(st.sampled_from([length, length + 1, length + 7, 2**40, -1, -length - 1, -(2**40)]))
+        index.reshape(-1)[draw(st.integers(0, index.size - 1))] = bad
+        rule = "an index is negative" if bad < 0 else "an index is ≥ the length of x along dim"
+    return illegal(rule, x, dim, Tensor(index, "int64", data=False))
 
 
 def permuted(f, rng, x, dim, index):

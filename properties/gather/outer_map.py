@@ -223,7 +223,8 @@ def rejects(draw, space: Space) -> Case:
     function = Elementwise(draw(st.sampled_from(["first", "last", "constant"])))
     good = draw(space.tensor((draw(st.integers(0, 3)),)))
     bad = draw(space.tensor(draw(st.sampled_from([(), (1, 1), (2, 2), (1, 3), (3, 1), (0, 2), (2, 0), (1, 1, 1)]))))
-    return illegal(function, *draw(st.sampled_from([(), (bad,), (bad, good), (good, bad), (good, bad, good)])))
+    vectors = draw(st.sampled_from([(), (bad,), (bad, good), (good, bad), (good, bad, good)]))
+    return illegal("a vector is not 1-d" if vectors else "no vectors are given", function, *vectors)
 
 
 def permuted(f, rng, function, *vectors):

@@ -112,17 +112,32 @@ def rejects(draw, space: Space) -> Case:
     rng = np.random.default_rng(draw(seeds))
     good = small(rng, shape, space.dtype, 2)
     poisoned = np.array(good)
-    poisoned.reshape(-1)[rng.integers(good.size)] = draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    poison = draw(st.sampled_from([np.nan, np.inf, -np.inf]))
+    poisoned.reshape(-1)[rng.integers(good.size)] = poison
     empty = np.zeros(draw(st.sampled_from([(0,), (2, 0), (0, 3)])), good.dtype)
-    values, threshold = draw(
+    wrong = [
+        ("x is all zeros", good * 0),
+        ("x is all zeros", good * -0.0),
+        ("x contains NaN" if np.isnan(poison) else "x contains an infinity", poisoned),
+        ("x is empty", empty),
+    ]
+    thresholds = [
+        ("threshold is 0", 0.0),
+        ("threshold is 0", -0.0),
+        ("threshold is negative", -1.0),
+        ("threshold is 0", 0),
+        ("threshold is negative", -3),
+        ("threshold is NaN", np.nan),
+        ("threshold is infinite", np.inf),
+        ("threshold is infinite", -np.inf),
+    ]
+    (rule, values), threshold = draw(
         st.one_of(
-            st.tuples(
-                st.sampled_from([good * 0, good * -0.0, poisoned, empty]), st.sampled_from([1.0, 0.5, 5, 1000.0])
-            ),
-            st.tuples(st.just(good), st.sampled_from([0.0, -0.0, -1.0, 0, -3, np.nan, np.inf, -np.inf])),
+            st.tuples(st.sampled_from(wrong), st.sampled_from([1.0, 0.5, 5, 1000.0])),
+            st.sampled_from(thresholds).map(lambda drawn: ((drawn[0], good), drawn[1])),
         )
     )
-    return illegal(Tensor(round_to(values, space.dtype), space.dtype), threshold)
+    return illegal(rule, Tensor(round_to(values, space.dtype), space.dtype), threshold)
 
 
 def again(f, rng, x, threshold):

@@ -88,7 +88,9 @@ def at_scale(values, dim, exponent):
 def rejects(draw, space: Space) -> Case:
     shape = draw(space.shapes(1, 3, min_side=1))
     x = draw(space.tensor(shape))
-    return illegal(x, draw(st.sampled_from([len(shape), len(shape) + 2, -len(shape) - 1, -len(shape) - 4])))
+    dim = draw(st.sampled_from([len(shape), len(shape) + 2, -len(shape) - 1, -len(shape) - 4]))
+    rule = "dim is before the first dimension" if dim < 0 else "dim is beyond the last dimension"
+    return illegal(rule, x, dim)
 
 
 def scaled(f, rng, x, dim):

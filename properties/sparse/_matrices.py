@@ -72,6 +72,11 @@ def dense_arrays(draw, space: Space):
     return Sparse("dense", tensor.values.shape, space.dtype, tensor.values)
 
 
+def fault(count) -> str:
+    """What makes it no count of rows, columns or differences."""
+    return "negative" if type(count) in (int, np.int64) else f"a {type(count).__name__}"
+
+
 EMPTY_ROWS, EMPTY_COLUMNS = 2**15, 2**20  # places of such a matrix, row by row, need more than 32 bits
 WIDE = 8  # bytes of an element, of which nobody finds the memory for all places
 
@@ -94,5 +99,6 @@ __all__ = [
     "Tensor",
     "behind_empty",
     "dense_arrays",
+    "fault",
     "sparse_matrices",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 import scipy
 
 from opjury.contract import Case, Law, Operation, Space, composite, illegal, st
+from opjury.properties.sparse._matrices import fault
 
 
 def difference_matrix(size, order):
@@ -48,7 +49,8 @@ def cases(draw, space: Space) -> Case:
 def rejects(draw, space: Space) -> Case:
     good = draw(st.integers(1, 6))
     bad = draw(st.sampled_from([-1, -3, 2.0, 1.5, True, False, np.float64(2.0), "2", None]))
-    return illegal(*draw(st.sampled_from([(good, bad), (bad, good)])))
+    name, *counts = draw(st.sampled_from([("order", good, bad), ("size", bad, good)]))
+    return illegal(f"{name} is {fault(bad)}", *counts)
 
 
 def composed(f, rng, size, order):

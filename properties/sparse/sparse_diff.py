@@ -19,6 +19,7 @@ from opjury.properties.sparse._matrices import (
     WIDE,
     behind_empty,
     dense_arrays,
+    fault,
     sparse_matrices,
 )
 
@@ -88,10 +89,10 @@ def _room(matrix):
 @composite
 def rejects(draw, space: Space) -> Case:
     if draw(st.integers(0, 2)) == 0:
-        return illegal(draw(dense_arrays(space)), draw(st.integers(0, 3)))
+        return illegal("matrix is dense", draw(dense_arrays(space)), draw(st.integers(0, 3)))
     matrix = draw(sparse_matrices(space, (draw(st.integers(0, 3)), draw(st.integers(0, 5)))))
     bad = draw(st.sampled_from([-1, -3, np.int64(-1), 1.0, 2.5, np.float64(1.0), True, False, np.True_, "1"]))
-    return illegal(matrix, bad)
+    return illegal(f"order is {fault(bad)}", matrix, bad)
 
 
 def composed(f, rng, matrix, order=1):

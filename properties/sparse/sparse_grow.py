@@ -8,7 +8,15 @@ BSR may fall back to blocks of one element.
 import numpy as np
 
 from opjury.contract import COMPLEX, INTEGER, REAL, Case, Law, Operation, Space, Sparse, composite, illegal, st
-from opjury.properties.sparse._matrices import EMPTY_COLUMNS, EMPTY_ROWS, REPEATS, WIDE, behind_empty, sparse_matrices
+from opjury.properties.sparse._matrices import (
+    EMPTY_COLUMNS,
+    EMPTY_ROWS,
+    REPEATS,
+    WIDE,
+    behind_empty,
+    fault,
+    sparse_matrices,
+)
 
 
 def sparse_grow(matrix, rows, columns):
@@ -54,7 +62,8 @@ def rejects(draw, space: Space) -> Case:
     matrix = draw(sparse_matrices(space, (draw(st.integers(0, 3)), draw(st.integers(0, 3)))))
     good = draw(st.integers(0, 3))
     bad = draw(st.sampled_from([-1, -4, np.int64(-1), 1.0, 0.5, np.float64(2.0), True, False, np.True_, "1"]))
-    return illegal(matrix, *draw(st.sampled_from([(good, bad), (bad, good)])))
+    name, *counts = draw(st.sampled_from([("columns", good, bad), ("rows", bad, good)]))
+    return illegal(f"{name} is {fault(bad)}", matrix, *counts)
 
 
 def in_two_steps(f, rng, matrix, rows, columns):

@@ -85,22 +85,23 @@ def movements(draw, geometry: Geometry, order: tuple[str, ...], defaults: tuple[
     return positional, named
 
 
-def spoiled(geometry: Geometry) -> list[Geometry]:
-    """The geometry with one thing illegal: no kernel, stride or dilation, negative padding, a kernel larger than the image."""
+def spoiled(geometry: Geometry) -> list[tuple[str, Geometry]]:
+    """Rules, each with the geometry changed so that it is broken: no stride or dilation, negative padding, a kernel too large."""
     out = []
     for axis in (0, 1):
 
-        def put(name, value, axis=axis):
+        def put(rule, name, value, axis=axis):
             sides = list(getattr(geometry, name))
             sides[axis] = value
-            return replace(geometry, **{name: tuple(sides)})
+            return rule, replace(geometry, **{name: tuple(sides)})
 
         room = geometry.image[axis] + 2 * geometry.padding[axis]
-        out += [put("kernel", room + 1), put("kernel", room + 4)]
-        out += [put("stride", 0), put("stride", -1), put("dilation", 0), put("dilation", -2)]
-        out += [put("padding", -1), put("padding", -2)]
+        out += [put("the kernel does not fit the padded image", "kernel", room + more) for more in (1, 4)]
+        out += [put("a stride is 0", "stride", 0), put("a stride is negative", "stride", -1)]
+        out += [put("a dilation is 0", "dilation", 0), put("a dilation is negative", "dilation", -2)]
+        out += [put("a padding is negative", "padding", value) for value in (-1, -2)]
         if geometry.kernel[axis] > 1:
-            out.append(put("dilation", room))
+            out.append(put("the dilated kernel does not fit the padded image", "dilation", room))
     return out
 
 

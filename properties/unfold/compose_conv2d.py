@@ -55,7 +55,8 @@ def rejects(draw, space: Space) -> Case:
     other = draw(st.sampled_from([m for m in (1, 2, 3, 4, 6) if m != middle]))
     inputs, outputs, *kernels = (draw(st.integers(1, 4)) for _ in range(6))
     first = draw(space.tensor((middle, inputs, *kernels[:2]), factors=2))
-    return illegal(first, draw(space.tensor((outputs, other, *kernels[2:]), factors=2)))
+    second = draw(space.tensor((outputs, other, *kernels[2:]), factors=2))
+    return illegal("first.shape[0] ≠ second.shape[1]", first, second)
 
 
 def one_after_the_other(f, rng, first, second):

@@ -45,12 +45,13 @@ def cases(draw, space: Space) -> Case:
 def rejects(draw, space: Space) -> Case:
     legal = draw(geometries(Space(largest=5)))
     channels, others = draw(st.sampled_from([(2, 1), (4, 2), (1, 2), (3, 1), (2, 3)]))
-    bad = [(geometry, channels) for geometry in spoiled(legal)]
-    geometry, of_weight = draw(st.sampled_from([*bad, *[(legal, others)] * len(bad)]))
+    bad = [(*spoilt, channels) for spoilt in spoiled(legal)]
+    other = ("x.shape[1] ≠ weight.shape[1]", legal, others)
+    rule, geometry, of_weight = draw(st.sampled_from(bad + [other] * len(bad)))
     x = draw(space.tensor((draw(st.integers(1, 2)), channels, *geometry.image), factors=2))
     weight = draw(space.tensor((draw(st.integers(1, 2)), of_weight, *geometry.kernel), factors=2))
     positional, named = draw(movements(geometry, ORDER, DEFAULTS))
-    return illegal(x, weight, *positional, **named)
+    return illegal(rule, x, weight, *positional, **named)
 
 
 def outputs_apart(f, rng, x, weight, *args, **kwargs):

@@ -41,10 +41,9 @@ def cases(draw, space: Space) -> Case:
 @composite
 def rejects(draw, space: Space) -> Case:
     good = draw(space.tensor((draw(st.integers(1, 4)), draw(st.integers(1, 4))), factors=2))
-    bad = draw(
-        space.tensor(draw(st.sampled_from([(0, 2), (2, 0), (0, 0), (), (3,), (1, 2, 2), (1, 1, 2, 2)])), factors=2)
-    )
-    return illegal(*draw(st.sampled_from([(good, bad), (bad, good)])))
+    shape = draw(st.sampled_from([(0, 2), (2, 0), (0, 0), (), (3,), (1, 2, 2), (1, 1, 2, 2)]))
+    bad, fault = draw(space.tensor(shape, factors=2)), "empty" if 0 in shape else "not 2-d"
+    return illegal(*draw(st.sampled_from([(f"b is {fault}", good, bad), (f"a is {fault}", bad, good)])))
 
 
 def exchanged(f, rng, a, b):

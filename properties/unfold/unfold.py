@@ -34,16 +34,19 @@ def cases(draw, space: Space) -> Case:
 @composite
 def rejects(draw, space: Space) -> Case:
     legal = draw(geometries(Space(largest=5)))
-    geometry = draw(st.sampled_from(spoiled(legal) + no_kernel(legal)))
+    rule, geometry = draw(st.sampled_from(spoiled(legal) + no_kernel(legal)))
     x = draw(space.tensor((draw(st.integers(1, 2)), draw(st.integers(1, 2)), *geometry.image)))
     positional, named = draw(movements(geometry, ORDER, DEFAULTS))
-    return illegal(x, draw(written(geometry.kernel)), *positional, **named)
+    return illegal(rule, x, draw(written(geometry.kernel)), *positional, **named)
 
 
 def no_kernel(geometry):
-    """Kernels without extent."""
+    """Kernels without extent, as `spoiled`."""
     height, width = geometry.kernel
-    return [replace(geometry, kernel=sides) for sides in ((0, width), (height, 0), (0, 0), (-1, width), (height, -2))]
+    return [
+        ("a kernel size is negative" if min(sides) < 0 else "a kernel size is 0", replace(geometry, kernel=sides))
+        for sides in ((0, width), (height, 0), (0, 0), (-1, width), (height, -2))
+    ]
 
 
 def channels_apart(f, rng, x, *args, **kwargs):

@@ -43,7 +43,9 @@ def cases(draw, space: Space) -> Case:
 @composite
 def rejects(draw, space: Space) -> Case:
     shape = draw(space.shapes(1, 3))
-    return illegal(draw(space.tensor(shape)), draw(st.sampled_from([len(shape), -len(shape) - 1])))
+    x, dim = draw(space.tensor(shape)), draw(st.sampled_from([len(shape), -len(shape) - 1]))
+    rule = "dim is before the first dimension" if dim < 0 else "dim is beyond the last dimension"
+    return illegal(rule, x, dim)
 
 
 def zeros_in_front(f, rng, x, dim):

@@ -32,7 +32,7 @@ from opjury.cli.options import (
     refuse_others,
     warn_if_gone,
 )
-from opjury.cli.terminal import STYLE, console, exit_status, show_audit
+from opjury.cli.terminal import STYLE, Refutations, console, exit_status, show_sums
 from opjury.judge.request import Request, names_checked
 from opjury.judge.task import Task, applies, implementation_of
 from opjury.model import files, records, registry
@@ -146,8 +146,11 @@ def _audit(whole: list[Task], request: Request, partial: Path | None, options: d
     done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
     verdicts = list(done.values())
     waiting = [task for task in tasks if identity(task) not in done]
+    refutations = Refutations()
     try:
         with _Progress(len(tasks), len(done)) as progress:
+            for verdict in verdicts:
+                refutations.show(verdict)
             for verdict in judge_tasks(
                 waiting,
                 jobs=options["jobs"],
@@ -158,6 +161,7 @@ def _audit(whole: list[Task], request: Request, partial: Path | None, options: d
                 verdicts.append(verdict)
                 if journal:
                     journal.add([verdict])
+                refutations.show(verdict)
                 progress.advance(verdict)
     except (KeyboardInterrupt, registry.Impossible) as error:
         kept = (
@@ -169,7 +173,7 @@ def _audit(whole: list[Task], request: Request, partial: Path | None, options: d
         return USAGE if isinstance(error, registry.Impossible) else 130
     warn_if_gone(request.database)
     found = Audit(in_order(tasks, verdicts))
-    show_audit(found, options["all_verdicts"])
+    show_sums(found, options["all_verdicts"])
     click.echo(f"seed {request.seed}; the same audit again: --seed {request.seed}")
     if journal:
         records.write(options["json_file"], [*head, *found.verdicts])

@@ -15,8 +15,8 @@ from opjury.audit import Audit
 from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.verdicts import STATUS_MARKS, Tally
 from opjury.model import files, registry
-from opjury.model.outcome import standings, worst
-from opjury.model.records import Verdict
+from opjury.model.outcome import by_implementation, standings
+from opjury.model.records import Standing, Status, Verdict
 
 console = Console(highlight=False)
 COUNTEREXAMPLES = Path(".opjury") / "counterexamples"
@@ -39,47 +39,50 @@ def add_to_job_summary(text: str) -> None:
             stream.write(text)
 
 
-def matrix(verdicts: Sequence[Verdict]) -> Table:
-    """One row an implementation, one column a check; the worst verdict of its dtypes stands in the cell."""
-    present = in_declared_order({v.check for v in verdicts})
+def verdict_table(found: Sequence[Standing]) -> Table:
+    """One row an implementation: how many cases were tried, how many checks hold, and the names of the others."""
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("implementation", no_wrap=True)
-    for check in present:
-        table.add_column(_short(check), justify="center")
     table.add_column("cases", justify="right")
-    rows: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in verdicts:
-        rows.setdefault((verdict.operation, verdict.implementation), []).append(verdict)
-    several = len({operation for operation, _ in rows}) > 1
-    for (operation, name), found in rows.items():
-        cells = []
-        for check in present:
-            statuses = [v.status for v in found if v.check == check]
-            status = worst(statuses) if statuses else None
-            cells.append(f"[{STYLE[status]}]{STATUS_MARKS[status]}[/]" if status else "")
-        label = f"{operation}:{name}" if several else name
-        table.add_row(escape(label) + ("†" if found[0].control else ""), *cells, str(sum(v.examples for v in found)))
+    table.add_column("holds", justify="right")
+    table.add_column("other checks")
+    operations, devices = {s.operation for s in found}, {s.device for s in found}
+    for s in found:
+        label = s.name if len(operations) > 1 else s.implementation
+        label += f" {s.device}" if len(devices) > 1 else ""
+        holds = list(s.verdicts.values()).count("holds")
+        table.add_row(escape(label) + "†" * s.control, str(s.examples), str(holds), _others(s))
     return table
+
+
+def _others(standing: Standing) -> Table:
+    """The checks that do not hold, a row for each status: its mark and their names."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for status in _marked([standing]):
+        names = [check for check, found in standing.verdicts.items() if found == status]
+        grid.add_row(STATUS_MARKS[status], ", ".join(in_declared_order(names)), style=STYLE[status])
+    return grid
+
+
+def _marked(found: Iterable[Standing]) -> list[Status]:
+    """The statuses for which a mark stands in the table."""
+    seen = {status for s in found for status in s.verdicts.values()} - {"holds"}
+    return [status for status in STATUS_MARKS if status in seen]
+
+
+def legend(found: Sequence[Standing]) -> str:
+    """What the marks of the table mean, as far as they occur."""
+    marks = [f"[{STYLE[status]}]{STATUS_MARKS[status]}[/] {status}" for status in _marked(found)]
+    if any(s.control for s in found):
+        marks.append("† known to be wrong, must be refuted")
+    return "   ".join(marks)
 
 
 def in_declared_order(checks: Iterable[str]) -> list[str]:
     """Checks in the order of their declaration; those that are not declared here at the end."""
     return sorted(checks, key=registry.place_of_check)
-
-
-def _short(check: str) -> str:
-    known = registry.checks()
-    return known[check].short if check in known else check
-
-
-def legend(verdicts: Sequence[Verdict]) -> str:
-    """What the marks and the columns of the matrix mean, as far as they occur."""
-    seen = {v.status for v in verdicts}
-    marks = [f"[{STYLE[s]}]{STATUS_MARKS[s]}[/] {s}" for s in STATUS_MARKS if s in seen]
-    if any(v.control for v in verdicts):
-        marks.append("† known to be wrong, must be refuted")
-    columns = [f"{_short(check)} {check}" for check in in_declared_order({v.check for v in verdicts})]
-    return "   ".join(marks) + "\n[dim]" + " · ".join(columns) + "[/]"
 
 
 def show_control(verdicts: Sequence[Verdict]) -> None:
@@ -106,13 +109,27 @@ def _show_case(verdict: Verdict) -> None:
         console.print("  [dim]case[/]      " + escape(code if len(code) < 600 else code[:600] + " …"))
 
 
-def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
-    """One check's refutation of one implementation: the message, the two values, and where the script is."""
-    verdict = verdicts[0]
-    dtypes = ", ".join(dict.fromkeys(d for v in verdicts for d in v.dtypes))
-    console.print(f"\n[bold red]✗[/] [bold]{escape(verdict.name)}[/]  {verdict.check}  [dim]({dtypes})[/]")
+class Refutations:
+    """Shows what refutes implementations that should hold up, each check of an implementation once."""
+
+    def __init__(self) -> None:
+        self._shown: set[tuple[str, str]] = set()
+
+    def show(self, verdict: Verdict) -> None:
+        """Show a verdict if it is the first one that refutes the implementation in this check."""
+        key = (verdict.name, verdict.check)
+        if verdict.status == "refuted" and not verdict.control and key not in self._shown:
+            self._shown.add(key)
+            _show_refutation(verdict)
+
+
+def _show_refutation(verdict: Verdict) -> None:
+    """The message, the case, the two values and the path of the script, followed by an empty line."""
+    script = _write_script(verdict)
+    dtypes = ", ".join(verdict.dtypes)
+    console.print(f"[bold red]✗[/] [bold]{escape(verdict.name)}[/]  {verdict.check}  [dim]({dtypes})[/]")
     if verdict.cause:
-        console.print(f"  [dim]follows from {verdict.cause}:[/] " + escape(verdict.message))
+        console.print(f"  [dim]follows from {verdict.cause}:[/] " + escape(verdict.message) + "\n")
         return
     console.print("  " + escape(verdict.message))
     _show_case(verdict)
@@ -121,6 +138,7 @@ def show_refutation(verdicts: Sequence[Verdict], script: str = "") -> None:
             console.print(f"  [dim]{label}[/]  " + escape(value.replace("\n", "\n            ")))
     if script:
         console.print(f"  [dim]replay[/]    python {escape(script)}", soft_wrap=True)
+    console.print()
 
 
 def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
@@ -132,44 +150,67 @@ def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
 
 
 def show_audit(found: Audit, all_verdicts: bool) -> None:
-    """The matrix, then each refutation with its counterexample, then what is not as declared."""
+    """Each refutation with its counterexample, then the table and the sums."""
+    refutations = Refutations()
+    for verdict in found.verdicts:
+        refutations.show(verdict)
+    show_sums(found, all_verdicts)
+
+
+def show_sums(found: Audit, all_verdicts: bool) -> None:
+    """The table, the negative controls, what could not be judged, and the sums."""
     judged = found.judged
-    shown = [v for v in found.verdicts if v.name in judged or not judged]
-    console.print(matrix(shown))
-    console.print(legend(shown))
+    _show_table([v for v in found.verdicts if v.name in judged or not judged])
     if all_verdicts:
-        for v in found.verdicts:
-            console.print(
-                f"{v.status:12} {v.name} {v.check} ({', '.join(v.dtypes)}) {v.examples} examples {v.told}",
-                markup=False,
-            )
-    grouped: dict[tuple[str, str], list[Verdict]] = {}
-    for verdict in found.refuted:
-        grouped.setdefault((verdict.name, "" if verdict.control else verdict.check), []).append(verdict)
-    for verdicts in grouped.values():
-        smallest = min(verdicts, key=lambda v: len(str(v.counterexample)) if v.counterexample else 10**9)
-        scripts = {id(v): _write_script(v) for v in (verdicts if smallest.control else [smallest])}
-        if smallest.control:
-            show_control(verdicts)
-        else:
-            show_refutation([smallest, *(v for v in verdicts if v is not smallest)], scripts[id(smallest)])
-    needed = {(v.name, v.check) for v in found.verdicts if v.status == "waived"}
-    unneeded = {(v.name, v.check): v.told for v in found.verdicts if v.status == "holds" and v.waiver}
+        _show_all(found.verdicts)
+    _show_controls([v for v in found.refuted if v.control])
+    _show_unneeded_waivers(found.verdicts)
+    _show_unjudged(found)
+    examples = sum(v.examples for v in found.verdicts)
+    console.print(f"\n{Tally.of(standings(found.verdicts))}; {examples:,} examples were executed.")
+    surprises = Audit(tuple(v for v in found.verdicts if v.control)).surprises()
+    if surprises:
+        console.print("Not as declared:\n" + "\n".join(f"  {line}" for line in surprises), markup=False)
+
+
+def _show_table(verdicts: Sequence[Verdict]) -> None:
+    found = standings(verdicts)
+    console.print(verdict_table(found))
+    if told := legend(found):
+        console.print(told)
+
+
+def _show_all(verdicts: Sequence[Verdict]) -> None:
+    for v in verdicts:
+        console.print(
+            f"{v.status:12} {v.name} {v.check} ({', '.join(v.dtypes)}) {v.examples} examples {v.told}", markup=False
+        )
+
+
+def _show_controls(refuted: Sequence[Verdict]) -> None:
+    for mine in by_implementation(refuted):
+        for verdict in mine:
+            _write_script(verdict)
+        show_control(mine)
+
+
+def _show_unneeded_waivers(verdicts: Sequence[Verdict]) -> None:
+    needed = {(v.name, v.check) for v in verdicts if v.status == "waived"}
+    unneeded = {(v.name, v.check): v.told for v in verdicts if v.status == "holds" and v.waiver}
     for (name, check), message in unneeded.items():
         if (name, check) not in needed:
             console.print(f"note: {name}: {check} is {message}", markup=False)
-    surprises = found.surprises()
+
+
+def _show_unjudged(found: Audit) -> None:
+    """The checks that could not be judged, and the implementations of which nothing is known."""
     errors = {(v.name, v.check): v for v in found.verdicts if v.status == "error"}
     for v in errors.values():
         show_error(v)
+    judged = found.judged
     unjudged = {v.name: v.message for v in found.verdicts if v.name not in judged and (v.name, v.check) not in errors}
     for name, why in unjudged.items():
         console.print(f"not judged {name}: {why}", markup=False)
-    examples = sum(v.examples for v in found.verdicts)
-    tally = Tally.of(standings(found.verdicts))
-    console.print(f"\n{tally}; {examples:,} examples were executed.")
-    if surprises and any(v.control for v in found.verdicts):
-        console.print("Not as declared:\n" + "\n".join(f"  {line}" for line in surprises), markup=False)
 
 
 def _write_script(verdict: Verdict) -> str:

@@ -1,24 +1,32 @@
 """Where failing cases are kept to be tried first the next time: a folder here, and besides it a server that machines share.
 
-What is kept are hypothesis's choices, numbers and texts from which a case is drawn anew: whoever writes to the server chooses cases,
-and can make nothing else be done.
+What is kept is a case as JSON. Whoever writes to the server chooses cases, and can make nothing else be done: a case is tried only if
+it is a legal call by the contract.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import platformdirs
-from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase, MultiplexedDatabase
+
+from opjury.model import files
+from opjury.model.case import Case
 
 TIMEOUT = 0.5  # seconds for one answer
 _PROMPT = 0.05  # seconds that an answer may take without counting as waiting
 _WAITING = 2.0  # seconds that a process waits for a server in all
+_LARGEST = 2**16  # bytes of a case that is kept
+_KEPT_FOR = 8 * 24 * 3600  # seconds for which a server keeps the cases of a task that nobody adds to
 SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -52,21 +60,60 @@ def usable(database: str) -> tuple[str, str]:
     return (database, "") if answered else (local_folder(), f"the redis server at {where} does not answer")
 
 
-def kept_in(database: str, *names: str) -> ExampleDatabase:
+def kept_cases(database: str, *names: str) -> KeptCases:
     """The failing cases of one task, by its names."""
-    local = DirectoryBasedExampleDatabase(_folder(database, names))
-    if not is_shared(database):
-        return local
-    return MultiplexedDatabase(local, _Shared(_server(database), ":".join(("opjury", *names, ""))))
+    folder = Path(local_folder() if is_shared(database) else database).joinpath(*names)
+    return KeptCases(folder, _server(database) if is_shared(database) else None, ":".join(("opjury", *names)))
 
 
-def may_hold(database: str, *names: str) -> bool:
-    """Whether it is worth to look for failing cases there."""
-    return is_shared(database) or _folder(database, names).exists()
+@dataclass(frozen=True)
+class KeptCases:
+    """The failing cases of one task; iterating over them reads them, and leaves out what is no case.
 
+    Parameters
+    ----------
+    folder : Path
+        A file for each.
+    server : Server, optional
+        Where they are kept besides, under `key`.
+    key : str
+    """
 
-def _folder(database: str, names: tuple[str, ...]) -> Path:
-    return Path(local_folder() if is_shared(database) else database).joinpath(*names)
+    folder: Path
+    server: Server | None
+    key: str
+
+    def __iter__(self) -> Iterator[Case]:
+        texts = {file.read_bytes() for file in self.folder.glob("*.json")}
+        if self.server:
+            texts |= set(self.server.attempt(lambda client: client.smembers(self.key), set()))
+        for text in sorted(texts):
+            try:
+                yield Case.from_json(msgspec.json.decode(text))
+            except Exception:  # of another version, or damaged
+                continue
+
+    def keep(self, case: Case) -> None:
+        """Keep a case, unless it is large."""
+        text = msgspec.json.encode(case.to_json())
+        if len(text) > _LARGEST:
+            return
+        with contextlib.suppress(files.Unwritable):
+            files.write_whole(self._file(text), text)
+        if self.server:
+            self.server.attempt(lambda client: client.sadd(self.key, text), None)
+            self.server.attempt(lambda client: client.expire(self.key, _KEPT_FOR), None)
+
+    def forget(self, case: Case) -> None:
+        """Keep a case no longer."""
+        text = msgspec.json.encode(case.to_json())
+        with contextlib.suppress(OSError):
+            self._file(text).unlink()
+        if self.server:
+            self.server.attempt(lambda client: client.srem(self.key, text), None)
+
+    def _file(self, text: bytes) -> Path:
+        return self.folder / f"{hashlib.sha256(text).hexdigest()[:16]}.json"
 
 
 class Server:
@@ -101,30 +148,3 @@ class Server:
 def _server(address: str) -> Server:
     """One connection for all tasks of a process."""
     return Server(address)
-
-
-class _Shared(ExampleDatabase):
-    """Hypothesis's redis database, on a server that may be gone."""
-
-    def __init__(self, server: Server, prefix: str) -> None:
-        from hypothesis.extra.redis import RedisExampleDatabase
-
-        super().__init__()
-        self._server = server
-        self._inner = RedisExampleDatabase(server.client, key_prefix=prefix.encode())
-
-    def fetch(self, key: bytes) -> Iterable[bytes]:
-        """What is kept under a key; nothing where the server is gone."""
-        return self._server.attempt(lambda client: list(self._inner.fetch(key)), [])
-
-    def save(self, key: bytes, value: bytes) -> None:
-        """Keep one more."""
-        self._server.attempt(lambda client: self._inner.save(key, value), None)
-
-    def delete(self, key: bytes, value: bytes) -> None:
-        """Forget one."""
-        self._server.attempt(lambda client: self._inner.delete(key, value), None)
-
-    def move(self, src: bytes, dest: bytes, value: bytes) -> None:
-        """Keep one under another key."""
-        self._server.attempt(lambda client: self._inner.move(src, dest, value), None)

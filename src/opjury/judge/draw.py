@@ -1,8 +1,7 @@
 """The cases that checks are tried on: drawn once, and shared by everything that wants the same kind of case.
 
 Hypothesis draws them from seeded random bytes (`fuzz_one_input`): uniformly, and at half the time of its engine. The first bytes
-decide dtype, tier and boundary; they are dealt like cards, so that every combination gets its turn. The bytes of a case that fails
-go into hypothesis's database, from which its engine takes the case up and shrinks it.
+decide dtype, tier and boundary; they are dealt like cards, so that every combination gets its turn.
 """
 
 from __future__ import annotations
@@ -60,6 +59,11 @@ class Kind:
     seed: int
 
     @property
+    def without_boundaries(self) -> Kind:
+        """The same with small sizes alone."""
+        return replace(self, boundaries=False)
+
+    @property
     def strategy(self) -> Any:
         """The hypothesis strategy of these cases."""
         contract = registry.operation(self.operation)
@@ -75,15 +79,7 @@ def kind_for(operation: Operation, check: Check, dtypes: tuple[str, ...], seed: 
     return Kind(operation.name, dtypes, tiers, check.layouts, check.boundaries, seed)
 
 
-@dataclass(frozen=True, eq=False)
-class Drawn:
-    """A case, and the bytes that it was drawn from."""
-
-    case: Case
-    source: bytes
-
-
-def stream(kind: Kind) -> Iterator[Drawn]:
+def stream(kind: Kind) -> Iterator[Case]:
     """Cases of a kind without end, always the same ones."""
     number = 0
     while True:
@@ -92,7 +88,7 @@ def stream(kind: Kind) -> Iterator[Drawn]:
 
 
 @lru_cache(maxsize=192)  # all that the quick profile wants of one operation
-def _chunk(kind: Kind, number: int) -> tuple[Drawn, ...]:
+def _chunk(kind: Kind, number: int) -> tuple[Case, ...]:
     found: list[Case] = []
 
     @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
@@ -102,13 +98,9 @@ def _chunk(kind: Kind, number: int) -> tuple[Drawn, ...]:
 
     draw = collect.hypothesis.fuzz_one_input
     rng = np.random.default_rng(_seed(kind, number))
-    drawn = []
     for choice in _hand(kind, number):
-        source = choice + rng.bytes(_BYTES)
-        draw(source)
-        if found:
-            drawn.append(Drawn(found.pop(), source))
-    return tuple(drawn)
+        draw(choice + rng.bytes(_BYTES))
+    return tuple(found)
 
 
 def _seed(kind: Kind, number: int) -> int:

@@ -12,7 +12,8 @@ from opjury.judge.oracle import ContractError
 from opjury.judge.replay import write_script
 from opjury.judge.search import Search
 from opjury.judge.task import PROFILES, Task, call_limit, implementation_of
-from opjury.judge.trial import Trial, describe
+from opjury.judge.text import describe
+from opjury.judge.trial import Trial
 from opjury.model import registry
 from opjury.model.declared import source_of
 from opjury.model.device import lost
@@ -49,6 +50,7 @@ def judge(task: Task) -> Verdict:
         warnings.simplefilter("ignore")
         try:
             search.run(task)
+            cause = search.cause(task) if search.refuted and task.shrink else ""
         except Exception as error:  # the contract's or our own fault: nothing is known about the implementation
             message = str(error) if isinstance(error, ContractError) else describe(error)
             tried = trial.in_flight.to_json() if trial.in_flight else None
@@ -76,7 +78,7 @@ def judge(task: Task) -> Verdict:
         waiver=waiver,
         observed=refuted.observed,
         expected=refuted.expected,
-        cause=search.cause(task) if task.shrink else "",
+        cause=cause,
         counterexample=case.to_json(),
         script=write_script(
             implementation.function,

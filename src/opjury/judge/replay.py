@@ -1,4 +1,8 @@
-"""A counterexample as a Python script that needs nothing but torch (or SciPy) and the implementation itself."""
+"""A counterexample as a Python script: it prints what is and what should be, and fails while the fault is there.
+
+It needs nothing but torch (or SciPy) and the implementation itself; where the contract has the last word on a result (its laws, the form
+of its sparse arrays), it also needs opjury.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,105 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from opjury.judge.bounds import Expected
 from opjury.model.case import Case
+from opjury.model.exact import literal
+
+CALL = "f(*args, **kwargs)"
+RESULT = f"result = {CALL}"
+_WHOLE = 100  # elements up to which a script holds all of a result
+
+_HELPERS = {
+    "require(": '''
+def require(result, expected, bound=0.0, rest=0.0, signed=False):
+    """Print what is and what should be; fail unless each element is equal, or within the bound."""
+    print("is:       ", result.tolist())
+    print("should be:", expected.tolist())
+    assert result.shape == expected.shape
+    wide = torch.complex128 if expected.is_complex() else torch.float64 if expected.is_floating_point() else torch.int64
+    result, expected = result.detach().cpu().to(wide), expected.detach().cpu().to(wide)
+    right = (result == expected) | (result.isnan() & expected.isnan()) | ((result - expected - rest).abs() <= bound)
+    if expected.is_complex():
+        right |= ~result.isfinite() & ~expected.isfinite()
+    if signed:
+        right &= (expected != 0) | (result.signbit() == expected.signbit())
+    assert right.all()
+''',
+    "same(": '''
+def same(*results):
+    """Whether results are equal in every bit."""
+    return len({str(bits(result)) for result in results}) == 1
+''',
+    "bits(": '''
+def bits(result):
+    """Every bit of a result."""
+    if isinstance(result, torch.Tensor):
+        flat = result.detach().resolve_conj().resolve_neg().cpu().flatten().clone()
+        return result.dtype, result.shape, flat.view(torch.uint8).tolist()
+    if isinstance(result, (tuple, list)):
+        return [bits(each) for each in result]
+    return result if result is None else (result.shape, [part.tolist() for part in scipy.sparse.find(result)])
+''',
+}
+
+
+def required(expected: Expected, at: tuple[int, ...] = (), other: str = "") -> str:
+    """The line of a script that requires `result` to be as expected.
+
+    Parameters
+    ----------
+    expected : Expected
+    at : tuple of int
+        Where the result is wrong; a large one is looked at only there.
+    other : str
+        An expression of the script in place of the expected value, where that comes from another call.
+    """
+    value, result = expected.value, "result"
+    bound, rest = (np.broadcast_to(each, value.shape) for each in (expected.bound, expected.rest))
+    if value.size > _WHOLE:
+        value, bound, rest = value[at], bound[at], rest[at]
+        result, other = (each and f"{each}[{', '.join(map(str, at))}]" for each in (result, other))
+    parts = expected.signed_zeros or expected.componentwise
+    if parts and value.dtype.kind == "c":
+        value, bound = np.stack([value.real, value.imag], -1), np.zeros(1)
+        result, other = (each and f"torch.view_as_real({each}.resolve_conj())" for each in (result, other))
+    given = [result, other or _tensor(value)]
+    given += [_numbers(bound)] if np.any(bound) else []
+    given += [f"rest={_numbers(rest)}"] if np.any(rest) else []
+    given += ["signed=True"] if expected.signed_zeros else []
+    return f"require({', '.join(given)})"
+
+
+def _tensor(values: np.ndarray) -> str:
+    """An array as a tensor in the widest dtype of its kind."""
+    dtype = {"f": "float64", "c": "complex128", "b": "bool"}.get(values.dtype.kind, "int64")
+    shape = "" if values.size else f".reshape({values.shape})"
+    return f"torch.tensor({literal(values.tolist())}, dtype=torch.{dtype}){shape}"
+
+
+def _numbers(values: np.ndarray) -> str:
+    """One number, where all are equal, or a tensor."""
+    first = values.reshape(-1)[0].item()
+    return repr(first) if np.all(values == first) and np.isfinite(first) else _tensor(values)
+
+
+def arguments(case: Case) -> str:
+    """The arguments of a case as Python: the positional ones, and those by name."""
+    args, kwargs = case.texts()
+    return f"({', '.join(args)}{',' if args else ''}), dict({', '.join(f'{name}={text}' for name, text in kwargs.items())})"
+
+
+def unchanged(expression: str, between: str = CALL) -> str:
+    """The lines of a script that require an expression to be the same after a call."""
+    return f"""\
+before = {expression}
+{between}
+after = {expression}
+print("before:", before)
+print("after: ", after)
+assert before == after"""
 
 
 def write_script(function: Callable[..., Any], parameters: Sequence[str], case: Case, message: str, steps: str) -> str:
@@ -22,7 +124,6 @@ def write_script(function: Callable[..., Any], parameters: Sequence[str], case: 
     """
     body, name = _source(function)
     head = [line for line in ("import numpy as np", "import scipy", "import torch") if line not in body.splitlines()]
-    args, kwargs = case.texts()
     lines = [
         '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""',
         "",
@@ -32,12 +133,22 @@ def write_script(function: Callable[..., Any], parameters: Sequence[str], case: 
         "",
         "",
         f"f = {_positional(function, name, parameters[: len(case.args)])}",
-        f"args = ({', '.join(args)}{',' if args else ''})",
-        f"kwargs = dict({', '.join(f'{name}={text}' for name, text in kwargs.items())})",
+        f"args, kwargs = {arguments(case)}",
+        "",
+        *_helpers(steps),
         steps,
         "",
     ]
     return "\n".join(lines)
+
+
+def _helpers(steps: str) -> list[str]:
+    """The functions that the lines use, and those that these use."""
+    text = steps
+    for name in _HELPERS:  # each uses those behind it
+        if name in text:
+            text = _HELPERS[name] + text
+    return [_HELPERS[name] + "\n" for name in _HELPERS if name in text]
 
 
 def _positional(function: Callable[..., Any], name: str, parameters: Sequence[str]) -> str:

@@ -4,43 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
-from unittest import SkipTest
 
-import hypothesis
-import numpy as np
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.database import InMemoryExampleDatabase, MultiplexedDatabase
-from hypothesis.errors import HypothesisException
 
-from opjury.judge.database import kept_in, may_hold
+from opjury.judge.database import kept_cases
 from opjury.judge.draw import Kind, kind_for, repeated_cases, sized_cases, stream
-from opjury.judge.oracle import ContractError
-from opjury.judge.shrink import Allowance, Territory, complexity, shrink
-from opjury.judge.task import PROFILES, Profile, Task
+from opjury.judge.legal import Legal, fails, in_domain, out_of_memory, refutation
+from opjury.judge.shrink import complexity, shrink
+from opjury.judge.task import PROFILES, SHRINKING, Profile, Task
 from opjury.judge.time_limit import TimeLimitExceeded, time_limit
-from opjury.judge.trial import HASTE, Refuted, Trial, Unsuitable, describe, ordinary
+from opjury.judge.trial import HASTE, Refuted, Trial, Unsuitable, ordinary
 from opjury.model import registry
 from opjury.model.case import Case
 from opjury.model.check import Check
 from opjury.model.device import DeviceLost
 from opjury.model.dtypes import COMPLEX, HALF, REAL
 
-_SMALL = (
-    64  # cases without a boundary that are tried before a refutation is shrunk; the simplest failing one is its start
-)
-_HASTE_BEYOND = 10.0  # that one beyond 2³¹ elements may take
-_BY_HYPOTHESIS = 0.5  # of the time for shrinking; the rest is for taking elements away
+_SMALL_ILLEGAL = 512  # the same of illegal calls: with other arguments such a call breaks another rule, or none
+_SMALL = 64  # cases without a boundary among which a simpler one that fails is looked for
+_HASTE_BEYOND = 10.0  # seconds that a call beyond 2³¹ elements may take
+_ENDS = """\
+import faulthandler
+faulthandler.dump_traceback_later(30, exit=True)
+try:
+    f(*args, **kwargs)  # does not end
+except Exception as error:
+    print(error)"""
 _SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
 class Search:
-    """One check on many cases, and the simplest failing case met."""
+    """One check on many cases, and the smallest failing case found."""
 
     def __init__(self, trial: Trial, check: Check, profile: Profile) -> None:
         self.trial, self.check, self.profile = trial, check, profile
@@ -50,7 +50,6 @@ class Search:
         self.problem = ""
         self.note = ""
         self.late = self.lost = False
-        self._shrinking: Allowance | None = None
         self._unsuitable = 0
 
     def run(self, task: Task) -> None:
@@ -59,8 +58,9 @@ class Search:
             self._run(task)
         except DeviceLost as error:
             self.lost = True
-            message = f"the call ends this process's use of the GPU: {error}"
-            self.refuted = (self.trial.in_flight or Case(), Refuted(message))
+            if self.refuted is None:
+                message = f"the call ends this process's use of the GPU: {error}"
+                self.refuted = (self.trial.in_flight or Case(), Refuted(message))
 
     def _run(self, task: Task) -> None:
         kind = kind_for(self.trial.operation, self.check, task.dtypes, task.seed)
@@ -68,84 +68,66 @@ class Search:
             self.problem = "no tier of this check makes sense for these dtypes"
             return
         try:
-            if task.only is not None:
-                self._try(Case.from_json(task.only))
-                return
-            self._examples(task)
-            if self.refuted is None and task.database and task.shrink:
-                self._failed_before(kind, task)
-            if self.refuted is None:
-                self._drawn(kind, task)
-            if self.refuted is None and task.scale >= 1:
-                self._sized(task)
-            if self.refuted is None and self.profile.beyond and "beyond" in self.check.sizes:
-                self._beyond(task)
+            for case in self._cases(kind, task):
+                self._try(case)
+                if self.refuted is not None:
+                    break
         except TimeLimitExceeded:
             self.late = True
             late = f"no answer within {self.trial.patience:.2g} s"
-            steps = "print(f(*args, **kwargs))  # does not end"
-            self.refuted = (self.trial.in_flight or Case(), Refuted(late, steps=steps))
+            self.refuted = (self.trial.in_flight or Case(), Refuted(late, steps=_ENDS))
             return
-        except (Refuted, _Enough):
-            pass
-        if self.refuted is not None and task.shrink and not self.refuted[0].repeated:
-            self._minimise(task)
-        elif not self.executed:
-            self.problem = "no drawn case was suitable for this check"
+        if self.refuted is None:
+            if not self.executed:
+                self.problem = "no drawn case was suitable for this check"
+        elif task.shrink and not self.refuted[0].repeated:
+            self._minimise(kind, task)
 
-    def _examples(self, task: Task) -> None:
-        """The contract's own examples."""
-        for case in self.trial.operation.examples:
-            if case.dtype in task.dtypes and case.tier in self.check.tiers:
-                self._try(case)
+    def _cases(self, kind: Kind, task: Task) -> Iterator[Case]:
+        """All that the check is tried on: the contract's examples, what failed before, what is drawn, large ones."""
+        operation = self.trial.operation
+        if task.only is not None:
+            yield Case.from_json(task.only)
+            return
+        yield from (e for e in operation.examples if e.dtype in task.dtypes and e.tier in self.check.tiers)
+        if task.database and task.shrink:
+            yield from self._failed_before(kind, task)
+        yield from self._drawn(kind, task)
+        if task.scale >= 1:
+            for case in sized_cases(task.operation, self.check.sizes, task.dtypes, task.seed):
+                if in_domain(self.trial, case) and self._affords(case, self.check.needs == "gradient"):
+                    yield case
+        if self.profile.beyond and "beyond" in self.check.sizes:
+            for case in repeated_cases(operation, task.dtypes, task.seed, task.device):
+                if in_domain(self.trial, case) and self._affords(case, False, _HASTE_BEYOND):
+                    yield case
 
-    def _drawn(self, kind: Kind, task: Task) -> None:
-        """Cases as they are drawn; the first that fails goes to hypothesis, to be made smaller."""
+    def _failed_before(self, kind: Kind, task: Task) -> Iterator[Case]:
+        """Cases that are kept from earlier refutations, as far as the contract still draws such calls; those that hold now go."""
+        kept = kept_cases(task.database, task.label, task.check)
+        for case in kept:
+            if (
+                case.dtype in task.dtypes
+                and case.tier in kind.tiers
+                and Legal(self.trial, self.check, kind, case, known=False)(case)
+            ):
+                yield case
+            if self.refuted is None:
+                kept.forget(case)
+
+    def _drawn(self, kind: Kind, task: Task) -> Iterator[Case]:
+        """Cases as they are drawn, until enough of them were suitable."""
         first, enough = self.executed, wanted(task)
-        for drawn in islice(stream(kind), 10 * enough):
+        for case in islice(stream(kind), 10 * enough):
             if self.executed - first >= enough or (not self.executed and self._unsuitable >= 40):
                 return
-            if self._refuted_by(drawn.case):
-                break
-        else:
-            return
-        if not task.shrink:
-            return
-        small = replace(kind, boundaries=False)
-        others = [other for other in islice(stream(small), _SMALL) if self._refuted_by(other.case)]
-        if others:
-            kind, drawn = small, min(others, key=lambda other: complexity(other.case))
-        found = InMemoryExampleDatabase()
-        kept = MultiplexedDatabase(found, kept_in(task.database, *_names(kind, task))) if task.database else found
-        shrinking = self._engine(kind, kept)
-        with contextlib.suppress(Refuted):
-            shrinking.hypothesis.fuzz_one_input(drawn.source)
-        with contextlib.suppress(HypothesisException, SkipTest):
-            shrinking()
-        self.note = "; it did not show again when repeated: the result depends on earlier calls"
-
-    def _failed_before(self, kind: Kind, task: Task) -> None:
-        """The cases that are kept from earlier refutations. Raises `Refuted`."""
-        for each in {replace(kind, boundaries=False): None, kind: None}:
-            if may_hold(task.database, *_names(each, task)):
-                with contextlib.suppress(HypothesisException, SkipTest):  # nothing there that is still drawn
-                    self._engine(each, kept_in(task.database, *_names(each, task)))()
-
-    def _sized(self, task: Task) -> None:
-        """Cases of a workload's sizes. Only what is returned counts: who needs too much time or memory for them may be right."""
-        for case in sized_cases(task.operation, self.check.sizes, task.dtypes, task.seed):
-            if _in_domain(self.trial, case) and self._affords(case, self.check.needs == "gradient"):
-                self._try(case)
-
-    def _beyond(self, task: Task) -> None:
-        """Cases beyond 2³¹ elements; again only what is returned counts."""
-        for case in repeated_cases(self.trial.operation, task.dtypes, task.seed, task.device):
-            if _in_domain(self.trial, case) and self._affords(case, False, _HASTE_BEYOND):
-                with contextlib.suppress(TimeLimitExceeded):
-                    self._try(case)
+            yield case
 
     def _affords(self, case: Case, backward: bool, seconds: float = HASTE) -> bool:
-        """Whether a call has the time and the memory that it needs."""
+        """Whether a call has the time and the memory that it needs.
+
+        At sizes far beyond those that are drawn only what is returned counts: who needs too much for them may be right.
+        """
         hasty = replace(self.trial, limit=seconds, in_flight=None)
         try:
             args, kwargs = case.build(hasty.device, requires_grad=backward)
@@ -156,77 +138,35 @@ class Search:
         except TimeLimitExceeded:
             return False
         except Exception as error:
-            return not _out_of_memory(error)
+            return not out_of_memory(error)
         return True
 
-    def _refuted_by(self, case: Case) -> bool:
-        try:
-            self._try(case)
-        except Refuted:
-            return True
-        return False
-
-    def _engine(self, kind: Kind, database: Any) -> Any:
-        """A hypothesis test that tries what is in the database, and shrinks what fails."""
-
-        @settings(
-            database=database,
-            deadline=None,
-            print_blob=False,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-            phases=(Phase.reuse, Phase.shrink),
-        )
-        @given(kind.strategy)
-        def property_(case: Case) -> None:
-            if not self._try(case):
-                hypothesis.reject()
-
-        return property_
-
-    def _try(self, case: Case) -> bool:
-        """Run the check on a case; whether it was suitable. Raises `Refuted`."""
-        if self._shrinking and self._shrinking.spent:
-            raise _Enough
-        if not _in_domain(self.trial, case):
-            return False
+    def _try(self, case: Case) -> None:
+        """Run the check on a case, where that is suitable."""
+        if not in_domain(self.trial, case):
+            return
         self.trial.in_flight = case
         largest, self.trial.of_bound = self.trial.of_bound, 0.0
         try:
-            self.check.run(self.trial, case)
-            self.seen[behaviour(case, self.trial.of_bound)] += 1
+            error = refutation(self.trial, self.check, case)
+            self.seen[behaviour(case, self.trial.of_bound)] += error is None
         except Unsuitable:
             self._unsuitable += 1
-            return False
-        except ContractError:
+            return
+        except TimeLimitExceeded:
+            if case.repeated:  # only what is returned counts
+                return
             raise
-        except Exception as raised:
-            if _out_of_memory(raised):  # the reference's, not the implementation's
-                return False
-            error = (
-                raised if isinstance(raised, Refuted) else Refuted(f"the result cannot be examined: {describe(raised)}")
-            )
-            self.executed += 1
-            if self.refuted is None:
-                self._shrinking = Allowance(self.profile.shrink * _BY_HYPOTHESIS)
-            if self.refuted is None or complexity(case) <= complexity(self.refuted[0]):
-                self.refuted = (case, error)
-            raise error from None
         finally:
             self.trial.of_bound = max(largest, self.trial.of_bound)
         self.executed += 1
-        return True
+        if error is not None:
+            self.refuted = (case, error)
 
     @property
     def once(self) -> int:
         """How many examples showed a kind of behaviour that no other did."""
         return sum(count == 1 for count in self.seen.values())
-
-    def _fails(self, case: Case) -> bool:
-        error = _refutation(self.trial, self.check, case)
-        if error is not None:
-            self.refuted = (case, error)
-        return error is not None
 
     def cause(self, task: Task) -> str:
         """The more elementary check that fails too, on this case or on a few others of its dtype; "" if none does."""
@@ -237,114 +177,53 @@ class Search:
         assert self.refuted is not None
         case = ordinary(self.refuted[0])
         for check in map(registry.check, self.check.elementary):
-            if check.why_not(self.trial.operation, self.trial.implementation, task.device) is None and (
-                _refutation(self.trial, check, case) or self._fails_elsewhere(check, case.dtype, task)
-            ):
-                return check.name
+            if check.why_not(self.trial.operation, self.trial.implementation, task.device) is None:
+                with contextlib.suppress(TimeLimitExceeded):
+                    if fails(self.trial, check, case) or self._fails_elsewhere(check, case.dtype, task):
+                        return check.name
         return ""
 
     def _fails_elsewhere(self, check: Check, dtype: str, task: Task) -> bool:
         """Whether another check is refuted on one of a few drawn cases of a dtype."""
         kind = kind_for(self.trial.operation, check, (dtype,), task.seed)
-        return kind is not None and any(
-            _refutation(self.trial, check, drawn.case) for drawn in islice(stream(kind), 30)
-        )
+        return kind is not None and any(fails(self.trial, check, case) for case in islice(stream(kind), 30))
 
-    def _minimise(self, task: Task) -> None:
-        """Make the counterexample smaller step by step; where nobody can say whether a call is legal, its values alone."""
+    def _minimise(self, kind: Kind, task: Task) -> None:
+        """Make the counterexample smaller, and keep it for the next time; a fault that does not show again stays as it was found."""
         assert self.refuted is not None
-        case = self.refuted[0]
-        if self.note or case.tier == "illegal" or not self._fails(case):  # with a note it depends on earlier calls
-            return
-        witness, territory = self._witness(case, task), self._territory(task)
+        found, first = self.refuted
+        spare, started = replace(self.trial), time.process_time()  # what it sees is not what the examples showed
 
-        def legal_and_failing(candidate: Case) -> bool:
-            if candidate not in territory:
+        def failing(case: Case) -> bool:
+            if time.process_time() - started > SHRINKING:
+                raise TimeLimitExceeded
+            error = fails(spare, self.check, case)
+            if error is None or type(error) is not type(first):
                 return False
-            try:
-                with np.errstate(all="ignore"):
-                    args, kwargs = candidate.wide("float")
-                    self.trial.operation.reference(*args, **kwargs)
-                if not _in_domain(self.trial, candidate):
-                    return False
-            except Exception:
-                return False
-            error = _refutation(self.trial, self.check, candidate)
-            if error is None or (witness and not _holds(witness, self.check, candidate)):
-                return False
-            self.refuted = (candidate, error)
+            self.refuted = (case, error)
             return True
 
-        allowance = Allowance(self.profile.shrink * (1 - _BY_HYPOTHESIS))
-        simplest = tuple(sorted(task.dtypes, key=_SIMPLE.index))
-        rounding = "rounding" in self.check.tiers and "rounding" in self.trial.operation.tiers
-        shrink(
-            case,
-            legal_and_failing,
-            allowance,
-            structure=witness is not None,
-            rounding=rounding,
-            dtypes=simplest,
-        )
-
-    def _territory(self, task: Task) -> Territory:
-        """What the contract draws, and gives as examples."""
-        kind = kind_for(self.trial.operation, self.check, task.dtypes, task.seed)
-        drawn = islice(stream(replace(kind, boundaries=False)), 2 * _SMALL) if kind else ()
-        assert self.refuted is not None
-        return Territory([self.refuted[0], *self.trial.operation.examples, *(other.case for other in drawn)])
-
-    def _witness(self, case: Case, task: Task) -> Trial | None:
-        """A right competitor for which the check holds where this one fails: a call that it does not take is no legal one."""
-        operation, mine = self.trial.operation, self.trial.implementation
-        others = sorted(registry.implementations(operation.name), key=lambda entry: entry.name != operation.baseline)
-        for entry in others:
-            right = not (
-                entry.refuted
-                or entry.domain
-                or task.check in entry.waived_on(task.device)
-                or entry.function is mine.function
+        with contextlib.suppress(TimeLimitExceeded):  # a smaller case that takes too long ends it
+            if not failing(found):
+                self.note = "; it did not show again when repeated: the result depends on earlier calls"
+                return
+            illegal = found.tier == "illegal"
+            others = islice(stream(kind.without_boundaries), _SMALL_ILLEGAL if illegal else _SMALL)
+            start = min([found, *(case for case in others if fails(spare, self.check, case))], key=complexity)
+            failing(start)
+            legal = Legal(self.trial, self.check, kind, start)
+            shrink(
+                start,
+                failing if illegal else lambda case: legal(case) and failing(case),
+                self.profile.shrink,
+                change="form" if illegal else "all" if legal.witness else "values",
+                rounding="rounding" in self.check.tiers and "rounding" in self.trial.operation.tiers,
+                dtypes=tuple(sorted(task.dtypes, key=_SIMPLE.index)),
             )
-            if right and self.check.why_not(operation, entry, task.device) is None:
-                trial = Trial(operation, entry, task.device, self.profile.limit)
-                if case.dtype in (entry.dtypes or operation.dtypes) and _holds(trial, self.check, case):
-                    return trial
-        return None
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or (not isinstance(error, Refuted) and "memory" in str(error))
-
-
-def _refutation(trial: Trial, check: Check, case: Case) -> Refuted | None:
-    try:
-        check.run(trial, case)
-    except Refuted as error:
-        return error
-    except (Exception, TimeLimitExceeded):
-        return None
-    return None
-
-
-def _holds(trial: Trial, check: Check, case: Case) -> bool:
-    try:
-        check.run(trial, case)
-    except (Exception, TimeLimitExceeded):
-        return False
-    return True
-
-
-class _Enough(BaseException):
-    """The time for shrinking is used up, or no case is suitable. Not an `Exception`, so that hypothesis stops at once."""
-
-
-def _in_domain(trial: Trial, case: Case) -> bool:
-    return case.tier == "illegal" or trial.implementation.claims(case.wide)
-
-
-def _names(kind: Kind, task: Task) -> tuple[str, str, str]:
-    """Of where failing cases are kept; those with and without boundaries are drawn by different choices."""
-    return task.label, task.check, "edges" if kind.boundaries else "small"
+        if task.database:
+            kept = kept_cases(task.database, task.label, task.check)
+            kept.forget(found)
+            kept.keep(self.refuted[0])
 
 
 def wanted(task: Task) -> int:

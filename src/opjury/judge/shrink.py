@@ -1,16 +1,14 @@
 """Making a failing case smaller: fewer elements, lower counts, a plainer layout and dtype, simpler values.
 
-Hypothesis shrinks the choices that a case was drawn from, and with every other choice come other values, which may not fail. Here
-elements are taken away and the others stay as they are. Nobody drew such a case: whoever calls says whether it is a legal one.
+Elements are taken away, and the others stay as they are. Nobody drew such a case: whoever calls says whether it is a legal one.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,26 +26,15 @@ from opjury.judge.shrink_steps import (
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
 
-
-class Allowance:
-    """Seconds of processor time, so that what is found does not hang on what else runs; ten times as much by the clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._processor = time.process_time() + seconds
-        self._clock = time.monotonic() + 10 * seconds
-
-    @property
-    def spent(self) -> bool:
-        """Whether nothing is left."""
-        return time.process_time() > self._processor or time.monotonic() > self._clock
+_LARGE = 2048  # elements up to which a case counts as one
 
 
 def shrink(
     case: Case,
     fails: Callable[[Case], bool],
-    allowance: Allowance,
+    steps: int,
     *,
-    structure: bool = True,
+    change: Literal["all", "values", "form"] = "all",
     rounding: bool = False,
     dtypes: tuple[str, ...] = (),
 ) -> Case:
@@ -58,9 +45,10 @@ def shrink(
     case : Case
     fails : callable
         Whether a case is legal and fails.
-    allowance : Allowance
-    structure : bool
-        Whether more may change than values, dtype and layout.
+    steps : int
+        How many cases may be tried; a large one counts as several.
+    change : {"all", "values", "form"}
+        What may change: everything, the values and the form, or the form alone, which is dtype and layout.
     rounding : bool
         Whether a case of the exact tier may become one of the rounding tier: not every size has exact results.
     dtypes : tuple of str
@@ -72,28 +60,27 @@ def shrink(
         Every step of the way to it was simpler than the one before, so that this ends.
     """
     tried: set[bytes] = set()
+    left = float(steps)
 
     def step(case: Case, simpler: Callable[[Case], Iterator[Case]], others: bool) -> Case | None:
+        nonlocal left
         for candidate in simpler(case):
             for again in (candidate, *(_others(candidate, rounding) if others else ())):
-                if allowance.spent:
+                if left <= 0:
                     return None
                 if (key := _fingerprint(again)) not in tried:
                     tried.add(key)
+                    left -= max(1.0, again.elements / _LARGE)
                     if _can_be_built(again) and fails(again):
                         return again
         return None
 
-    ways: tuple[Callable[[Case], Iterator[Case]], ...] = (
-        plainer,
-        lambda case: simpler_dtypes(case, dtypes),
-        simpler_values,
-    )
-    if structure:
-        ways = (fewer_elements, lower_counts, other_axes, fewer_arguments, fewer_axes, *ways)
+    form: tuple[Callable[[Case], Iterator[Case]], ...] = (plainer, lambda case: simpler_dtypes(case, dtypes))
+    structure = (fewer_elements, lower_counts, other_axes, fewer_arguments, fewer_axes)
+    ways = {"all": (*structure, *form, simpler_values), "values": (*form, simpler_values), "form": form}[change]
     for others in (False, True):
         improved = True
-        while improved and not allowance.spent:
+        while improved and left > 0:
             improved = False
             for way in ways:
                 while (simpler := step(case, way, others)) is not None:
@@ -130,30 +117,6 @@ def complexity(case: Case) -> tuple[float, ...]:
         float(np.count_nonzero(values)),
         float(np.sum(np.log2(1 + finite))),
     )
-
-
-class Territory:
-    """The numbers of dimensions that drawn cases have, and their smallest sides and counts: beyond these a contract may be silent."""
-
-    def __init__(self, cases: Iterable[Case]) -> None:
-        self._smallest: dict[Any, int] = {}
-        for case in cases:
-            for key, value in _extents(case):
-                self._smallest[key] = min(value, self._smallest.get(key, value))
-
-    def __contains__(self, case: Case) -> bool:
-        return all(value >= self._smallest.get(key, value + 1) for key, value in _extents(case))
-
-
-def _extents(case: Case) -> Iterator[tuple[Any, int]]:
-    """What of a case has a smallest value."""
-    yield "arguments", len(case.args) + len(case.kwargs)
-    for place, leaf in case.leaves():
-        if isinstance(leaf, (Tensor, Sparse)):
-            yield (place, len(leaf.shape)), 0
-            yield from (((place, len(leaf.shape), axis), length) for axis, length in enumerate(leaf.shape))
-        else:
-            yield from ((place, number) for number in numbers_in(leaf))
 
 
 def _fingerprint(case: Case) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -207,14 +208,20 @@ def simpler_dtypes(case: Case, dtypes: tuple[str, ...]) -> Iterator[Case]:
     for dtype in dtypes[: dtypes.index(case.dtype)] if case.dtype in dtypes else ():
 
         def converted(leaf: Any, dtype: str = dtype) -> Any:
-            if not isinstance(leaf, (Tensor, Sparse)) or not leaf.data:
-                return leaf
-            values = leaf.values.real if not dtype.startswith("complex") else leaf.values
-            with np.errstate(all="ignore"):
-                rounded = round_to(values, dtype) if is_floating(dtype) else values.astype(carrier(dtype))
-            return replace(leaf, values=rounded, dtype=dtype)
+            return _in_dtype(leaf, dtype) if isinstance(leaf, (Tensor, Sparse)) and leaf.data else leaf
 
-        yield case.map(converted)
+        with contextlib.suppress(OverflowError):
+            yield case.map(converted)
+
+
+def _in_dtype(leaf: Tensor | Sparse, dtype: str) -> Tensor | Sparse:
+    """Raises `OverflowError` where the dtype has no finite value for a finite one."""
+    values = leaf.values.real if not dtype.startswith("complex") else leaf.values
+    with np.errstate(all="ignore"):
+        rounded = round_to(values, dtype) if is_floating(dtype) else values.astype(carrier(dtype))
+    if np.isfinite(values).all() and not np.isfinite(rounded).all():
+        raise OverflowError
+    return replace(leaf, values=rounded, dtype=dtype)
 
 
 def simpler_values(case: Case) -> Iterator[Case]:

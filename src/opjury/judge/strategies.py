@@ -8,6 +8,7 @@ then made smaller by `opjury.judge.shrink`.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -316,9 +317,24 @@ def small_integers(
     return flat.reshape(shape)
 
 
-def illegal(*args: Any, **kwargs: Any) -> Case:
-    """A call that must be rejected."""
-    return Case(args, kwargs, tier="illegal")
+def illegal(rule: str, /, *args: Any, **kwargs: Any) -> Case:
+    """A call that must be rejected.
+
+    Parameters
+    ----------
+    rule : str
+        Why it is illegal, as it is true of the call: "start ≥ end". A verdict names it.
+    *args, **kwargs
+        The arguments, as of `Case.of`.
+
+    Raises
+    ------
+    TypeError
+        For a rule that is not a str.
+    """
+    if not isinstance(rule, str):
+        raise TypeError(f"the rule of an illegal call is {reprlib.repr(rule)}; it must be a str such as 'start ≥ end'")
+    return Case(args, kwargs, tier="illegal", rule=rule)
 
 
 @st.composite

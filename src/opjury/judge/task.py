@@ -10,6 +10,9 @@ from opjury.model.device import on_cuda
 from opjury.model.dtypes import group_dtypes
 from opjury.model.implementation import Implementation
 
+SHRINKING = (
+    60.0  # seconds of processor time after which a counterexample stays as it is; steps end sooner but for slow calls
+)
 COMPILING = 5  # times the limit, for a call that may compile first
 
 
@@ -21,8 +24,8 @@ class Profile:
     ----------
     examples : int
         Cases for a check of weight 1 and one group of dtypes.
-    shrink : float
-        Seconds of processor time for shrinking one counterexample.
+    shrink : int
+        Cases that may be tried to make one counterexample smaller.
     limit : float
         Seconds of processor time that one call on a small case may take.
     grouped : bool
@@ -33,7 +36,7 @@ class Profile:
 
     name: str
     examples: int
-    shrink: float
+    shrink: int
     limit: float
     grouped: bool
     beyond: bool = False
@@ -42,9 +45,9 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", 40, 2.0, 4.0, True),
-        Profile("full", 120, 5.0, 5.0, False),
-        Profile("nightly", 1500, 20.0, 10.0, False, beyond=True),
+        Profile("quick", 40, 2000, 4.0, True),
+        Profile("full", 120, 4000, 5.0, False),
+        Profile("nightly", 1500, 8000, 10.0, False, beyond=True),
     )
 }
 

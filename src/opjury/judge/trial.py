@@ -18,8 +18,10 @@ import torch
 from opjury.judge import oracle
 from opjury.judge.bounds import Expected, compare
 from opjury.judge.repeated import repeated_shape, wrong_at
+from opjury.judge.replay import CALL, RESULT, arguments, required
 from opjury.judge.strategies import general, small_integers
 from opjury.judge.task import COMPILING
+from opjury.judge.text import describe, differs, show, show_both
 from opjury.judge.time_limit import TimeLimitExceeded, time_limit
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case, Repetition
@@ -32,8 +34,16 @@ from opjury.model.validate import forms, parameters, shown_parameters, takes
 
 Steps = str | Callable[[], str]
 
-CALL = "print(f(*args, **kwargs))"
-GRAD = "for a in args:\n    if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex()):\n        a.requires_grad_()\n"
+GRAD = """\
+for a in (*args, *kwargs.values()):
+    if isinstance(a, torch.Tensor) and (a.is_floating_point() or a.is_complex()):
+        a.requires_grad_()
+"""
+
+
+def written(steps: Steps) -> str:
+    """The lines of a script."""
+    return steps if isinstance(steps, str) else steps()
 
 
 class Refuted(Exception):
@@ -45,13 +55,14 @@ class Refuted(Exception):
     observed, expected : str
         The two values in print, where there are two.
     steps : str or callable
-        Python lines that show it again, given `f`, `args` and `kwargs`; a callable is asked for them only on refutation.
+        Python lines that fail while the fault is there, given `f`, `args` and `kwargs`: by default the call, which raises. A callable is
+        asked for them only on refutation.
     """
 
     def __init__(self, message: str, observed: str = "", expected: str = "", steps: Steps = CALL) -> None:
         super().__init__(message)
         self.message, self.observed, self.expected = message, observed, expected
-        self.steps = steps if isinstance(steps, str) else steps()
+        self.steps = written(steps)
 
 
 class Unsuitable(Exception):
@@ -193,8 +204,11 @@ class Trial:
             except Exception:
                 raise Unsuitable from None
             how = "inputs that require gradients" if requires_grad else "inputs that are laid out differently in memory"
+            laid_out = any(getattr(leaf, "layout", "contiguous") != "contiguous" for _, leaf in case.leaves())
+            given = f"args, kwargs = {arguments(case)}\n" * laid_out + GRAD * bool(requires_grad)
             raise Refuted(
-                f"raises {describe(error)} for {how}; the same values as plain tensors are accepted"
+                f"raises {describe(error)} for {how}; the same values as plain tensors are accepted",
+                steps=f"{given}{_surroundings()}{CALL}",
             ) from None
 
     def values(self, result: Any, expected: Expected | np.ndarray) -> np.ndarray:
@@ -225,12 +239,25 @@ class Trial:
         result: Any,
         expected: Expected,
         what: str = "result",
-        steps: Steps = CALL,
+        steps: Steps = RESULT,
         elements: np.ndarray | None = None,
+        given: Steps = "",
+        other: str = "",
     ) -> None:
         """Raise `Refuted` unless the result is what must come out, within the bound.
 
-        `elements` are the places of a result that holds only some elements of what the message names.
+        Parameters
+        ----------
+        what : str
+            What the message calls the result.
+        steps : str or callable
+            Python lines that compute it as `result`, given `f`, `args` and `kwargs`.
+        elements : numpy.ndarray, optional
+            The places of a result that holds only some elements of what the message names.
+        given : str or callable
+            What else it was computed from.
+        other : str
+            An expression for what is expected, where that comes from another call.
         """
         values = self.values(result, expected)
         if values.shape != expected.value.shape:
@@ -238,7 +265,7 @@ class Trial:
                 f"{what} has shape {values.shape}; it should have {expected.value.shape}",
                 show(values),
                 show(expected.value),
-                steps,
+                lambda: f"{written(steps)}\nassert result.shape == {expected.value.shape}, result.shape",
             )
         comparison = compare(values, expected)
         self.of_bound, self.ulps = max(self.of_bound, comparison.of_bound), max(self.ulps, comparison.ulps)
@@ -246,11 +273,20 @@ class Trial:
             return
         at = comparison.wrong_at
         place = at if elements is None else (int(elements[at]),)
+        bound = np.broadcast_to(expected.bound, values.shape)
+
+        def failing() -> str:
+            sparse = self.operation.result == "sparse" and hasattr(result, "tocoo")
+            lines = [written(steps)] + ["result = torch.from_numpy(result.toarray())"] * sparse
+            if elements is not None:
+                lines.append(f"result = result[{elements.tolist()}]")
+            return "\n".join([*lines, required(expected, at, other)])
+
         raise Refuted(
-            _differs(what, place, values[at], expected.value[at], np.broadcast_to(expected.bound, values.shape)[at]),
-            show(values),
-            show(expected.value),
-            steps,
+            differs(what, place, values[at], expected.value[at], bound[at])
+            + (written(given) and f", {written(given)}"),
+            *show_both(values, expected.value, at),
+            failing,
         )
 
     def require_repeated(self, result: Any, expected: Expected, repeated: Repetition) -> None:
@@ -268,18 +304,21 @@ class Trial:
         bound = np.broadcast_to(expected.bound, expected.value.shape)[small]
         move = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n" * on_cuda(self.device)
         raise Refuted(
-            _differs("result", at, result[at].item(), expected.value[small], bound) + told,
-            steps=f"{move}print(f(*args, **kwargs){list(at)})",
+            differs("result", at, result[at].item(), expected.value[small], bound) + told,
+            steps=f"{move}{RESULT}{list(at)}\n{required(Expected(np.asarray(expected.value[small]), bound=bound))}",
         )
 
 
-def _differs(what: str, at: tuple[int, ...], observed: Any, exact: Any, bound: Any) -> str:
-    """`result[0, 3] is 2; it should be 1, within 1e-07`"""
-    place = f"{what}[{', '.join(map(str, at))}]" if at else what
-    allowed = "exactly" if not bound else f"within {float(bound):.3g}"
-    if isinstance(exact, (np.floating, np.complexfloating)) and not np.isfinite(exact):
-        allowed = "exactly"
-    return f"{place} is {number(observed)}; it should be {number(exact)}, {allowed}"
+def _surroundings() -> str:
+    """Lines of a script that set what of torch's state is set otherwise at this moment."""
+    lines = []
+    if torch.get_default_dtype() != torch.float32:
+        lines.append(f"torch.set_default_dtype({torch.get_default_dtype()})\n")
+    if torch.is_inference_mode_enabled():
+        lines.append("torch.inference_mode().__enter__()\n")
+    elif not torch.is_grad_enabled():
+        lines.append("torch.set_grad_enabled(False)\n")
+    return "".join(lines)
 
 
 def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
@@ -288,29 +327,6 @@ def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
     out = np.zeros(matrix.shape, dtype=matrix.dtype)
     np.add.at(out, (entries.row, entries.col), entries.data)
     return out.astype(kind)
-
-
-def describe(error: BaseException) -> str:
-    """`ValueError: the first line of its message`."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
-
-
-def number(value: Any) -> str:
-    """A number in print, with every digit that tells it from its neighbours."""
-    value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, complex):
-        return f"{number(value.real)}{'+' if np.copysign(1, value.imag) > 0 else '-'}{number(abs(value.imag))}j"
-    return (
-        repr(int(value))
-        if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 and repr(value) != "-0.0"
-        else repr(value)
-    )
-
-
-def show(values: np.ndarray) -> str:
-    """An array in print, abbreviated where it is long."""
-    return np.array2string(np.asarray(values), threshold=40, edgeitems=3, max_line_width=100, separator=", ")
 
 
 def zero_bound(values: np.ndarray, like: Expected, slack: float) -> Expected:

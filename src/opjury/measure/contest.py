@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from opjury.judge.draw import workload_case
-from opjury.judge.trial import describe
+from opjury.judge.text import describe
 from opjury.measure.checkout import checkout
 from opjury.measure.clock import Times, block
 from opjury.measure.inputs import SOURCES, Inputs, Witness

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from opjury.judge.draw import workload_case
-from opjury.judge.trial import describe
+from opjury.judge.text import describe
 from opjury.measure.contest import LONG, Competitor, Contest, TimedStep, step_of, threads
 from opjury.model import registry
 

@@ -78,7 +78,8 @@ class Tensor:
         text = literal(self.values.tolist() if self.values.size <= 2000 else self.values.ravel().tolist())
         shape = "" if self.values.size and self.values.size <= 2000 else f".reshape({tuple(self.values.shape)})"
         built = f"torch.tensor({text}, dtype=torch.{self.dtype}){shape}"
-        return LAYOUTS[self.layout].code.format(built)
+        laid = LAYOUTS[self.layout].code(self.values.ndim)
+        return built if laid == "t" else f"(lambda t: {laid})({built})"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, from which `from_json` makes it again."""
@@ -100,8 +101,7 @@ class Tensor:
         kind = carrier(entry["tensor"])
         flat = [float(v) if isinstance(v, str) else v for v in entry["values"]]
         values = np.array(flat, dtype=np.float64 if kind.kind == "c" else kind)
-        values = values.view(kind).reshape(entry["shape"]) if values.size else np.zeros(entry["shape"], kind)
-        return Tensor(values, entry["tensor"], entry["layout"], entry["data"])
+        return Tensor(values.view(kind).reshape(entry["shape"]), entry["tensor"], entry["layout"], entry["data"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,6 +263,18 @@ def snapshot(matrix: Any) -> tuple[Any, ...]:
     if not scipy.sparse.issparse(matrix):
         return type(matrix).__name__, frozen(matrix)
     return type(matrix).__name__, matrix.shape, matrix.dtype.str, *map(frozen, stored(matrix))
+
+
+def in_common(argument: Any, result: Any) -> bool:
+    """Whether a result shares memory with an argument, tensors or sparse arrays."""
+    if isinstance(argument, torch.Tensor) and isinstance(result, torch.Tensor):
+        try:
+            one, other = (value.untyped_storage().data_ptr() for value in (argument, result))
+        except (RuntimeError, NotImplementedError):  # a layout that has none: the check of form's business
+            return False
+        return one == other and bool(argument.numel() and result.numel())
+    both_sparse = hasattr(argument, "tocoo") and hasattr(result, "tocoo")
+    return both_sparse and shares_memory(argument, result)
 
 
 def shares_memory(first: Any, second: Any) -> bool:

@@ -55,6 +55,8 @@ class Case:
         From which checks derive whatever else they need (incoming gradients, partners of a law).
     repeated : Repetition, optional
         The call has arguments repeated; the reference and the contract see the small case.
+    rule : str
+        What an illegal call breaks, as it is true of the call: "start ≥ end".
     """
 
     args: tuple[Any, ...] = ()
@@ -62,6 +64,7 @@ class Case:
     tier: str = "exact"
     seed: int = 0
     repeated: Repetition | None = None
+    rule: str = ""
 
     @cached_property
     def memory(self) -> dict[Any, Any]:
@@ -171,6 +174,7 @@ class Case:
             "tier": self.tier,
             "seed": self.seed,
             **({"repeated": msgspec.to_builtins(self.repeated)} if self.repeated else {}),
+            **({"rule": self.rule} if self.rule else {}),
         }
 
     @staticmethod
@@ -202,6 +206,7 @@ class Case:
             entry["tier"],
             entry["seed"],
             msgspec.convert(entry["repeated"], Repetition) if "repeated" in entry else None,
+            entry.get("rule", ""),
         )
 
 

@@ -27,8 +27,6 @@ class Check:
     Parameters
     ----------
     name : str
-    short : str
-        The heading of its column in a table, at most three letters.
     summary : str
         What must hold.
     run : callable
@@ -67,7 +65,6 @@ class Check:
     """
 
     name: str
-    short: str
     summary: str
     run: Callable[[Any, Case], None]
     tiers: tuple[str, ...] = ("exact",)
@@ -88,9 +85,6 @@ class Check:
         object.__setattr__(self, "place", location())
         given = self.declaration
         given.label("name", self.name)
-        given.label("short", self.short)
-        if len(self.short) > 3:
-            given.fail("short", self.short, "at most three letters")
         given.text("summary", self.summary)
         given.call("run", self.run, ("trial", "case"))
         for name, known in (("tiers", (*TIERS, "special", "illegal")), ("sizes", ("medium", "long", "beyond"))):
@@ -111,9 +105,6 @@ class Check:
         given.call("applies", self.applies, ("operation",))
         given.tuple_of("elementary", self.elementary, str, "str")
         given.one_of("required", self.required, get_args(Required))
-        for other in declared.CHECKS.values():
-            if other.short == self.short and other.name != self.name:
-                given.fail("short", self.short, f"another than that of {other.name}")
         declared.add(declared.CHECKS, self.name, self, f"check {self.name}", lambda check: check.run)
 
     @property

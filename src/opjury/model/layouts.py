@@ -17,12 +17,12 @@ class Layout:
     ----------
     lay : callable
         From a contiguous tensor, an equal one with memory of its own in this layout.
-    code : str
-        Python that does the same in a script, with {} for the contiguous tensor.
+    code : callable
+        `code(ndim)` is Python that does the same to a contiguous tensor `t` of so many dimensions, other fillers aside.
     """
 
     lay: Callable[[torch.Tensor], torch.Tensor]
-    code: str
+    code: Callable[[int], str]
 
 
 def _padded(x: torch.Tensor, width: int) -> torch.Tensor:
@@ -91,21 +91,40 @@ def _neg(x: torch.Tensor) -> torch.Tensor:
     return torch._neg_view(-x) if x.is_floating_point() or x.is_complex() else x
 
 
+def _transposed_code(ndim: int) -> str:
+    order = tuple(reversed(range(ndim)))
+    return f"t.permute{order}.contiguous().permute{order}" if ndim > 1 else "t"
+
+
+def _offset_code(ndim: int) -> str:
+    if ndim == 0:
+        return f"t.new_full((4,), {_FILLER})[2].copy_(t)"
+    return f"t.new_full((*t.shape[:-1], t.shape[-1] + 3), {_FILLER})[..., 2:-1].copy_(t)"
+
+
+def _step_code(ndim: int) -> str:
+    return f"t.new_full((*t.shape[:-1], 2 * t.shape[-1]), {_FILLER})[..., ::2].copy_(t)" if ndim else _offset_code(0)
+
+
+def _rows_code(ndim: int) -> str:
+    return f"t.new_full((2 * len(t), *t.shape[1:]), {_FILLER})[::2].copy_(t)" if ndim > 1 else _step_code(ndim)
+
+
+def _exchanged_code(first: int, second: int) -> Callable[[int], str]:
+    moved = f"t.movedim({first}, {second}).contiguous().movedim({second}, {first})"
+    return lambda ndim: moved if ndim > 2 else _transposed_code(ndim)
+
+
 LAYOUTS = {
-    "contiguous": Layout(lambda x: x, "{}"),
-    "transposed": Layout(_transposed, "(lambda t: t.mT.contiguous().mT if t.ndim > 1 else t)({})"),
-    "offset": Layout(
-        _offset, "(lambda t: torch.cat([t.new_ones(*t.shape[:-1], 3), t], -1)[..., 3:] if t.ndim else t)({})"
-    ),
-    "step": Layout(_step, "(lambda t: torch.stack([t, t], -1).flatten(-2)[..., ::2] if t.ndim else t)({})"),
-    "rows": Layout(_rows, "(lambda t: torch.stack([t, t], 1).flatten(0, 1)[::2] if t.ndim > 1 else t)({})"),
-    "exchanged": Layout(
-        _exchanged(0, 1), "(lambda t: t.transpose(0, 1).contiguous().transpose(0, 1) if t.ndim > 1 else t)({})"
-    ),
-    "channels_last": Layout(
-        _exchanged(1, -1), "(lambda t: t.movedim(1, -1).contiguous().movedim(-1, 1) if t.ndim > 1 else t)({})"
-    ),
-    "expanded": Layout(_expanded, "(lambda t: t[:1].clone().expand(t.shape) if t.ndim and len(t) else t)({})"),
-    "conj": Layout(_conj, "(lambda t: t.conj().resolve_conj().conj())({})"),
-    "neg": Layout(_neg, "(lambda t: torch._neg_view(-t))({})"),
+    "contiguous": Layout(lambda x: x, lambda ndim: "t"),
+    "transposed": Layout(_transposed, _transposed_code),
+    "offset": Layout(_offset, _offset_code),
+    "step": Layout(_step, _step_code),
+    "rows": Layout(_rows, _rows_code),
+    "exchanged": Layout(_exchanged(0, 1), _exchanged_code(0, 1)),
+    "channels_last": Layout(_exchanged(1, -1), _exchanged_code(1, -1)),
+    "expanded": Layout(_expanded, lambda ndim: "t[:1].clone().expand(t.shape) if len(t) else t" if ndim else "t"),
+    "conj": Layout(_conj, lambda ndim: "t.conj().resolve_conj().conj()"),
+    "neg": Layout(_neg, lambda ndim: "torch._neg_view(-t)"),
 }
+_FILLER = 77  # in scripts: a number that no small case holds

@@ -47,7 +47,6 @@ def _lawful(operation: Operation) -> str:
 
 Check(
     name="agreement",
-    short="ag",
     summary="The result is what the reference returns, within the bound.",
     run=_of("values", "check_agreement"),
     tiers=("exact", "rounding"),
@@ -57,7 +56,6 @@ Check(
 )
 Check(
     name="specials",
-    short="sp",
     summary="NaN, infinities and signed zeros reach just the elements that depend on them.",
     run=_of("values", "check_specials"),
     tiers=("special",),
@@ -69,14 +67,12 @@ Check(
 )
 Check(
     name="form",
-    short="fo",
     summary="Type, shape, dtype, device and sparse format are those of the contract; gradient history is there when asked for.",
     run=_of("values", "check_form"),
     layouts=_ALL,
 )
 Check(
     name="layouts",
-    short="la",
     summary="The result does not depend on how the arguments lie in memory.",
     run=_of("values", "check_layouts"),
     layouts=_ODD,
@@ -86,7 +82,6 @@ Check(
 )
 Check(
     name="purity",
-    short="pu",
     summary="A call changes neither its arguments nor the state of the process, and shares memory only as declared.",
     run=_of("state", "check_purity"),
     tiers=("exact", "special"),
@@ -95,7 +90,6 @@ Check(
 )
 Check(
     name="determinism",
-    short="de",
     summary="The same call returns the same again, whatever was called before and however it is called.",
     run=_of("determinism", "check_determinism"),
     tiers=("exact", "rounding"),
@@ -105,7 +99,6 @@ Check(
 )
 Check(
     name="gradient",
-    short="gr",
     summary="The gradient is that of the reference, within the bound.",
     run=_of("gradients", "check_gradient"),
     tiers=("exact", "exact", "rounding"),
@@ -119,7 +112,6 @@ Check(
 )
 Check(
     name="second_order",
-    short="2n",
     summary="The gradient can be differentiated again, and that derivative is right.",
     run=_of("gradients", "check_second_order"),
     needs="second",
@@ -130,7 +122,6 @@ Check(
 )
 Check(
     name="forward_mode",
-    short="fw",
     summary="The derivative in forward mode is that of the reference.",
     run=_of("transforms", "check_forward_mode"),
     needs="forward",
@@ -141,7 +132,6 @@ Check(
 )
 Check(
     name="vmap",
-    short="vm",
     summary="torch.func.vmap returns the stacked results.",
     run=_of("transforms", "check_vmap"),
     needs="vmap",
@@ -152,9 +142,8 @@ Check(
 )
 Check(
     name="locality",
-    short="lo",
     summary="An element that the reference does not depend on has no influence: a NaN there is harmless, its gradient is zero.",
-    run=_of("gradients", "check_locality"),
+    run=_of("locality", "check_locality"),
     tiers=("exact", "rounding"),
     boundaries=True,
     weight=1.2,
@@ -164,7 +153,6 @@ Check(
 )
 Check(
     name="laws",
-    short="lw",
     summary="The contract's laws hold.",
     run=_of("values", "check_laws"),
     boundaries=True,
@@ -174,7 +162,6 @@ Check(
 )
 Check(
     name="rejects",
-    short="re",
     summary="An illegal call raises an error that says what is wrong.",
     run=_of("values", "check_rejects"),
     tiers=("illegal",),
@@ -183,7 +170,6 @@ Check(
 )
 Check(
     name="terminates",
-    short="te",
     summary="A call returns, or raises, in time.",
     run=_of("values", "check_terminates"),
     tiers=("exact", "special", "illegal"),
@@ -192,7 +178,6 @@ Check(
 )
 Check(
     name="devices",
-    short="dv",
     summary="The result is the CPU's, also on a stream that writes the arguments just before.",
     run=_of("devices", "check_devices"),
     tiers=("exact", "rounding"),

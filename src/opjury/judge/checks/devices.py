@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.trial import Refuted, Trial, Unsuitable, describe
+from opjury.judge.replay import CALL
+from opjury.judge.text import describe
+from opjury.judge.trial import Refuted, Trial, Unsuitable
 from opjury.model.case import Case
 
 _CYCLES = 2_000_000  # about a millisecond
@@ -32,9 +34,8 @@ def check_devices(trial: Trial, case: Case) -> None:
                 result = trial.invoke(args, kwargs, wait=False)
         except Exception as error:
             if "synchroniz" in str(error):
-                raise Refuted(
-                    f"lets the caller wait for the GPU, which it promised not to: {describe(error)}"
-                ) from None
+                waits = f"lets the caller wait for the GPU, which it promised not to: {describe(error)}"
+                raise Refuted(waits, steps=f'{_MOVED}torch.cuda.set_sync_debug_mode("error")\n{CALL}') from None
             raise Refuted(f"raises {describe(error)} on another stream than the default one", steps=_STREAM) from None
         trial.require(result, expected, "result on another stream", _STREAM)
 
@@ -64,14 +65,14 @@ def waiting_raises(wanted: bool) -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-_STREAM = """\
+_MOVED = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n"
+_STREAM = f"""\
 stream = torch.cuda.Stream()
-args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]
-late = [torch.zeros_like(a) if isinstance(a, torch.Tensor) else a for a in args]
+{_MOVED}late = [torch.zeros_like(a) if isinstance(a, torch.Tensor) else a for a in args]
 torch.cuda.synchronize()
 with torch.cuda.stream(stream):
     torch.cuda._sleep(2_000_000)
     for a, b in zip(late, args):
         if isinstance(a, torch.Tensor):
             a.copy_(b)
-    print(f(*late, **kwargs).cpu())"""
+    result = f(*late, **kwargs).cpu()"""

@@ -1,8 +1,10 @@
-"""Gradients: of first and second order, and where they must be zero."""
+"""Gradients of first and second order."""
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,37 +13,18 @@ import torch
 
 from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF, Expected
-from opjury.judge.trial import (
-    GRAD,
-    Refuted,
-    Steps,
-    Trial,
-    Unsuitable,
-    depends_on_any,
-    describe,
-    number,
-    random_like,
-    show,
-)
+from opjury.judge.replay import CALL, required
+from opjury.judge.text import describe
+from opjury.judge.trial import GRAD, Refuted, Steps, Trial, Unsuitable, depends_on_any, random_like, written
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
-from opjury.model.dtypes import HALF, is_floating
 from opjury.model.exact import carrier, torch_dtype
 from opjury.model.implementation import Error
 
 SMALL = 40  # elements up to which whole Jacobians are computed
-_SOME = 4  # elements of a larger argument at which locality is looked at
+_TOLD = 120  # characters of an incoming gradient that a message shows
 
-_SECOND = """\
-out = f(*args, **kwargs)
-w = torch.ones_like(out, requires_grad=True)
-(g,) = torch.autograd.grad(out, {argument}, w, create_graph=True)
-print(torch.autograd.grad(g.sum(), w))"""
-
-_MIXED = """\
-out = f(*args, **kwargs)
-(g,) = torch.autograd.grad(out, {}, torch.ones_like(out), create_graph=True)
-print(torch.autograd.grad(g.sum(), {}))"""
+_NO_HISTORY = f"{GRAD}assert {CALL}.requires_grad"
 
 
 def argument(place: int | str) -> str:
@@ -49,8 +32,19 @@ def argument(place: int | str) -> str:
     return f"args[{place}]" if isinstance(place, int) else f"kwargs[{place!r}]"
 
 
-def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> tuple[np.ndarray, Tensor]:
-    """An incoming gradient: its values, and a recipe with contiguous, expanded, transposed, stepped or conjugated memory, or of zeros."""
+def requiring(places: Iterable[int | str]) -> str:
+    """Lines of a script that let these arguments require gradients."""
+    return "".join(f"{argument(place)}.requires_grad_()\n" for place in places)
+
+
+def gradient_steps(place: int | str, incoming: Tensor, chosen: Iterable[int | str]) -> str:
+    """Lines of a script that compute the gradient for one argument, all its elements in a row."""
+    gradient = f"torch.autograd.grad({CALL}, {argument(place)}, w, materialize_grads=True)"
+    return f"{requiring(chosen)}w = {_code(incoming)}\n(result,) = {gradient}\nresult = result.flatten()"
+
+
+def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> Tensor:
+    """The recipe of an incoming gradient, with contiguous, expanded, transposed, stepped or conjugated memory, or of zeros."""
     values = random_like(rng, shape, dtype, tier)
     layout = str(rng.choice(["contiguous", "expanded", "transposed", "step", "zeros"], p=[0.35, 0.25, 0.15, 0.15, 0.1]))
     if layout == "contiguous" and dtype.startswith("complex") and rng.integers(2):
@@ -61,11 +55,27 @@ def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier
         values = np.full_like(values, values.reshape(-1)[0] or 1) if values.size else values
         if tier == "exact":
             values = np.ones_like(values)
-    return values, Tensor(values, dtype, layout)
+    return Tensor(values, dtype, layout)
 
 
 def _expand_fully(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.reshape(-1)[:1].clone().reshape([1] * tensor.ndim).expand(tensor.shape) if tensor.numel() else tensor
+
+
+def _code(incoming: Tensor) -> str:
+    """An incoming gradient as Python; an expanded one has one element in memory."""
+    if incoming.layout != "expanded" or not incoming.values.size:
+        return incoming.code()
+    one = replace(
+        incoming, values=incoming.values.reshape(-1)[:1].reshape([1] * incoming.values.ndim), layout="contiguous"
+    )
+    return f"{one.code()}.expand({incoming.shape})"
+
+
+def incoming_told(incoming: Tensor) -> str:
+    """An incoming gradient in a message, where it is short."""
+    code = _code(incoming)
+    return f"where the incoming gradient is {code}" if len(code) <= _TOLD else ""
 
 
 def check_gradient(trial: Trial, case: Case) -> None:
@@ -75,7 +85,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
     chosen = [place for place in places if rng.integers(2)] or places if rng.integers(3) == 0 else places
     args, kwargs = case.build(trial.device, requires_grad=chosen)
     trial.in_flight = case
-    out = _forward(trial, case, args, kwargs, chosen)
+    out = forward(trial, case, args, kwargs, chosen)
     shape = oracle.evaluate(trial.operation, case.plain).shape
     if (
         not isinstance(out, torch.Tensor)
@@ -84,20 +94,18 @@ def check_gradient(trial: Trial, case: Case) -> None:
     ):
         raise Unsuitable
     live: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-    weights, recipe = _incoming(rng, shape, str(out.dtype).removeprefix("torch."), case.tier)
+    recipe = _incoming(rng, shape, str(out.dtype).removeprefix("torch."), case.tier)
+    weights = recipe.values
     incoming = recipe.build(trial.device)
     incoming = _expand_fully(incoming) if recipe.layout == "expanded" else incoming
     if not out.requires_grad:
         if out.numel() == 0 or not depends_on_any(trial, case, chosen):
             raise Unsuitable
-        raise Refuted(
-            "the result has no gradient history although inputs require gradients",
-            steps=GRAD + "print(f(*args, **kwargs).requires_grad)",
-        )
+        raise Refuted("the result has no gradient history although inputs require gradients", steps=_NO_HISTORY)
 
     def steps() -> str:
-        wanted = "[a for a in args if getattr(a, 'requires_grad', False)]"
-        return f"{GRAD}w = {recipe.code()}\nout = f(*args, **kwargs)\nprint(torch.autograd.grad(out, {wanted}, w, allow_unused=True))"
+        wanted = ", ".join(map(argument, chosen))
+        return f"{requiring(chosen)}w = {_code(recipe)}\ntorch.autograd.grad({CALL}, [{wanted}], w, allow_unused=True)"
 
     with trial.limited(steps):
         try:
@@ -109,9 +117,12 @@ def check_gradient(trial: Trial, case: Case) -> None:
     for place, grad in zip(chosen, grads, strict=True):
         grad = torch.zeros_like(live[place]) if grad is None else grad
         if grad.shape != live[place].shape or grad.dtype != live[place].dtype:
-            what = f"the gradient for {_name(trial, place)} has shape {tuple(grad.shape)} and dtype {grad.dtype}"
-            raise Refuted(what, steps=steps)
-        require_gradient(trial, case, place, weights, grad, rng, steps)
+            what = f"the gradient for {name(trial, place)} has shape {tuple(grad.shape)} and dtype {grad.dtype}"
+            same = f"assert (result.shape, result.dtype) == ({argument(place)}.shape, {argument(place)}.dtype)"
+            taken = gradient_steps(place, recipe, chosen).replace("\nresult = result.flatten()", "")
+            raise Refuted(what, steps=f"{taken}\nprint(result.shape, result.dtype)\n{same}")
+        taking = functools.partial(gradient_steps, place, recipe, chosen)
+        require_gradient(trial, case, place, weights, grad, rng, taking, given=functools.partial(incoming_told, recipe))
     if (
         case.tier == "exact"
         and case.dtype in ("float64", "complex128")
@@ -131,21 +142,26 @@ def require_gradient(
     rng: np.random.Generator,
     steps: Steps,
     when: str = "",
+    given: Steps = "",
 ) -> None:
-    """Refuted unless it is the gradient of ⟨w, f(x)⟩ for one argument: all of it, or some elements and the adjoint's law."""
-    leaf, name = dict(case.leaves())[place], _name(trial, place)
+    """Refuted unless it is the gradient of ⟨w, f(x)⟩ for one argument: all of it, or some elements and the adjoint's law.
+
+    `steps` compute it as `result`, all elements in a row; `when` and `given` stand before and behind the message.
+    """
+    leaf, called = dict(case.leaves())[place], name(trial, place)
     if leaf.values.size <= SMALL or trial.operation.kind == "movement" or trial.operation.gradient is not None:
         expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
-        trial.require(grad.reshape(-1), expected, f"{when}{name}.grad.flatten()", steps)
+        trial.require(grad.reshape(-1), expected, f"{when}{called}.grad.flatten()", steps, given=given)
         return
     elements = np.unique(np.concatenate([[0, leaf.values.size - 1], rng.integers(0, leaf.values.size, 10)]))
     expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error, elements)
     some = grad.reshape(-1)[torch.from_numpy(elements)]
-    trial.require(some, expected, f"{when}{name}.grad.flatten()", steps, elements)
+    trial.require(some, expected, f"{when}{called}.grad.flatten()", steps, elements, given)
     _adjoint(trial, case, place, weights, grad, rng, steps)
 
 
-def _forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, Any], chosen: list[Any]) -> Any:
+def forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, Any], chosen: list[Any]) -> Any:
+    """The result for arguments that require gradients. Raises `Refuted` where that alone makes it raise."""
     try:
         return trial.invoke(args, kwargs)
     except Exception as error:
@@ -154,12 +170,13 @@ def _forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, 
         except Exception:
             raise Unsuitable from None
         raise Refuted(
-            f"raises {describe(error)} when {', '.join(_name(trial, p) for p in chosen)} requires gradients",
-            steps=GRAD + "f(*args, **kwargs)",
+            f"raises {describe(error)} when {', '.join(name(trial, p) for p in chosen)} requires gradients",
+            steps=requiring(chosen) + CALL,
         ) from None
 
 
-def _name(trial: Trial, place: int | str) -> str:
+def name(trial: Trial, place: int | str) -> str:
+    """What the reference calls an argument."""
     if isinstance(place, str):
         return place
     parameters = list(inspect.signature(trial.operation.reference).parameters.values())
@@ -190,9 +207,13 @@ def _adjoint(
         left, right = np.sum(np.conj(weights) * result).real, np.sum(np.conj(values) * probe).real
         absolute = moved.with_leaf(place, replace(leaf, values=np.abs(probe), layout="contiguous"))
         size = float(np.sum(np.abs(weights) * np.abs(oracle.evaluate(trial.operation, absolute))))
-        if abs(left - right) > (64 + weights.size) * UNIT_ROUNDOFF[leaf.dtype] * size:
+        bound = (64 + weights.size) * UNIT_ROUNDOFF[leaf.dtype] * size
+        if abs(left - right) > bound:
+            v = f"v = {Tensor(probe, leaf.dtype).code()}.to(torch.complex128).flatten()"
+            summed = "result = (result.conj() * v).sum().real"
             raise Refuted(
-                f"⟨w, f(v)⟩ is {left!r} but ⟨gradient, v⟩ is {right!r} for {_name(trial, place)}", steps=steps
+                f"⟨w, f(v)⟩ is {left!r} but ⟨gradient, v⟩ is {right!r} for {name(trial, place)}",
+                steps=f"{written(steps)}\n{v}\n{summed}\n{required(Expected(np.asarray(left), bound=bound))}",
             )
 
 
@@ -205,11 +226,11 @@ def _gradcheck(trial: Trial, case: Case, chosen: list[Any]) -> None:
     def call(*live: Any) -> Any:
         return trial.function(*live, **kwargs)
 
-    steps = GRAD + "torch.autograd.gradcheck(f, args)"
+    steps = f"{requiring(chosen)}torch.autograd.gradcheck(lambda *args: {CALL}, args)"
     with trial.limited(steps):
         try:
             torch.autograd.gradcheck(call, args, check_batched_grad=False, check_undefined_grad=True)
-        except RuntimeError as error:
+        except Exception as error:
             raise Refuted(f"torch.autograd.gradcheck: {describe(error)}", steps=steps) from None
 
 
@@ -218,7 +239,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
     rng = np.random.default_rng(case.seed)
     args, kwargs = case.build(trial.device, requires_grad=True)
     live: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-    out = _forward(trial, case, args, kwargs, case.differentiable)
+    out = forward(trial, case, args, kwargs, case.differentiable)
     if not out.requires_grad or not out.numel():
         raise Unsuitable
     dtype = str(out.dtype).removeprefix("torch.")
@@ -227,33 +248,49 @@ def check_second_order(trial: Trial, case: Case) -> None:
     place = case.differentiable[int(rng.integers(len(case.differentiable)))]
     leaf = dict(case.leaves())[place]
     weights = random_like(rng, tuple(out.shape), dtype, "exact")
-    w = Tensor(weights, dtype).build(trial.device, requires_grad=True)
+    incoming = Tensor(weights, dtype)
+    w = incoming.build(trial.device, requires_grad=True)
     others = [p for p in case.differentiable if p != place and trial.operation.kind == "arithmetic"]
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
     moved = along_direction(trial, case, place, direction)
-    steps = GRAD + _SECOND.format(argument=argument(place))
-    with trial.limited(steps):
+
+    def once() -> str:
+        w = f"w = {incoming.code()}.requires_grad_()"
+        taken = f"torch.autograd.grad({CALL}, {argument(place)}, w, create_graph=True, materialize_grads=True)"
+        return f"{GRAD}{w}\n(grad,) = {taken}\n"
+
+    def again(by: str = "w") -> str:
+        along = f"direction = {direction.code()}\n"
+        return f"{once()}{along}(result,) = torch.autograd.grad(grad, {by}, direction, materialize_grads=True)"
+
+    with trial.limited(again):
         try:
             (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
             if grad is None or not grad.requires_grad:
                 if oracle.dependence(trial.operation, case.plain, place).any():
-                    raise Refuted(f"the gradient for {_name(trial, place)} cannot be differentiated again", steps=steps)
+                    raise Refuted(
+                        f"the gradient for {name(trial, place)} cannot be differentiated again",
+                        steps=f"{once()}assert grad.requires_grad",
+                    )
                 raise Unsuitable
             second, *mixed = torch.autograd.grad(
                 grad, [w, *(live[other] for other in others)], direction.build(trial.device), allow_unused=True
             )
         except RuntimeError as error:
-            raise Refuted(f"differentiating the gradient raises {describe(error)}", steps=steps) from None
+            raise Refuted(f"differentiating the gradient raises {describe(error)}", steps=again) from None
     trial.require(
         torch.zeros_like(out) if second is None else second,
         derived(trial, moved),
-        f"derivative of the gradient for {_name(trial, place)}",
-        steps,
+        f"derivative of the gradient for {name(trial, place)}",
+        again,
     )
     for other, found in zip(others, mixed, strict=True):
         found = torch.zeros_like(live[other]) if found is None else found
-        steps = GRAD + _MIXED.format(argument(place), argument(other))
-        when = f"differentiating the gradient for {_name(trial, place)}, "
+
+        def steps(other: int | str = other) -> str:
+            return f"{again(argument(other))}\nresult = result.flatten()"
+
+        when = f"differentiating the gradient for {name(trial, place)}, "
         require_gradient(trial, moved, other, weights, found, rng, steps, when)
     return None
 
@@ -287,114 +324,9 @@ def _gradgradcheck(trial: Trial, case: Case) -> None:
     tensors = [a.detach() for a in args if isinstance(a, torch.Tensor)]
     if not all(a.numel() and 1e-2 < float(a.abs().max()) < 1e2 for a in tensors):
         raise Unsuitable
-    steps = GRAD + "torch.autograd.gradgradcheck(f, args)"
+    steps = f"{GRAD}torch.autograd.gradgradcheck(lambda *args: {CALL}, args)"
     with trial.limited(steps):
         try:
             torch.autograd.gradgradcheck(lambda *live: trial.function(*live, **kwargs), args)
-        except RuntimeError as error:
+        except Exception as error:
             raise Refuted(f"torch.autograd.gradgradcheck: {describe(error)}", steps=steps) from None
-
-
-def check_locality(trial: Trial, case: Case) -> None:
-    """Where the reference does not depend on an input, a NaN there is harmless and the gradient exactly zero.
-
-    Of large arguments a few elements are looked at.
-    """
-    case = case.plain
-    rng = np.random.default_rng(case.seed)
-    places = [p for p in case.differentiable if dict(case.leaves())[p].values.size]
-    if not places or not is_floating(oracle.result_dtype(trial.operation, case)):
-        raise Unsuitable
-    place = places[int(rng.integers(len(places)))]
-    leaf = dict(case.leaves())[place]
-    elements = np.arange(leaf.values.size)
-    if case.elements > SMALL:
-        elements = rng.choice(elements, min(_SOME, elements.size), replace=False)
-    depends = oracle.dependence(trial.operation, case, place, tuple(elements.tolist()))
-    if depends.all():
-        raise Unsuitable
-    clean = oracle.expected(trial.operation, case, trial.error)
-    before = trial.values(trial.call(case), clean)
-    if before.shape != clean.value.shape:
-        raise Unsuitable
-    chosen = int(rng.choice(np.flatnonzero(~depends.reshape(len(depends), -1).all(1))))
-    element = int(elements[chosen])
-    values = leaf.values.copy().reshape(-1)
-    poison = [np.nan, np.inf, values.dtype.type(2.0**14 if leaf.dtype == "float16" else 2.0**60)][int(rng.integers(3))]
-    if leaf.dtype in HALF and trial.operation.kind == "arithmetic":
-        poison = values.dtype.type(2.0**14)  # libraries' kernels for half types pad with zeros, and multiply by them
-    values[element] = poison
-    poisoned = case.with_leaf(place, replace(leaf, values=values.reshape(leaf.values.shape)))
-    after = trial.values(trial.call(poisoned), clean)
-    apart = ~depends[chosen]
-    changed = np.flatnonzero((apart & ~((before == after) | (np.isnan(before) & np.isnan(after)))).ravel())
-    if changed.size:
-        at = np.unravel_index(int(changed[0]), after.shape)
-        what = f"{_name(trial, place)} element {element} set to {number(poison)} changes result{[int(i) for i in at]}"
-        raise Refuted(
-            f"{what} from {number(before[at])} to {number(after[at])}, which does not depend on it",
-            show(after),
-            show(before),
-            f"x = args[{place!r}]\nprint(f(*args, **kwargs))\n"
-            f"x.reshape(-1)[{element}] = float('{float(poison.real)}')\nprint(f(*args, **kwargs))",
-        )
-    _local_gradient(trial, case, place, elements, depends, rng)
-
-
-def _local_gradient(
-    trial: Trial, case: Case, place: Any, elements: np.ndarray, depends: np.ndarray, rng: np.random.Generator
-) -> None:
-    if trial.implementation.gradient is None or not trial.operation.differentiable:
-        return
-    leaf = dict(case.leaves())[place]
-    args, kwargs = case.build(trial.device, requires_grad=[place])
-    out = _forward(trial, case, args, kwargs, [place])
-    live = args[place] if isinstance(place, int) else kwargs[place]
-    if not out.requires_grad or tuple(out.shape) != depends.shape[1:]:
-        raise Unsuitable
-    dtype = str(out.dtype).removeprefix("torch.")
-    weights = random_like(rng, tuple(out.shape), dtype, "rounding")
-    unspoiled = rng.integers(2) or (leaf.dtype in HALF and trial.operation.kind == "arithmetic")
-    poisoned = np.zeros(0, int) if unspoiled else np.flatnonzero(rng.random(weights.size) < 0.3)
-    weights.reshape(-1)[poisoned] = rng.choice([np.nan, np.inf])
-    recipe = Tensor(weights, dtype)
-
-    def steps() -> str:
-        return f"{GRAD}w = {recipe.code()}\nprint(torch.autograd.grad(f(*args, **kwargs), {argument(place)}, w))"
-
-    with trial.limited(steps):
-        try:
-            (grad,) = torch.autograd.grad(out, [live], recipe.build(trial.device), allow_unused=True)
-        except Exception:
-            raise Unsuitable from None
-    if grad is None:
-        return
-    values = trial.values(grad, np.zeros(0, carrier(leaf.dtype))).ravel()[elements]
-    reached = depends.reshape(len(depends), -1)
-
-    def of_first(found: np.ndarray) -> str:
-        return f"the gradient for {_name(trial, place)} element {int(elements[found[0]])}"
-
-    leaking = np.flatnonzero(~reached.any(1) & (values != 0))
-    if leaking.size:
-        what = f"{of_first(leaking)} is {number(values[leaking[0]])}"
-        raise Refuted(f"{what}; it should be exactly 0: no output depends on it", show(values), steps=steps)
-    if not poisoned.size:
-        return
-    poison = number(weights.reshape(-1)[poisoned[0]])
-    spread = np.flatnonzero(~reached[:, poisoned].any(1) & ~np.isfinite(values))
-    if spread.size:
-        what = f"an incoming {poison} makes {of_first(spread)} {number(values[spread[0]])}"
-        raise Refuted(f"{what}; the outputs it came in at do not depend on that element", show(values), steps=steps)
-    if trial.operation.gradient is None:
-        slopes = reached if trial.operation.kind == "movement" else _slopes(trial, case, place, elements)
-        masked = np.flatnonzero(slopes[:, poisoned].any(1) & np.isfinite(values))
-        if masked.size:
-            what = f"{of_first(masked)} is {number(values[masked[0]])}"
-            raise Refuted(f"{what}; an output that it reaches has an incoming {poison}", show(values), steps=steps)
-
-
-def _slopes(trial: Trial, case: Case, place: Any, elements: np.ndarray) -> np.ndarray:
-    """Where the derivatives of the outputs by some elements are not zero: bool, (elements, outputs)."""
-    matrix = oracle.jacobian(trial.operation, case, place, elements)
-    return ((matrix.straight != 0) | (matrix.conjugate != 0)).reshape(len(elements), -1)

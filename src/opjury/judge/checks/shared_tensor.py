@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 
 from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF
-from opjury.judge.checks.gradients import SMALL
-from opjury.judge.trial import Refuted, Trial, describe, random_like, zero_bound
+from opjury.judge.checks.gradients import SMALL, incoming_told
+from opjury.judge.text import describe
+from opjury.judge.trial import Refuted, Trial, random_like, zero_bound
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 
@@ -35,22 +37,26 @@ def require_shared_tensor(trial: Trial, case: Case) -> None:
     texts[first] = texts[second] = "x"
     call = f"f({', '.join([*texts, *(f'{name}={text}' for name, text in named.items())])})"
     built, what = f"x = {equal.args[first].code()}\n", f"with one tensor as arguments {first + 1} and {second + 1}"
-    steps = f"{built}print({call})"
+    steps = f"{built}result = {call}"
     try:
         out = trial.invoke(*_shared(equal, first, second, trial.device))
     except Exception as error:
         raise Refuted(f"raises {describe(error)} {what}", steps=steps) from None
-    trial.require(out, zero_bound(apart, expected, 2.0), f"{what}, result", steps)
+    trial.require(out, zero_bound(apart, expected, 2.0), f"{what}, result", steps, other=f"f({equal.code()})")
     if trial.implementation.gradient is None or first not in equal.differentiable or equal.elements > SMALL:
         return
     args, kwargs = _shared(equal, first, second, trial.device, requires_grad=True)
     weights = random_like(np.random.default_rng(case.seed), expected.value.shape, expected.dtype, "exact")
-    steps = f"{built}x.requires_grad_()\nprint(torch.autograd.grad({call}.sum(), x))"
-    with trial.limited(steps):
+    w = Tensor(weights, expected.dtype)
+
+    def steps_back() -> str:
+        taken = f"(result,) = torch.autograd.grad({call}, x, w, materialize_grads=True)"
+        return f"{built}x.requires_grad_()\nw = {w.code()}\n{taken}\nresult = result.flatten()"
+
+    with trial.limited(steps_back):
         try:
             out = trial.invoke(args, kwargs)
-            incoming = Tensor(weights, expected.dtype).build(trial.device)
-            (gradient,) = torch.autograd.grad(out, [args[first]], incoming, allow_unused=True)
+            (gradient,) = torch.autograd.grad(out, [args[first]], w.build(trial.device), allow_unused=True)
         except Exception:
             return  # the check of the gradient judges that
     gradient = torch.zeros_like(args[first]) if gradient is None else gradient
@@ -58,7 +64,9 @@ def require_shared_tensor(trial: Trial, case: Case) -> None:
     total = parts[0].value + parts[1].value
     rounding = 2 * UNIT_ROUNDOFF[parts[0].dtype] * (np.abs(parts[0].value) + np.abs(parts[1].value))
     both = replace(parts[0], value=total, bound=parts[0].bound + parts[1].bound + rounding)
-    trial.require(gradient.reshape(-1), both, f"{what}, x.grad.flatten()", steps)
+    trial.require(
+        gradient.reshape(-1), both, f"{what}, x.grad.flatten()", steps_back, given=functools.partial(incoming_told, w)
+    )
 
 
 def _shared(

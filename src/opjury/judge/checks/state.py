@@ -10,7 +10,7 @@ import random
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +19,29 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.trial import GRAD, Refuted, Steps, Trial, Unsuitable
-from opjury.model.arguments import shares_memory, snapshot
+from opjury.judge.replay import CALL, RESULT, unchanged
+from opjury.judge.trial import GRAD, Refuted, Trial, Unsuitable
+from opjury.model.arguments import in_common, snapshot
 from opjury.model.case import Case
 from opjury.model.device import in_use
 
 _SUBNORMAL = 1e-310
+_FACTS = {  # of a tensor `a`, as a replay script looks at them
+    "values": "a.untyped_storage().tolist()",
+    "shape": "a.shape",
+    "strides": "a.stride()",
+    "storage offset": "a.storage_offset()",
+    "dtype": "a.dtype",
+    "requires_grad": "a.requires_grad",
+    "grad": "a.is_leaf and a.grad is not None",
+    "retained gradient": "a.retains_grad",
+    "hooks": "len(a._backward_hooks or ())",
+    "attributes": "sorted(vars(a))",
+    "version (it was written to in place)": "a._version",
+    "conj bit": "a.is_conj()",
+    "neg bit": "a.is_neg()",
+    "type": "type(a)",
+}
 
 
 @dataclass(frozen=True)
@@ -56,24 +73,8 @@ class _Snapshot:
         return _Snapshot((repr(argument),))
 
     def difference(self, later: _Snapshot) -> str:
-        names = (
-            "values",
-            "shape",
-            "strides",
-            "storage offset",
-            "dtype",
-            "requires_grad",
-            "grad",
-            "retained gradient",
-            "hooks",
-            "attributes",
-            "version (it was written to in place)",
-            "conj bit",
-            "neg bit",
-            "type",
-        )
-        if len(self.value) == len(names):
-            return next((name for name, a, b in zip(names, self.value, later.value, strict=True) if a != b), "")
+        if len(self.value) == len(_FACTS):
+            return next((name for name, a, b in zip(_FACTS, self.value, later.value, strict=True) if a != b), "")
         return "stored entries" if self.value != later.value else ""
 
 
@@ -98,7 +99,8 @@ def _cudnn() -> tuple[bool, bool, bool]:
     return settings.enabled, settings.benchmark, settings.deterministic
 
 
-def _global_state() -> dict[str, Any]:
+def global_state() -> dict[str, Any]:
+    """What of the state of this process a call must leave alone."""
     return {
         **_state_of_cuda(),
         "torch's default dtype": torch.get_default_dtype(),
@@ -220,8 +222,8 @@ def check_purity(trial: Trial, case: Case) -> None:
         if computed:
             args, kwargs = tuple(map(_computed, args)), {name: _computed(a) for name, a in kwargs.items()}
         named = _named(args, kwargs)
-        steps = GRAD + _COMPUTED if computed else _BEFORE_AFTER
-        with _untouched("the call", named, modules=not requires_grad, steps=steps):
+        script = _Script(GRAD * requires_grad + _COMPUTED * computed, CALL, named)
+        with _untouched("the call", named, script, modules=not requires_grad):
             try:
                 result = trial.invoke(args, kwargs)
             except Exception:
@@ -253,24 +255,66 @@ def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     return {f"argument {i + 1}": a for i, a in enumerate(args)} | {f"argument {k}": a for k, a in kwargs.items()}
 
 
+@dataclass(frozen=True)
+class _Script:
+    """What a replay script does before and between two looks at one thing.
+
+    Parameters
+    ----------
+    before, between : str
+        Lines.
+    named : collection of str
+        What the values are called in messages: arguments in their order, then others.
+    others : tuple of str
+        The variables of those others in the script.
+    """
+
+    before: str
+    between: str
+    named: Collection[str]
+    others: tuple[str, ...] = ()
+
+    def looking_at(self, expression: str) -> str:
+        """The script for what an expression gives."""
+        return self.before + unchanged(expression, self.between)
+
+    def at(self, name: str, change: str) -> str:
+        """The script for what was found of one of the named values."""
+        variables = [f"[*args, *kwargs.values()][{k}]" for k in range(len(self.named) - len(self.others))]
+        of = dict(zip(self.named, [*variables, *self.others], strict=True))[name]
+        if change in _FACTS:
+            return self.before + f"a = {of}\n" + unchanged(_FACTS[change], self.between)
+        return (
+            self.before
+            + f"from opjury.model.arguments import snapshot\na = {of}\n"
+            + unchanged("snapshot(a)", self.between)
+        )
+
+
 @contextmanager
-def _untouched(call: str, named: dict[str, Any], *, modules: bool, steps: Steps) -> Iterator[None]:
+def _untouched(call: str, named: dict[str, Any], script: _Script, *, modules: bool) -> Iterator[None]:
     """Refuted where the call meanwhile changes one of these values, the global state, or what modules hold."""
     before = {name: _Snapshot.of(value) for name, value in named.items()}
     with preserved_state():
-        state, held = _global_state(), _held() if modules else {}
+        state, held = global_state(), _held() if modules else {}
         yield
-        later, replaced = _global_state(), _replaced(held)
+        later, replaced = global_state(), _replaced(held)
     for key in state:
         if state[key] != later[key]:
             detail = f" (from {state[key]} to {later[key]})" if len(repr(state[key])) < 60 else ""
+            steps = (
+                f"from opjury.judge.checks.state import global_state\n{script.looking_at(f'global_state()[{key!r}]')}"
+            )
             raise Refuted(f"{call} changes {key}{detail}", steps=steps)
     if replaced:
-        raise Refuted(f"{call} replaces {'.'.join(replaced[0])}", steps=steps)
+        module, name = replaced[0]
+        steps = script.looking_at(f"vars({module}).get({name!r})")
+        imported = "" if module == "torch.Tensor" else f"import {module}\n"
+        raise Refuted(f"{call} replaces {module}.{name}", steps=imported + steps)
     for name, value in named.items():
         change = before[name].difference(_Snapshot.of(value))
         if change:
-            raise Refuted(f"{call} changes {name}: its {change}", steps=steps)
+            raise Refuted(f"{call} changes {name}: its {change}", steps=script.at(name, change))
 
 
 def _check_backward(trial: Trial, result: Any, named: dict[str, Any]) -> None:
@@ -278,12 +322,9 @@ def _check_backward(trial: Trial, result: Any, named: dict[str, Any]) -> None:
     if not isinstance(result, torch.Tensor) or not result.requires_grad:
         return
     incoming = torch.ones_like(result, memory_format=torch.contiguous_format)
-    with _untouched(
-        "backward",
-        {**named, "the result": result, "the incoming gradient": incoming},
-        modules=False,
-        steps=GRAD + _BACKWARD,
-    ):
+    named = {**named, "the result": result, "the incoming gradient": incoming}
+    script = _Script(GRAD + _BEFORE_BACKWARD, _BACKWARD, named, ("result", "incoming"))
+    with _untouched("backward", named, script, modules=False):
         try:
             with trial.limited():
                 torch.autograd.grad(result, inputs, incoming, allow_unused=True)
@@ -310,50 +351,36 @@ def _check_let_go(trial: Trial, case: Case, requires_grad: bool) -> None:
 
 def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
     """Memory is shared as the contract allows and a registered implementation declares: a sparse view always, tensors at times."""
-    shares = any(_in_common(value, result) for value in arguments)
+    shares = any(in_common(value, result) for value in arguments)
     if trial.operation.fresh and shares:
-        raise Refuted("the result shares memory with an argument; the contract promises a copy")
+        raise Refuted(
+            "the result shares memory with an argument; the contract promises a copy", steps=_SHARES.format("not ")
+        )
     if not trial.declared or trial.operation.fresh:
         return
     if shares and not trial.implementation.view:
-        raise Refuted("the result shares memory with an argument, which is not declared")
+        raise Refuted("the result shares memory with an argument, which is not declared", steps=_SHARES.format("not "))
     if not shares and trial.implementation.view and trial.operation.result == "sparse":
-        raise Refuted("the result is a copy; a view is declared")
+        raise Refuted("the result is a copy; a view is declared", steps=_SHARES.format(""))
 
 
-def _in_common(argument: Any, result: Any) -> bool:
-    if isinstance(argument, torch.Tensor) and isinstance(result, torch.Tensor):
-        try:
-            one, other = (value.untyped_storage().data_ptr() for value in (argument, result))
-        except (RuntimeError, NotImplementedError):  # a layout that has none: the check of form's business
-            return False
-        return one == other and bool(argument.numel() and result.numel())
-    both_sparse = hasattr(argument, "tocoo") and hasattr(result, "tocoo")
-    return both_sparse and shares_memory(argument, result)
-
-
-_BEFORE_AFTER = """\
-import copy
-before = copy.deepcopy(args)
-f(*args, **kwargs)
-print("before:", before)
-print("after: ", args)"""
-_COMPUTED = """\
-args = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
-print("before:", args)
-f(*args, **kwargs)
-print("after: ", args)"""
-_BACKWARD = """\
+_COMPUTED = "args = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]\n"
+_BEFORE_BACKWARD = (
+    f"{RESULT}\nincoming = torch.ones_like(result)\ninputs = [a for a in args if getattr(a, 'requires_grad', False)]\n"
+)
+_BACKWARD = "torch.autograd.grad(result, inputs, incoming, allow_unused=True)"
+_SHARES = """\
+from opjury.model.arguments import in_common
 result = f(*args, **kwargs)
-incoming = torch.ones_like(result)
-print(result, incoming)
-torch.autograd.grad(result, [a for a in args if getattr(a, "requires_grad", False)], incoming, allow_unused=True)
-print(result, incoming)"""
+shared = [in_common(a, result) for a in (*args, *kwargs.values())]
+print("shares memory:", shared)
+assert {}any(shared)"""
 _LET_GO = """\
 import gc
 import weakref
 f(*args, **kwargs)
 held = [weakref.ref(a) for a in args if isinstance(a, torch.Tensor)]
-del args, a
+args = a = None
 gc.collect()
-print([each() for each in held])"""
+print([each() for each in held])
+assert not any(each() is not None for each in held)"""

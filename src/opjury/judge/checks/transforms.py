@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.bounds import UNIT_ROUNDOFF
+from opjury.judge.bounds import UNIT_ROUNDOFF, Expected
 from opjury.judge.checks.gradients import SMALL, along_direction, argument, derived
-from opjury.judge.trial import Refuted, Trial, Unsuitable, describe, random_like
+from opjury.judge.replay import required
+from opjury.judge.text import describe
+from opjury.judge.trial import Refuted, Trial, Unsuitable, random_like
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.exact import carrier
@@ -29,7 +32,11 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
 
     along = _of_one(trial, args, kwargs, place)
-    steps = f"x = {argument(place)}\nprint(torch.func.jvp(lambda x: {_with_x(place)}, (x,), (torch.ones_like(x),)))"
+
+    def steps() -> str:
+        taken = f"torch.func.jvp(lambda x: {_with_x(place)}, ({argument(place)},), (direction,))[1]"
+        return f"direction = {direction.code()}\nresult = {taken}"
+
     with trial.limited(steps):
         try:
             tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))[1]
@@ -54,7 +61,9 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
         raise Unsuitable
     slack = 4 * reach + 128 * abs(right) * UNIT_ROUNDOFF[leaf.dtype]
     if not abs(left - right) <= slack:
-        raise Refuted(f"⟨w, tangent⟩ is {left!r}; it should be {right!r}", steps=steps)
+        summed = f"w = {Tensor(weights, oracle.result_dtype(trial.operation, case)).code()}\nresult = (w.conj() * result).sum().real"
+        asserted = required(Expected(np.asarray(right), bound=slack))
+        raise Refuted(f"⟨w, tangent⟩ is {left!r}; it should be {right!r}", steps=f"{steps()}\n{summed}\n{asserted}")
     return None
 
 
@@ -79,7 +88,11 @@ def check_vmap(trial: Trial, case: Case) -> None:
     stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
 
     one = _of_one(trial, args, kwargs, place)
-    steps = f"x = {argument(place)}\nprint(torch.func.vmap(lambda x: {_with_x(place)})(torch.stack([x, x])))"
+
+    def steps(row: str = "") -> str:
+        rows = ", ".join(replace(leaf, values=values).code() for values in batch)
+        return f"result = torch.func.vmap(lambda x: {_with_x(place)})(torch.stack([{rows}])){row}"
+
     with trial.limited(steps):
         try:
             results = torch.func.vmap(one)(stacked)
@@ -90,7 +103,7 @@ def check_vmap(trial: Trial, case: Case) -> None:
         expected = oracle.expected(
             trial.operation, case.plain.with_leaf(place, replace(leaf, values=values)), trial.error
         )
-        trial.require(results[row], expected, f"row {row} of the batch", steps)
+        trial.require(results[row], expected, f"row {row} of the batch", functools.partial(steps, f"[{row}]"))
 
 
 def _of_one(

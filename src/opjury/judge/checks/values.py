@@ -11,22 +11,10 @@ import torch
 from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF
 from opjury.judge.checks.state import default_dtype
+from opjury.judge.replay import CALL, RESULT, arguments
+from opjury.judge.text import describe, number, show, show_both
 from opjury.judge.time_limit import TimeLimitExceeded
-from opjury.judge.trial import (
-    CALL,
-    GRAD,
-    HASTE,
-    Refuted,
-    Steps,
-    Trial,
-    Unsuitable,
-    depends_on_any,
-    describe,
-    number,
-    ordinary,
-    show,
-    zero_bound,
-)
+from opjury.judge.trial import GRAD, HASTE, Refuted, Steps, Trial, Unsuitable, depends_on_any, ordinary, zero_bound
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import is_floating
@@ -37,11 +25,11 @@ def check_agreement(trial: Trial, case: Case) -> None:
     """Values equal (exact tier), or within the bound (rounding tier); also under default dtype float64 where that decides."""
     if trial.operation.result_dtype(case) == "default" and case.seed % 4 == 1:
         with default_dtype(torch.float64):
-            return _agree(trial, replace(case), "torch.set_default_dtype(torch.float64)\nprint(f(*args, **kwargs))")
+            return _agree(trial, replace(case), f"torch.set_default_dtype(torch.float64)\n{RESULT}")
     return _agree(trial, case)
 
 
-def _agree(trial: Trial, case: Case, steps: Steps = CALL) -> None:
+def _agree(trial: Trial, case: Case, steps: Steps = RESULT) -> None:
     expected = oracle.expected(trial.operation, case, trial.error)  # before a call that may change what it depends on
     trial.in_flight = case
     try:
@@ -75,50 +63,53 @@ def check_form(trial: Trial, case: Case) -> None:
     operation = trial.operation
     result = trial.call(case)
     if operation.result == "sparse":
-        args, kwargs = case.build()
-        fault = operation.invariants(result, *args, **kwargs) if operation.invariants else None
-        dtype = oracle.result_dtype(operation, case)
-        if fault is None and str(result.dtype) != dtype:
-            fault = f"dtype {result.dtype}; it should be {dtype}"
-        if fault is None:
-            fault = _other_shape(result, oracle.evaluate(operation, case).shape)
-        if fault:
-            raise Refuted(f"the result is {fault}")
-        return
-    fault = _tensor_form(trial, case, result)
-    if fault:
-        raise Refuted(f"the result {fault}", observed=_outline(result))
+        return _require_sparse_form(trial, case, result)
+    _require_form(trial, case, result)
     if result.requires_grad or result.grad_fn is not None:
-        raise Refuted("the result carries gradient history although no input requires gradients")
+        raise Refuted(
+            "the result carries gradient history although no input requires gradients",
+            steps=f"{RESULT}\nprint(result.requires_grad, result.grad_fn)\nassert not result.requires_grad and result.grad_fn is None",
+        )
     if operation.result_dtype(case) == "default":
         with default_dtype(torch.float64):
-            fault = _tensor_form(trial, case, trial.call(case))
-        if fault:
-            raise Refuted(f"the result {fault} under default dtype float64")
+            before = "torch.set_default_dtype(torch.float64)\n"
+            _require_form(trial, case, trial.call(case), " under default dtype float64", before)
     if not case.differentiable or not operation.differentiable:
-        return
+        return None
     with torch.no_grad():
         silent = trial.call(case, requires_grad=True)
     if silent.grad_fn is not None:
         raise Refuted(
             "the result carries gradient history under torch.no_grad()",
-            steps=GRAD + "with torch.no_grad():\n    print(f(*args, **kwargs).grad_fn)",
+            steps=f"{GRAD}with torch.no_grad():\n    history = {CALL}.grad_fn\nprint(history)\nassert history is None",
         )
     if trial.implementation.gradient is None:
-        return
+        return None
     traced = trial.call(case, requires_grad=True)
-    fault = _tensor_form(trial, case, traced)
-    if fault:
-        raise Refuted(f"the result {fault} when inputs require gradients", observed=_outline(traced))
+    _require_form(trial, case, traced, " when inputs require gradients", GRAD)
     if not traced.requires_grad and traced.numel() and depends_on_any(trial, case, case.differentiable):
         raise Refuted(
             "the result has no gradient history although inputs require gradients",
-            steps=GRAD + "print(f(*args, **kwargs).requires_grad)",
+            steps=f"{GRAD}assert {CALL}.requires_grad",
         )
+    return None
 
 
-def _other_shape(result: Any, shape: tuple[int, ...]) -> str | None:
-    return f"of shape {tuple(result.shape)}; it should have {shape}" if tuple(result.shape) != shape else None
+def _require_sparse_form(trial: Trial, case: Case, result: Any) -> None:
+    operation = trial.operation
+    args, kwargs = case.build()
+    if operation.invariants and (fault := operation.invariants(result, *args, **kwargs)):
+        steps = f"{RESULT}\ninvariants = registry.operation({operation.name!r}).invariants"
+        asserted = "fault = invariants(result, *args, **kwargs)\nprint(fault)\nassert fault is None"
+        raise Refuted(f"the result is {fault}", steps=f"from opjury.model import registry\n{steps}\n{asserted}")
+    found = (str(result.dtype), tuple(result.shape))
+    wanted = (oracle.result_dtype(operation, case), oracle.evaluate(operation, case).shape)
+    if found != wanted:
+        what, is_, should_be = next(
+            row for row in zip(("dtype", "shape"), found, wanted, strict=True) if row[1] != row[2]
+        )
+        asserted = f"found = str(result.dtype), result.shape\nprint(found)\nassert found == {wanted}"
+        raise Refuted(f"the result is of {what} {is_}; it should have {should_be}", steps=f"{RESULT}\n{asserted}")
 
 
 def _outline(result: Any) -> str:
@@ -127,20 +118,34 @@ def _outline(result: Any) -> str:
     return f"{type(result).__name__} {result!r}"[:200]
 
 
-def _tensor_form(trial: Trial, case: Case, result: Any) -> str | None:
-    if type(result) is not torch.Tensor:
-        return f"is a {type(result).__name__}; it should be a torch.Tensor"
-    expected = oracle.evaluate(trial.operation, case.plain)
-    if tuple(result.shape) != expected.shape:
-        return f"has shape {tuple(result.shape)}; it should have {expected.shape}"
+_FORM = """\
+result = f(*args, **kwargs)
+assert type(result) is torch.Tensor, type(result)
+found = result.shape, result.dtype, result.device.type, result.layout
+print("is:       ", found)
+print("should be:", {wanted})
+assert found == {wanted}"""
+
+
+def _require_form(trial: Trial, case: Case, result: Any, when: str = "", before: str = "") -> None:
+    """Refuted unless a result is a plain tensor of the right shape, dtype and device."""
+    shape = oracle.evaluate(trial.operation, case.plain).shape
     dtype = torch_dtype(oracle.result_dtype(trial.operation, case))
-    if result.dtype != dtype:
-        return f"has dtype {result.dtype}; it should have {dtype}"
-    if result.device.type != torch.device(trial.device).type:
-        return f"is on {result.device}; it should be on {trial.device}"
-    if result.layout is not torch.strided:
-        return f"has layout {result.layout}; it should have torch.strided"
-    return None
+    device = torch.device(trial.device).type
+    fault = None
+    if type(result) is not torch.Tensor:
+        fault = f"is a {type(result).__name__}; it should be a torch.Tensor"
+    elif tuple(result.shape) != shape:
+        fault = f"has shape {tuple(result.shape)}; it should have {shape}"
+    elif result.dtype != dtype:
+        fault = f"has dtype {result.dtype}; it should have {dtype}"
+    elif result.device.type != device:
+        fault = f"is on {result.device}; it should be on {trial.device}"
+    elif result.layout is not torch.strided:
+        fault = f"has layout {result.layout}; it should have torch.strided"
+    if fault:
+        steps = before + _FORM.format(wanted=f"({shape}, {dtype}, {device!r}, torch.strided)")
+        raise Refuted(f"the result {fault}{when}", observed=_outline(result), steps=steps)
 
 
 def check_layouts(trial: Trial, case: Case) -> None:
@@ -156,7 +161,11 @@ def check_layouts(trial: Trial, case: Case) -> None:
         raise Unsuitable
     lazily = any(getattr(leaf, "layout", "") in ("conj", "neg") for _, leaf in case.leaves())
     same = replace(zero_bound(first, expected, 2.0), signed_zeros=expected.signed_zeros and not lazily)
-    trial.require(trial.call(case), same, "result for this layout")
+
+    def steps() -> str:
+        return f"plain, named = {arguments(straight)}\nargs, kwargs = {arguments(case)}\n{RESULT}"
+
+    trial.require(trial.call(case), same, "result for this layout", steps, other="f(*plain, **named)")
 
 
 def _index_laid_out(leaf: Tensor, rng: np.random.Generator) -> Tensor:
@@ -170,7 +179,8 @@ def check_laws(trial: Trial, case: Case) -> None:
     laws = trial.operation.laws
     if not laws:
         raise Unsuitable
-    law = laws[int(rng.integers(len(laws)))]
+    chosen = int(rng.integers(len(laws)))
+    law = laws[chosen]
     args, kwargs = case.build(trial.device)
 
     def f(*live: Any, **named: Any) -> Any:
@@ -191,8 +201,10 @@ def check_laws(trial: Trial, case: Case) -> None:
     if sides is None:
         raise Unsuitable
     left, right = (_law_side(trial, side) for side in sides)
+    steps = _LAW.format(operation=trial.operation.name, law=chosen, laws=len(laws), seed=case.seed)
     if left.shape != right.shape:
-        raise Refuted(f"{law.name}: one side has shape {left.shape}, the other {right.shape}", show(left), show(right))
+        told = f"{law.name}: one side has shape {left.shape}, the other {right.shape}"
+        raise Refuted(told, show(left), show(right), f"{steps}\nassert result.shape == other.shape")
     slack = 0.0
     rounds = is_floating(oracle.result_dtype(trial.operation, case)) and not is_floating(case.dtype)
     if trial.error is not None or "exact" not in trial.operation.tiers or rounds:
@@ -211,9 +223,20 @@ def check_laws(trial: Trial, case: Case) -> None:
         at = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), left.shape))
         raise Refuted(
             f"{law.name}: {number(left[at])} on one side and {number(right[at])} on the other at {list(at)}",
-            show(left),
-            show(right),
+            *show_both(left, right, at),
+            steps=f"{steps}\nrequire(result, other, {slack!r})",
         )
+
+
+_LAW = """\
+from opjury.model import registry
+rng = np.random.default_rng({seed})
+rng.integers({laws})
+law = registry.operation({operation!r}).laws[{law}]
+print(law.name)
+result, other = (
+    torch.as_tensor(side.toarray() if hasattr(side, "toarray") else side).detach().cpu() for side in law.sides(f, rng, *args, **kwargs)
+)"""
 
 
 def _wide(value: Any) -> Any:
@@ -238,20 +261,32 @@ def _law_side(trial: Trial, side: Any) -> np.ndarray:
 ALLOWED_ERRORS = (ValueError, TypeError, IndexError, RuntimeError)
 
 
+_REJECTS = """\
+try:
+    result = f(*args, **kwargs)
+except (ValueError, TypeError, IndexError, RuntimeError) as error:
+    assert str(error).strip(), "an error without a message"
+else:
+    raise AssertionError(f"returned {{result!r}}; it should raise: " + {})"""
+
+
 def check_rejects(trial: Trial, case: Case) -> None:
     """Every illegal call raises ValueError, TypeError, IndexError or RuntimeError, with a message."""
     trial.in_flight = case
+    call = f"an illegal call ({case.rule})" if case.rule else "an illegal call"
+    steps = _REJECTS.format(repr(case.rule or "the call is illegal"))
     try:
         result = trial.invoke(*case.build(trial.device))
     except ALLOWED_ERRORS as error:
         if not str(error).strip():
-            raise Refuted(f"an illegal call raises {type(error).__name__} without a message") from None
+            raise Refuted(f"{call} raises {type(error).__name__} without a message", steps=steps) from None
         return
     except Exception as error:
         raise Refuted(
-            f"an illegal call raises {describe(error)}; it should be a ValueError, TypeError, IndexError or RuntimeError"
+            f"{call} raises {describe(error)}; it should be a ValueError, TypeError, IndexError or RuntimeError",
+            steps=steps,
         ) from None
-    raise Refuted("an illegal call is accepted; it should raise", observed=_outline(result))
+    raise Refuted(f"{call} is accepted; it should raise", observed=_outline(result), steps=steps)
 
 
 def check_terminates(trial: Trial, case: Case) -> None:

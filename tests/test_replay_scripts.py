@@ -1,0 +1,99 @@
+"""A replay script fails while the fault is there, and passes with a right function in the place of the wrong one."""
+
+import subprocess
+import sys
+
+import pytest
+
+import opjury
+from opjury.judge.isolated import run_here
+from opjury.judge.request import Request
+from opjury.model import registry
+from opjury.run.ship import Here
+from tests import broken
+from tests.replaying import replayed
+from tests.test_broken import SURVIVORS, BatchSummed, OnceDifferentiable, TangentForgotten, promising
+
+# Wrong functions that are wrong only after other calls than those of the script, and why.
+AFTER_OTHER_CALLS = {
+    "circulant-cached_by_sum": "the result of an earlier call with an equal sum comes back",
+    "cumsum-cached_by_address": "the result of an earlier call comes back where the memory is the same",
+    "gather-index_cached": "the index of an earlier call comes back where the memory is the same",
+    "slice_mean-hundredth_call": "every hundredth call is wrong",
+}
+
+
+def right_one(operation, check, dtypes):
+    """A competitor for which the check holds."""
+    contract = registry.operation(operation)
+    entries = sorted(registry.implementations(operation), key=lambda entry: entry.name != contract.baseline)
+    return next(
+        entry.function
+        for entry in entries
+        if not (entry.refuted or entry.domain or check in entry.waives)
+        and set(dtypes) <= set(entry.dtypes or dtypes)
+        and registry.check(check).why_not(contract, entry, "cpu") is None
+    )
+
+
+# A wrong function for each operation and each check that one is declared to fail in.
+CHOSEN = {}
+for operation, function in broken.catalogue():
+    for check in function.wrong[2]:
+        CHOSEN.setdefault((operation, check), function)
+CHOSEN["cumsum", "laws"] = CHOSEN["cumsum", "agreement"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "check", "function"),
+    [pytest.param(*pair, function, id=f"{pair[0]}-{pair[1]}") for pair, function in CHOSEN.items()],
+)
+def test_a_script_fails_with_the_wrong_function_and_passes_with_a_right_one(operation, check, function):
+    options = dict(operation=operation, seed=0, isolate=False, database="")
+    found = opjury.audit(function, checks=check, **options).refuted
+    if not found and f"{operation}-{function.__name__}" in SURVIVORS:
+        pytest.xfail(SURVIVORS[f"{operation}-{function.__name__}"])
+    found = found or opjury.audit(function, first=True, **options).refuted
+    require_script(operation, function, found[0])
+
+
+def require_script(operation, function, verdict):
+    """The verdict's script fails with the function, and passes with a right one."""
+    end, printed = replayed(verdict.script)
+    dtypes = verdict.dtypes if len(verdict.dtypes) <= 2 else ()  # of all together, the script has one
+    fixed, _ = replayed(verdict.script, right_one(operation, verdict.check, dtypes))
+    if f"{operation}-{function.__name__}" not in AFTER_OTHER_CALLS:
+        assert end, f"passes: {verdict.message}\n{printed}\n{verdict.script}"
+    assert not end.startswith(("NameError", "SyntaxError", "ImportError")), end
+    assert not fixed, f"{fixed}: {verdict.message}\n{verdict.script}"
+
+
+PROMISES = {"second_order": OnceDifferentiable, "forward_mode": TangentForgotten, "vmap": BatchSummed}
+
+
+@pytest.mark.parametrize("check", PROMISES)
+def test_scripts_of_promises(check):
+    function = promising(PROMISES[check]).function
+    task = next(t for t in Request(checks=check).tasks("cumsum", "promising", Here(promising(PROMISES[check]))))
+    ((_, verdict),) = run_here([task])
+    for tried, fails in ((function, True), (right_one("cumsum", check, ()), False)):
+        end, printed = replayed(verdict.script, tried)
+        assert bool(end) == fails, f"{end}\n{printed}\n{verdict.script}"
+
+
+def test_every_check_has_a_script_here():
+    checks = {check for _, check in CHOSEN} | set(PROMISES)
+    assert checks == {name for name, check in registry.checks().items() if "cpu" in check.devices}
+
+
+def test_a_script_shows_what_is_and_what_should_be_and_ends_with_1(tmp_path):
+    function = CHOSEN["circulant", "agreement"]
+    (verdict, *_) = opjury.audit(
+        function, operation="circulant", seed=0, isolate=False, database="", dtypes="float32"
+    ).refuted
+    (tmp_path / "script.py").write_text(verdict.script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is:" in done.stdout
+    assert "should be:" in done.stdout
+    assert "Error" in done.stderr
