@@ -25,7 +25,7 @@ def replay_command(context: click.Context, /, file: Path) -> None:
     """Try the counterexamples in FILE (records, or a replay script) again.
 
     Exit status 1 where one still refutes what should hold up, 3 where none can be tried here: a function of your own has its script.
-    A script only shows what comes out; its status is 1 where it ends with an error.
+    A script prints what is and what should be, and exits with 1 while the fault is there.
     """
     context.exit(_run_script(file) if file.suffix == ".py" else _judge_again(file))
 

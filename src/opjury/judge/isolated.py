@@ -35,7 +35,7 @@ def run_isolated(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Verdi
 def time_limit_of(task: Task) -> float:
     """Seconds for a whole task, far above what its calls and its shrinking may take, on a busy machine too."""
     profile = PROFILES[task.profile]
-    return 60 + 3 * PATIENCE * call_limit(task) + 4 * SHRINKING + profile.examples
+    return 60 + 10 * PATIENCE * call_limit(task) + 4 * SHRINKING + profile.examples
 
 
 def verdict_of(task: Task, outcome: Verdict | Fallen | Dropped) -> Verdict:

@@ -24,6 +24,7 @@ from opjury.model.exact import carrier
 from opjury.model.implementation import Error
 from opjury.model.operation import Operation
 
+_CHAIN = 8  # steps of a chain rule besides its sums, at the most: products, quotients, differences and roots, each rounded once
 _MOST_REMEMBERED = 2**16  # elements of a result
 EXACT_ELEMENTS = 40  # up to here the rounding tier is computed in rational arithmetic
 
@@ -161,7 +162,7 @@ def _expected(operation: Operation, case: Case, error: Error | None) -> Expected
     args, kwargs = case.wide("float")
     bound = error_bound(
         value,
-        _magnitude(operation, case, own),
+        magnitude(operation, case, own),
         (own.terms or operation.terms)(*args, **kwargs),
         dtype,
         roundings=operation.roundings,
@@ -171,8 +172,9 @@ def _expected(operation: Operation, case: Case, error: Error | None) -> Expected
     return Expected(value, rest, bound, dtype=dtype)
 
 
-def _magnitude(operation: Operation, case: Case, error: Error) -> np.ndarray:
-    function = error.magnitude or operation.magnitude
+def magnitude(operation: Operation, case: Case, error: Error | None = None) -> np.ndarray:
+    """Σ|a_j·x_j| of each element of the result, by an error model or the contract's."""
+    function = (error.magnitude if error else None) or operation.magnitude
 
     def absolute(leaf: Any) -> Any:
         if not isinstance(leaf, (Tensor, Sparse)) or not leaf.data:
@@ -326,10 +328,10 @@ def _analytic_gradient(
     if error is not None and error.magnitude is not None:
         own = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
         magnitude = np.maximum(own.magnitude(weights), magnitude)
-    terms = np.asarray(((error and error.terms) or operation.terms)(*args, **kwargs)).max(initial=1) + 8
+    terms = np.asarray(((error and error.terms) or operation.terms)(*args, **kwargs)).max(initial=1) + _CHAIN
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
-    if leaf.dtype in HALF:  # the steps of the chain rule round to the half type, a few times
-        bound = bound + 16 * UNIT_ROUNDOFF[leaf.dtype] * magnitude
+    if leaf.dtype in HALF:  # each step may round to the half type: forward, and again backward
+        bound = bound + 2 * _CHAIN * UNIT_ROUNDOFF[leaf.dtype] * magnitude
     return Expected(value.astype(carrier(leaf.dtype)), 0.0, bound, dtype=leaf.dtype)
 
 

@@ -104,8 +104,8 @@ class Trial:
 
     @property
     def patience(self) -> float:
-        """Seconds of processor time for a call on the case in flight: up to three times the limit where it is large."""
-        return self.limit * min(3.0, 1.0 + (self.in_flight.elements if self.in_flight else 0) / 1000)
+        """Seconds of processor time for a call on the case in flight: up to ten times the limit where it is large."""
+        return self.limit * min(10.0, 1.0 + (self.in_flight.elements if self.in_flight else 0) / 1000)
 
     @property
     def error(self) -> Error | None:
@@ -329,9 +329,9 @@ def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
     return out.astype(kind)
 
 
-def zero_bound(values: np.ndarray, like: Expected, slack: float) -> Expected:
-    """What an earlier result of the same implementation makes of an expectation: equal up to `slack` bounds."""
-    return replace(like, value=values, rest=0.0, bound=np.asarray(like.bound) * slack)
+def as_another(result: np.ndarray, expected: Expected) -> Expected:
+    """What must come out of a call that another result is known of: both are within a bound, so that they are within two of each other."""
+    return replace(expected, value=result, rest=0.0, bound=2 * np.asarray(expected.bound))
 
 
 def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.bounds import UNIT_ROUNDOFF, Expected
+from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, error_bound, gamma
 from opjury.judge.replay import CALL, required
 from opjury.judge.text import describe
 from opjury.judge.trial import GRAD, Refuted, Steps, Trial, Unsuitable, depends_on_any, random_like, written
@@ -205,9 +205,7 @@ def _adjoint(
         moved = case.plain.with_leaf(place, replace(leaf, values=probe, layout="contiguous"))
         result = oracle.evaluate(trial.operation, moved)
         left, right = np.sum(np.conj(weights) * result).real, np.sum(np.conj(values) * probe).real
-        absolute = moved.with_leaf(place, replace(leaf, values=np.abs(probe), layout="contiguous"))
-        size = float(np.sum(np.abs(weights) * np.abs(oracle.evaluate(trial.operation, absolute))))
-        bound = (64 + weights.size) * UNIT_ROUNDOFF[leaf.dtype] * size
+        bound = _adjoint_bound(trial, moved, weights)
         if abs(left - right) > bound:
             v = f"v = {Tensor(probe, leaf.dtype).code()}.to(torch.complex128).flatten()"
             summed = "result = (result.conj() * v).sum().real"
@@ -215,6 +213,18 @@ def _adjoint(
                 f"⟨w, f(v)⟩ is {left!r} but ⟨gradient, v⟩ is {right!r} for {name(trial, place)}",
                 steps=f"{written(steps)}\n{v}\n{summed}\n{required(Expected(np.asarray(left), bound=bound))}",
             )
+
+
+def _adjoint_bound(trial: Trial, moved: Case, weights: np.ndarray) -> float:
+    """How far ⟨gradient, v⟩ of a right gradient may be from ⟨w, f(v)⟩, v an argument of a case.
+
+    An element of the gradient is a sum over at most all outputs, so that its error is at most a bound's for Σ_i|J_ij·w_i|. Weighted with
+    |v_j| and added up, that is the bound for ⟨|w|, Σ_j|J_ij·v_j|⟩. The product with v is summed in float64.
+    """
+    size = float(np.sum(np.abs(weights) * oracle.magnitude(trial.operation, moved)))
+    terms = weights.size + trial.operation.roundings + 1
+    of_gradient = error_bound(np.asarray(size), size, terms, moved.dtype, roundings=2, accumulates="input")
+    return float(of_gradient + 5**0.5 * gamma(moved.elements + 1, UNIT_ROUNDOFF["float64"]) * size)
 
 
 def _gradcheck(trial: Trial, case: Case, chosen: list[Any]) -> None:

@@ -15,7 +15,7 @@ from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF
 from opjury.judge.checks.gradients import SMALL, incoming_told
 from opjury.judge.text import describe
-from opjury.judge.trial import Refuted, Trial, random_like, zero_bound
+from opjury.judge.trial import Refuted, Trial, as_another, random_like
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 
@@ -42,7 +42,7 @@ def require_shared_tensor(trial: Trial, case: Case) -> None:
         out = trial.invoke(*_shared(equal, first, second, trial.device))
     except Exception as error:
         raise Refuted(f"raises {describe(error)} {what}", steps=steps) from None
-    trial.require(out, zero_bound(apart, expected, 2.0), f"{what}, result", steps, other=f"f({equal.code()})")
+    trial.require(out, as_another(apart, expected), f"{what}, result", steps, other=f"f({equal.code()})")
     if trial.implementation.gradient is None or first not in equal.differentiable or equal.elements > SMALL:
         return
     args, kwargs = _shared(equal, first, second, trial.device, requires_grad=True)

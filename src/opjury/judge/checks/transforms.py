@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.bounds import UNIT_ROUNDOFF, Expected
+from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, gamma
 from opjury.judge.checks.gradients import SMALL, along_direction, argument, derived
 from opjury.judge.replay import required
 from opjury.judge.text import describe
@@ -56,10 +56,13 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
     flat = direction.values.ravel()
     left, right = np.sum(np.conj(weights) * direct).real, np.sum(np.conj(expected.value) * flat).real
     moved = flat != 0  # elsewhere a bound without limit does no harm
+    # A tangent is the transpose of a gradient: its error, weighted with |w|, is at most the gradient's, weighted with the direction.
     reach = float(np.sum(np.asarray(expected.bound)[moved] * np.abs(flat[moved])))
     if not np.isfinite(reach):
         raise Unsuitable
-    slack = 4 * reach + 128 * abs(right) * UNIT_ROUNDOFF[leaf.dtype]
+    sides = (weights, direct), (expected.value, flat)
+    sums = (gamma(one.size + 1, UNIT_ROUNDOFF["float64"]) * np.sum(np.abs(one) * np.abs(other)) for one, other in sides)
+    slack = reach + 5**0.5 * float(sum(sums))
     if not abs(left - right) <= slack:
         summed = f"w = {Tensor(weights, oracle.result_dtype(trial.operation, case)).code()}\nresult = (w.conj() * result).sum().real"
         asserted = required(Expected(np.asarray(right), bound=slack))

@@ -14,7 +14,7 @@ from opjury.judge.checks.state import default_dtype
 from opjury.judge.replay import CALL, RESULT, arguments
 from opjury.judge.text import describe, number, show, show_both
 from opjury.judge.time_limit import TimeLimitExceeded
-from opjury.judge.trial import GRAD, HASTE, Refuted, Steps, Trial, Unsuitable, depends_on_any, ordinary, zero_bound
+from opjury.judge.trial import GRAD, HASTE, Refuted, Steps, Trial, Unsuitable, as_another, depends_on_any, ordinary
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import is_floating
@@ -160,7 +160,7 @@ def check_layouts(trial: Trial, case: Case) -> None:
     if first.shape != expected.value.shape:
         raise Unsuitable
     lazily = any(getattr(leaf, "layout", "") in ("conj", "neg") for _, leaf in case.leaves())
-    same = replace(zero_bound(first, expected, 2.0), signed_zeros=expected.signed_zeros and not lazily)
+    same = replace(as_another(first, expected), signed_zeros=expected.signed_zeros and not lazily)
 
     def steps() -> str:
         return f"plain, named = {arguments(straight)}\nargs, kwargs = {arguments(case)}\n{RESULT}"
@@ -182,10 +182,12 @@ def check_laws(trial: Trial, case: Case) -> None:
     chosen = int(rng.integers(len(laws)))
     law = laws[chosen]
     args, kwargs = case.build(trial.device)
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def f(*live: Any, **named: Any) -> Any:
         if not trial.implementation.claims(lambda: (tuple(map(_wide, live)), {n: _wide(v) for n, v in named.items()})):
             raise Unsuitable
+        calls.append((live, named))
         return hasty.invoke(live, named)
 
     trial.in_flight = case
@@ -208,11 +210,8 @@ def check_laws(trial: Trial, case: Case) -> None:
     slack = 0.0
     rounds = is_floating(oracle.result_dtype(trial.operation, case)) and not is_floating(case.dtype)
     if trial.error is not None or "exact" not in trial.operation.tiers or rounds:
-        bound = np.asarray(oracle.expected(trial.operation, case, trial.error).bound)
-        slack = 8 * float(np.max(bound[np.isfinite(bound)], initial=0.0)) if bound.ndim else 8 * float(bound)
-        if trial.error is not None:  # the law's other calls have bounds of their own
-            largest = max((float(np.max(np.abs(side), initial=0.0)) for side in (left, right)), default=0.0)
-            slack += 64 * UNIT_ROUNDOFF.get(oracle.result_dtype(trial.operation, case), 0.0) * largest
+        largest = max(float(np.max(np.abs(side), initial=0.0)) for side in (left, right))
+        slack = _slack(trial, [_called(case, *call) for call in calls], largest)
     with np.errstate(invalid="ignore"):
         apart = (
             ~((left == right) | (np.isnan(left) & np.isnan(right)) | (np.abs(left - right) <= slack))
@@ -237,6 +236,31 @@ print(law.name)
 result, other = (
     torch.as_tensor(side.toarray() if hasattr(side, "toarray") else side).detach().cpu() for side in law.sides(f, rng, *args, **kwargs)
 )"""
+
+
+def _slack(trial: Trial, calls: list[Case], largest: float) -> float:
+    """How far the sides of a law may be apart: each is a selection, a sum or a difference of what the calls return.
+
+    The errors of the results add up, each at most the largest bound of its call. Each result is rounded once more where it is added.
+    """
+    unit = UNIT_ROUNDOFF.get(oracle.result_dtype(trial.operation, calls[0]), 0.0)
+    bounds = [np.asarray(oracle.expected(trial.operation, call, trial.error).bound) for call in calls]
+    return sum(float(np.max(b[np.isfinite(b)], initial=0.0)) for b in bounds) + len(calls) * unit * largest
+
+
+def _called(case: Case, live: tuple[Any, ...], named: dict[str, Any]) -> Case:
+    """A call that a law makes as a case, beside the case from which it is made."""
+    leaves = dict(case.leaves())
+
+    def recipe(place: int | str, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return _wide(value)
+        dtype = str(value.dtype).removeprefix("torch.")
+        data = getattr(leaves.get(place), "data", True)
+        return Tensor(_wide(value).astype(carrier(dtype)), dtype, data=data)
+
+    args = tuple(recipe(place, value) for place, value in enumerate(live))
+    return replace(case, args=args, kwargs={name: recipe(name, value) for name, value in named.items()})
 
 
 def _wide(value: Any) -> Any:
