@@ -86,6 +86,18 @@ def test_every_check_has_a_script_here():
     assert checks == {name for name, check in registry.checks().items() if "cpu" in check.devices}
 
 
+CONTROLS = [entry for entry in registry.implementations() if entry.refuted and "terminates" not in entry.refuted]
+
+
+@pytest.mark.parametrize("entry", CONTROLS, ids=lambda entry: f"{entry.operation}-{entry.name}")
+def test_scripts_of_negative_controls_run_without_opjury(entry):
+    check = next(iter(entry.refuted))
+    options = dict(checks=check, isolate=False, seed=0, database="")
+    verdict = opjury.audit(f"{entry.operation}:{entry.name}", **options).refuted[0]
+    assert "opjury" not in verdict.script.partition('"""\n')[2].replace(f"{entry.operation}:", "")
+    require_script(entry.operation, entry.function, verdict)
+
+
 def test_a_script_shows_what_is_and_what_should_be_and_ends_with_1(tmp_path):
     function = CHOSEN["circulant", "agreement"]
     (verdict, *_) = opjury.audit(

@@ -1,7 +1,6 @@
 """A counterexample as a Python script: it prints what is and what should be, and fails while the fault is there.
 
-It needs nothing but torch (or SciPy) and the implementation itself; where the contract has the last word on a result (its laws, the form
-of its sparse arrays), it also needs opjury.
+It needs nothing but torch (or SciPy) and the implementation itself. Only what is said about the state of the process needs opjury.
 """
 
 from __future__ import annotations
@@ -151,6 +150,12 @@ def _helpers(steps: str) -> list[str]:
     return [_HELPERS[name] + "\n" for name in _HELPERS if name in text]
 
 
+def enclosed(function: Callable[..., Any]) -> str:
+    """Lines that define a function of the contract or of ours, with whatever it uses in a scope of its own."""
+    body, name = _source(function)
+    return f"def _{name}():\n{textwrap.indent(body, '    ')}\n\n    return {name}\n\n\n{name} = _{name}()\n"
+
+
 def _positional(function: Callable[..., Any], name: str, parameters: Sequence[str]) -> str:
     """An expression for the function, callable with these parameters in their positions."""
     try:
@@ -216,18 +221,19 @@ def _needed(tree: ast.Module, name: str) -> str:
         if id(node) not in kept:
             continue
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("opjury"):
-            parts += [text for alias in node.names if (text := _inlined(node.module or "", alias.name, wanted))]
+            used = [alias.name for alias in node.names if (alias.asname or alias.name) in wanted]
+            parts += [_inlined(node.module or "", name) for name in used]
         else:
             parts.append(ast.unparse(node))
     return "\n\n".join(parts)
 
 
-def _inlined(module: str, name: str, wanted: set[str]) -> str:
-    """A helper that is imported from another file of implementations, as source."""
-    if not module.startswith("opjury.impls") or name not in wanted:
-        return ""
-    spec = importlib.util.find_spec(module)
-    return _needed(ast.parse(Path(spec.origin).read_text()), name) if spec and spec.origin else ""
+def _inlined(module: str, name: str) -> str:
+    """A helper that is imported from another file of implementations or contracts as source; anything else of ours as an import."""
+    spec = importlib.util.find_spec(module) if module.startswith(("opjury.impls", "opjury.properties")) else None
+    if spec and spec.origin:
+        return _needed(ast.parse(Path(spec.origin).read_text()), name)
+    return f"from {module} import {name}"
 
 
 def _declares(decorator: ast.expr) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.replay import CALL, RESULT, unchanged
+from opjury.judge.replay import CALL, RESULT, enclosed, unchanged
 from opjury.judge.trial import GRAD, Refuted, Trial, Unsuitable
 from opjury.model.arguments import in_common, snapshot
 from opjury.model.case import Case
@@ -354,14 +354,18 @@ def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
     shares = any(in_common(value, result) for value in arguments)
     if trial.operation.fresh and shares:
         raise Refuted(
-            "the result shares memory with an argument; the contract promises a copy", steps=_SHARES.format("not ")
+            "the result shares memory with an argument; the contract promises a copy",
+            steps=enclosed(in_common) + _SHARES.format("not "),
         )
     if not trial.declared or trial.operation.fresh:
         return
     if shares and not trial.implementation.view:
-        raise Refuted("the result shares memory with an argument, which is not declared", steps=_SHARES.format("not "))
+        raise Refuted(
+            "the result shares memory with an argument, which is not declared",
+            steps=enclosed(in_common) + _SHARES.format("not "),
+        )
     if not shares and trial.implementation.view and trial.operation.result == "sparse":
-        raise Refuted("the result is a copy; a view is declared", steps=_SHARES.format(""))
+        raise Refuted("the result is a copy; a view is declared", steps=enclosed(in_common) + _SHARES.format(""))
 
 
 _COMPUTED = "args = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]\n"
@@ -370,7 +374,6 @@ _BEFORE_BACKWARD = (
 )
 _BACKWARD = "torch.autograd.grad(result, inputs, incoming, allow_unused=True)"
 _SHARES = """\
-from opjury.model.arguments import in_common
 result = f(*args, **kwargs)
 shared = [in_common(a, result) for a in (*args, *kwargs.values())]
 print("shares memory:", shared)

@@ -11,7 +11,7 @@ import torch
 from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF
 from opjury.judge.checks.state import default_dtype
-from opjury.judge.replay import CALL, RESULT, arguments
+from opjury.judge.replay import CALL, RESULT, arguments, enclosed
 from opjury.judge.text import describe, number, show, show_both
 from opjury.judge.time_limit import TimeLimitExceeded
 from opjury.judge.trial import GRAD, HASTE, Refuted, Steps, Trial, Unsuitable, as_another, depends_on_any, ordinary
@@ -99,9 +99,11 @@ def _require_sparse_form(trial: Trial, case: Case, result: Any) -> None:
     operation = trial.operation
     args, kwargs = case.build()
     if operation.invariants and (fault := operation.invariants(result, *args, **kwargs)):
-        steps = f"{RESULT}\ninvariants = registry.operation({operation.name!r}).invariants"
-        asserted = "fault = invariants(result, *args, **kwargs)\nprint(fault)\nassert fault is None"
-        raise Refuted(f"the result is {fault}", steps=f"from opjury.model import registry\n{steps}\n{asserted}")
+        asserted = (
+            f"fault = {operation.invariants.__name__}(result, *args, **kwargs)\nprint(fault)\nassert fault is None"
+        )
+        steps = f"{enclosed(operation.invariants)}{RESULT}\n{asserted}"
+        raise Refuted(f"the result is {fault}", steps=steps)
     found = (str(result.dtype), tuple(result.shape))
     wanted = (oracle.result_dtype(operation, case), oracle.evaluate(operation, case).shape)
     if found != wanted:
@@ -203,10 +205,11 @@ def check_laws(trial: Trial, case: Case) -> None:
     if sides is None:
         raise Unsuitable
     left, right = (_law_side(trial, side) for side in sides)
-    steps = _LAW.format(operation=trial.operation.name, law=chosen, laws=len(laws), seed=case.seed)
     if left.shape != right.shape:
         told = f"{law.name}: one side has shape {left.shape}, the other {right.shape}"
-        raise Refuted(told, show(left), show(right), f"{steps}\nassert result.shape == other.shape")
+        raise Refuted(
+            told, show(left), show(right), f"{_law_steps(trial, chosen, case.seed)}\nassert result.shape == other.shape"
+        )
     slack = 0.0
     rounds = is_floating(oracle.result_dtype(trial.operation, case)) and not is_floating(case.dtype)
     if trial.error is not None or "exact" not in trial.operation.tiers or rounds:
@@ -223,19 +226,32 @@ def check_laws(trial: Trial, case: Case) -> None:
         raise Refuted(
             f"{law.name}: {number(left[at])} on one side and {number(right[at])} on the other at {list(at)}",
             *show_both(left, right, at),
-            steps=f"{steps}\nrequire(result, other, {slack!r})",
+            steps=f"{_law_steps(trial, chosen, case.seed)}\nrequire(result, other, {slack!r})",
         )
 
 
 _LAW = """\
-from opjury.model import registry
 rng = np.random.default_rng({seed})
 rng.integers({laws})
-law = registry.operation({operation!r}).laws[{law}]
-print(law.name)
 result, other = (
-    torch.as_tensor(side.toarray() if hasattr(side, "toarray") else side).detach().cpu() for side in law.sides(f, rng, *args, **kwargs)
+    torch.as_tensor(side.toarray() if hasattr(side, "toarray") else side).detach().cpu() for side in {sides}(f, rng, *args, **kwargs)
 )"""
+
+
+def _law_steps(trial: Trial, chosen: int, seed: int) -> str:
+    """Lines of a script that compute both sides of a law, as `result` and `other`."""
+    laws = trial.operation.laws
+    sides = laws[chosen].sides
+    name, defined = sides.__name__, enclosed(sides)
+    if name == "<lambda>":
+        name, defined = (
+            "sides",
+            (
+                "from opjury.model import registry\n"
+                f"sides = registry.operation({trial.operation.name!r}).laws[{chosen}].sides\n"
+            ),
+        )
+    return defined + _LAW.format(seed=seed, laws=len(laws), sides=name)
 
 
 def _slack(trial: Trial, calls: list[Case], largest: float) -> float:
