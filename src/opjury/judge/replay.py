@@ -150,10 +150,15 @@ def _helpers(steps: str) -> list[str]:
     return [_HELPERS[name] + "\n" for name in _HELPERS if name in text]
 
 
-def enclosed(function: Callable[..., Any]) -> str:
-    """Lines that define a function of the contract or of ours, with whatever it uses in a scope of its own."""
-    body, name = _source(function)
-    return f"def _{name}():\n{textwrap.indent(body, '    ')}\n\n    return {name}\n\n\n{name} = _{name}()\n"
+def enclosed(name: str, function: Callable[..., Any], otherwise: str = "") -> str:
+    """Lines that define a function of the contract or of ours, with whatever it uses in a scope of its own.
+
+    `otherwise` is an expression for it with opjury's registry, for one that has no name, as a lambda.
+    """
+    if not getattr(function, "__name__", "").isidentifier():
+        return f"from opjury.model import registry\n{name} = {otherwise}\n"
+    body, known = _source(function)
+    return f"def scope():\n{textwrap.indent(body, '    ')}\n\n    return {known}\n\n\n{name} = scope()\n"
 
 
 def _positional(function: Callable[..., Any], name: str, parameters: Sequence[str]) -> str:

@@ -355,17 +355,19 @@ def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
     if trial.operation.fresh and shares:
         raise Refuted(
             "the result shares memory with an argument; the contract promises a copy",
-            steps=enclosed(in_common) + _SHARES.format("not "),
+            steps=enclosed("in_common", in_common) + _SHARES.format("not "),
         )
     if not trial.declared or trial.operation.fresh:
         return
     if shares and not trial.implementation.view:
         raise Refuted(
             "the result shares memory with an argument, which is not declared",
-            steps=enclosed(in_common) + _SHARES.format("not "),
+            steps=enclosed("in_common", in_common) + _SHARES.format("not "),
         )
     if not shares and trial.implementation.view and trial.operation.result == "sparse":
-        raise Refuted("the result is a copy; a view is declared", steps=enclosed(in_common) + _SHARES.format(""))
+        raise Refuted(
+            "the result is a copy; a view is declared", steps=enclosed("in_common", in_common) + _SHARES.format("")
+        )
 
 
 _COMPUTED = "args = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]\n"

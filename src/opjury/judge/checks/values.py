@@ -99,10 +99,9 @@ def _require_sparse_form(trial: Trial, case: Case, result: Any) -> None:
     operation = trial.operation
     args, kwargs = case.build()
     if operation.invariants and (fault := operation.invariants(result, *args, **kwargs)):
-        asserted = (
-            f"fault = {operation.invariants.__name__}(result, *args, **kwargs)\nprint(fault)\nassert fault is None"
-        )
-        steps = f"{enclosed(operation.invariants)}{RESULT}\n{asserted}"
+        asserted = "fault = invariants(result, *args, **kwargs)\nprint(fault)\nassert fault is None"
+        otherwise = f"registry.operation({operation.name!r}).invariants"
+        steps = f"{enclosed('invariants', operation.invariants, otherwise)}{RESULT}\n{asserted}"
         raise Refuted(f"the result is {fault}", steps=steps)
     found = (str(result.dtype), tuple(result.shape))
     wanted = (oracle.result_dtype(operation, case), oracle.evaluate(operation, case).shape)
@@ -234,24 +233,16 @@ _LAW = """\
 rng = np.random.default_rng({seed})
 rng.integers({laws})
 result, other = (
-    torch.as_tensor(side.toarray() if hasattr(side, "toarray") else side).detach().cpu() for side in {sides}(f, rng, *args, **kwargs)
+    torch.as_tensor(side.toarray() if hasattr(side, "toarray") else side).detach().cpu() for side in sides(f, rng, *args, **kwargs)
 )"""
 
 
 def _law_steps(trial: Trial, chosen: int, seed: int) -> str:
     """Lines of a script that compute both sides of a law, as `result` and `other`."""
-    laws = trial.operation.laws
-    sides = laws[chosen].sides
-    name, defined = sides.__name__, enclosed(sides)
-    if name == "<lambda>":
-        name, defined = (
-            "sides",
-            (
-                "from opjury.model import registry\n"
-                f"sides = registry.operation({trial.operation.name!r}).laws[{chosen}].sides\n"
-            ),
-        )
-    return defined + _LAW.format(seed=seed, laws=len(laws), sides=name)
+    operation = trial.operation
+    otherwise = f"registry.operation({operation.name!r}).laws[{chosen}].sides"
+    defined = enclosed("sides", operation.laws[chosen].sides, otherwise)
+    return defined + _LAW.format(seed=seed, laws=len(operation.laws))
 
 
 def _slack(trial: Trial, calls: list[Case], largest: float) -> float:
