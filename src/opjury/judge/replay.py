@@ -23,6 +23,7 @@ from opjury.model.exact import literal
 
 CALL = "f(*args, **kwargs)"
 RESULT = f"result = {CALL}"
+TO_CUDA = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n"
 _WHOLE = 100  # elements up to which a script holds all of a result
 
 _HELPERS = {

@@ -35,7 +35,8 @@ faulthandler.dump_traceback_later(30, exit=True)
 try:
     f(*args, **kwargs)  # does not end
 except Exception as error:
-    print(error)"""
+    print(error)
+faulthandler.cancel_dump_traceback_later()"""
 _SIMPLE = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
 
 

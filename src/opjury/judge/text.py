@@ -46,4 +46,4 @@ def show_both(observed: np.ndarray, expected: np.ndarray, at: tuple[int, ...]) -
         both = show(observed, digits), show(expected, digits)
         if both[0] != both[1]:
             return both
-    return tuple(f"{list(at)}: {number(values[at])}" for values in (observed, expected))  # type: ignore[return-value]
+    return f"{list(at)}: {number(observed[at])}", f"{list(at)}: {number(expected[at])}"

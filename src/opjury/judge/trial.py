@@ -18,7 +18,7 @@ import torch
 from opjury.judge import oracle
 from opjury.judge.bounds import Expected, compare
 from opjury.judge.repeated import repeated_shape, wrong_at
-from opjury.judge.replay import CALL, RESULT, arguments, required
+from opjury.judge.replay import CALL, RESULT, TO_CUDA, arguments, required
 from opjury.judge.strategies import general, small_integers
 from opjury.judge.task import COMPILING
 from opjury.judge.text import describe, differs, show, show_both
@@ -295,17 +295,20 @@ class Trial:
             raise Unsuitable
         shape = repeated_shape(expected, repeated)
         told = f" ({repeated.times} repetitions of a small case)"
+        steps = TO_CUDA * on_cuda(self.device) + RESULT
         if tuple(result.shape) != shape:
-            raise Refuted(f"result has shape {tuple(result.shape)}; it should have {shape}{told}")
+            raise Refuted(
+                f"result has shape {tuple(result.shape)}; it should have {shape}{told}",
+                steps=f"{steps}\nassert result.shape == {shape}, result.shape",
+            )
         at = wrong_at(result, expected, repeated)
         if at is None:
             return
         small = tuple(place % n for place, n in zip(at, expected.value.shape))
         bound = np.broadcast_to(expected.bound, expected.value.shape)[small]
-        move = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n" * on_cuda(self.device)
         raise Refuted(
             differs("result", at, result[at].item(), expected.value[small], bound) + told,
-            steps=f"{move}{RESULT}{list(at)}\n{required(Expected(np.asarray(expected.value[small]), bound=bound))}",
+            steps=f"{steps}{list(at)}\n{required(Expected(np.asarray(expected.value[small]), bound=bound))}",
         )
 
 

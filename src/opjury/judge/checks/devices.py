@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.replay import CALL
+from opjury.judge.replay import CALL, TO_CUDA
 from opjury.judge.text import describe
 from opjury.judge.trial import Refuted, Trial, Unsuitable
 from opjury.model.case import Case
@@ -35,7 +35,7 @@ def check_devices(trial: Trial, case: Case) -> None:
         except Exception as error:
             if "synchroniz" in str(error):
                 waits = f"lets the caller wait for the GPU, which it promised not to: {describe(error)}"
-                raise Refuted(waits, steps=f'{_MOVED}torch.cuda.set_sync_debug_mode("error")\n{CALL}') from None
+                raise Refuted(waits, steps=f'{TO_CUDA}torch.cuda.set_sync_debug_mode("error")\n{CALL}') from None
             raise Refuted(f"raises {describe(error)} on another stream than the default one", steps=_STREAM) from None
         trial.require(result, expected, "result on another stream", _STREAM)
 
@@ -65,10 +65,9 @@ def waiting_raises(wanted: bool) -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-_MOVED = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n"
 _STREAM = f"""\
 stream = torch.cuda.Stream()
-{_MOVED}late = [torch.zeros_like(a) if isinstance(a, torch.Tensor) else a for a in args]
+{TO_CUDA}late = [torch.zeros_like(a) if isinstance(a, torch.Tensor) else a for a in args]
 torch.cuda.synchronize()
 with torch.cuda.stream(stream):
     torch.cuda._sleep(2_000_000)

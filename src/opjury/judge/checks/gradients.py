@@ -24,8 +24,6 @@ from opjury.model.implementation import Error
 SMALL = 40  # elements up to which whole Jacobians are computed
 _TOLD = 120  # characters of an incoming gradient that a message shows
 
-_NO_HISTORY = f"{GRAD}assert {CALL}.requires_grad"
-
 
 def argument(place: int | str) -> str:
     """An argument in a script."""
@@ -37,10 +35,10 @@ def requiring(places: Iterable[int | str]) -> str:
     return "".join(f"{argument(place)}.requires_grad_()\n" for place in places)
 
 
-def gradient_steps(place: int | str, incoming: Tensor, chosen: Iterable[int | str]) -> str:
-    """Lines of a script that compute the gradient for one argument, all its elements in a row."""
+def gradient_steps(place: int | str, incoming: Tensor, chosen: Iterable[int | str], *, flat: bool = True) -> str:
+    """Lines of a script that compute the gradient for one argument; `flat`: all its elements in a row."""
     gradient = f"torch.autograd.grad({CALL}, {argument(place)}, w, materialize_grads=True)"
-    return f"{requiring(chosen)}w = {_code(incoming)}\n(result,) = {gradient}\nresult = result.flatten()"
+    return f"{requiring(chosen)}w = {_code(incoming)}\n(result,) = {gradient}" + "\nresult = result.flatten()" * flat
 
 
 def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> Tensor:
@@ -101,7 +99,10 @@ def check_gradient(trial: Trial, case: Case) -> None:
     if not out.requires_grad:
         if out.numel() == 0 or not depends_on_any(trial, case, chosen):
             raise Unsuitable
-        raise Refuted("the result has no gradient history although inputs require gradients", steps=_NO_HISTORY)
+        raise Refuted(
+            "the result has no gradient history although inputs require gradients",
+            steps=f"{requiring(chosen)}assert {CALL}.requires_grad",
+        )
 
     def steps() -> str:
         wanted = ", ".join(map(argument, chosen))
@@ -119,7 +120,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
         if grad.shape != live[place].shape or grad.dtype != live[place].dtype:
             what = f"the gradient for {name(trial, place)} has shape {tuple(grad.shape)} and dtype {grad.dtype}"
             same = f"assert (result.shape, result.dtype) == ({argument(place)}.shape, {argument(place)}.dtype)"
-            taken = gradient_steps(place, recipe, chosen).replace("\nresult = result.flatten()", "")
+            taken = gradient_steps(place, recipe, chosen, flat=False)
             raise Refuted(what, steps=f"{taken}\nprint(result.shape, result.dtype)\n{same}")
         taking = functools.partial(gradient_steps, place, recipe, chosen)
         require_gradient(trial, case, place, weights, grad, rng, taking, given=functools.partial(incoming_told, recipe))
