@@ -16,7 +16,7 @@ export ONEDNN_MAX_CPU_ISA ?= AVX512_CORE_BF16
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,browser,cuda,cluster,team]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[track,report,cluster,team,cuda,test,browser]"
 	touch $@
 
 demo: $(VENV)/installed
@@ -39,20 +39,20 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 
 figures: $(VENV)/installed
-	$(BIN)/python -m opjury.benchmarks.harness
+	$(BIN)/python -m benchmarks.figures.harness
 
 bench-choose: $(VENV)/installed
-	$(BIN)/python -m opjury.benchmarks.choosing
-	$(BIN)/python -m opjury.benchmarks.usual
+	$(BIN)/python -m benchmarks.figures.choosing
+	$(BIN)/python -m benchmarks.figures.usual
 
 bench-track: $(VENV)/installed
-	$(BIN)/python -m opjury.benchmarks.tracking
+	$(BIN)/python -m benchmarks.figures.tracking
 
 bench-report: $(VENV)/installed
-	$(BIN)/python -m opjury.benchmarks.reporting
+	$(BIN)/python -m benchmarks.figures.reporting
 
 bench-scale: $(VENV)/installed
-	$(BIN)/python -m opjury.benchmarks.scaling
+	$(BIN)/python -m benchmarks.figures.scaling
 
 mutation: $(VENV)/installed
 	$(BIN)/python -m tests.mutation --json .opjury/mutation.jsonl
@@ -65,7 +65,7 @@ compare: $(VENV)/installed
 	$(BIN)/python -m pytest -m compare tests/compare
 
 gpu:
-	PYTHONPATH=src $(PYTHON) -m opjury.benchmarks.gpu $(FOLDER)
+	PYTHONPATH=src $(PYTHON) -m benchmarks.figures.gpu $(FOLDER)
 
 gpu-wheels: $(VENV)/installed
 	for version in $(GPU_PYTHONS); do $(BIN)/python -m pip download --quiet --disable-pip-version-check -c constraints.txt --no-deps \

@@ -2,7 +2,7 @@
 
 The kernels' launchers are called on the CPU with what `plain` would refuse; in place of each launch the kernel is compiled down to the
 instructions of a GPU for just these arguments. Prints the name of each kernel and the number of its variants; with `--bars` what the
-launches at the sizes of `benchmarks/gpu.py` need, as ptxas and nvdisasm tell it: reports/figures/kernels.txt.
+launches at the sizes of `benchmarks/figures/gpu.py` need, as ptxas and nvdisasm tell it: reports/figures/kernels.txt.
 """
 
 import inspect

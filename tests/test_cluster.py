@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 import opjury
-from opjury.benchmarks.scaling import scheduler, worker
+from benchmarks.figures.scaling import scheduler, worker
 from opjury.choose import choose
 from opjury.cli.main import main
 from opjury.judge.isolated import verdict_of

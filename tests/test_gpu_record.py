@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 def test_the_record_of_a_gpu_is_made_here_too(tmp_path):
     options = ["--device", "cpu", "--budget", "50", "--small"]
     done = subprocess.run(
-        [sys.executable, "-m", "opjury.benchmarks.gpu", str(tmp_path), *options],
+        [sys.executable, "-m", "benchmarks.figures.gpu", str(tmp_path), *options],
         capture_output=True,
         text=True,
         check=False,
@@ -36,7 +36,7 @@ def test_the_record_of_a_gpu_is_made_here_too(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_gpu_the_record_says_so(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "opjury.benchmarks.gpu", str(tmp_path)],
+        [sys.executable, "-m", "benchmarks.figures.gpu", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

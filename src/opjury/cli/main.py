@@ -12,6 +12,7 @@ from opjury.cli.later import import_later
 from opjury.model.files import Unwritable
 from opjury.model.records import NoRecord
 from opjury.model.registry import Impossible, UnknownName
+from opjury.model.wings import MissingExtra
 
 COMMANDS = {
     "list": "opjury.cli.list",
@@ -39,7 +40,7 @@ def run() -> None:
     import_later("numpy", "scipy", "torch")
     try:
         sys.exit(main(standalone_mode=False))
-    except (UnknownName, Impossible, NoRecord, Unwritable) as error:
+    except (UnknownName, Impossible, MissingExtra, NoRecord, Unwritable) as error:
         click.echo(f"opjury: {error}", err=True)
         sys.exit(USAGE)
     except click.exceptions.Exit as status:

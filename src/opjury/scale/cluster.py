@@ -21,6 +21,7 @@ from opjury.judge.task import implementation_of
 from opjury.model import declared, registry
 from opjury.model.environment import environment
 from opjury.model.registry import Impossible
+from opjury.model.wings import require_extra
 from opjury.run.pool import Dropped, Fallen, kept
 from opjury.run.ship import Function, Sent, register
 
@@ -130,11 +131,10 @@ def connected(
 ) -> Iterator[Cluster]:
     """The cluster of a scheduler, until the end of the block; workers get what this process alone declared of the operations."""
     declarations = [sent for name in operations if (sent := Sent.declarations(name))]
-    try:
-        from distributed import Client
-        from distributed.comm import get_address_host_port
-    except ImportError:
-        raise Impossible("a cluster needs dask.distributed: pip install 'opjury[cluster]'") from None
+    require_extra("cluster", "a cluster")
+    from distributed import Client
+    from distributed.comm import get_address_host_port
+
     try:
         socket.create_connection(get_address_host_port(address, strict=True), timeout=CONNECT).close()
         client = Client(address, timeout=CONNECT, set_as_default=False, name="opjury")

@@ -31,7 +31,7 @@ from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import environment
 from opjury.model.records import Measurement, Verdict
-from opjury.model.wings import wing
+from opjury.model.wings import require_extra, wing
 from opjury.track import history
 from opjury.track.alarms import LATEST, alarms
 from opjury.track.asv_benchmarks import HANDED_OVER, class_name
@@ -174,6 +174,7 @@ def nightly_command(context: click.Context, /, **options: Any) -> None:
     """run, publish and check in one."""
     from opjury.track.confirm import other_libraries
 
+    require_extra("report", "opjury track nightly")
     names = ("nights", "no_confirm", "before", "json_file", "markdown_file")
     checking = {name: options.pop(name) for name in names}
     if checking["before"]:
@@ -207,6 +208,7 @@ def _planned(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
 
 
 def _run(plan: Plan, options: dict[str, Any]) -> tuple[int, Done | None]:
+    require_extra("track", "opjury track run")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
     task = bar.add_task("", total=None)
@@ -288,6 +290,7 @@ def _check(
     plan: Plan | None = None,
 ) -> int:
     """Show what changed for the worse; the exit status."""
+    require_extra("track", "opjury track check")
     from opjury.track.confirm import Tried, confirmed
 
     if before and no_confirm:

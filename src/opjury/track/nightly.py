@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import filelock
 import msgspec
 
 from opjury.audit import identity, judge_tasks
@@ -205,6 +204,8 @@ def state_of_repository(planned: Plan) -> tuple[str, bool]:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Nobody else writes to this machine's history meanwhile."""
+    import filelock  # of the extra `track`
+
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / ".lock")
     try:

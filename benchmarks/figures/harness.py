@@ -1,4 +1,4 @@
-"""What the harness itself costs, printed as figures: `python -m opjury.benchmarks.harness [--everything]`.
+"""What the harness itself costs, printed as figures: `python -m benchmarks.figures.harness [--everything]`.
 
 Nothing here is asserted. Run it on a machine that does nothing else; everything is timed on one thread.
 """
@@ -28,7 +28,7 @@ def child(*arguments):
 
 def audit_of_one(name):
     """Processor seconds, examples and peak memory (MiB) of the quick audit of one implementation, in a fresh process."""
-    code = f"from opjury.benchmarks.harness import measure_audit; measure_audit({name!r})"
+    code = f"from benchmarks.figures.harness import measure_audit; measure_audit({name!r})"
     return json.loads(child("-c", code)[1])
 
 

@@ -1,4 +1,4 @@
-"""How good `choose` is, printed as figures: `python -m opjury.benchmarks.choosing` (`make bench-choose`).
+"""How good `choose` is, printed as figures: `python -m benchmarks.figures.choosing` (`make bench-choose`).
 
 Regret: how many times as long the recommended implementation takes as the truly fastest one that holds up, truth being a contest with
 ten times the budget. Agreement: whether a second choice is the same, or one that the first called tied. Nothing is asserted.

@@ -1,4 +1,4 @@
-"""How good `track` is, printed as figures: `python -m opjury.benchmarks.tracking` (`make bench-track`).
+"""How good `track` is, printed as figures: `python -m benchmarks.figures.tracking` (`make bench-track`).
 
 Samples: contests as a night runs them, again and again; comparisons in turns of the same files, as a commit is compared with the one
 before; and of the same interpreter, as libraries are with those before. From them months are simulated, stretch by stretch so that

@@ -1,4 +1,4 @@
-"""Whether `once` / `examples` of one run tells the share of new kinds of behaviour in another: `python -m opjury.benchmarks.more_cases`."""
+"""Whether `once` / `examples` of one run tells the share of new kinds of behaviour in another: `python -m benchmarks.figures.more_cases`."""
 
 from collections import Counter
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a report costs, printed as figures: `python -m opjury.benchmarks.reporting` (`make bench-report`).
+"""What a report costs, printed as figures: `python -m benchmarks.figures.reporting` (`make bench-report`).
 
 A full run and histories of one and of ten years are made up from what is registered; then the site is built in a new process, as a user
 would, and its start page is opened in a browser, where there is one. Nothing is asserted.
@@ -167,7 +167,7 @@ def main(days):
         full = [*verdicts(), *measurements(np.random.default_rng(1), environment=WHERE, workloads=WORKLOADS)]
         records.write(root / "full.jsonl", full)
         where = environment()
-        print("$ python -m opjury.benchmarks.reporting")
+        print("$ python -m benchmarks.figures.reporting")
         print(f"{where.machine}, {where.processor}, Python {where.python}")
         print(f"A full run of {len(registry.implementations())} implementations, {len(full)} records")
         for count in days:

@@ -1,4 +1,4 @@
-"""How evenly an audit is split: `python -m opjury.benchmarks.shards COSTS.jsonl FOUND.jsonl`, the records of two audits of everything.
+"""How evenly an audit is split: `python -m benchmarks.figures.shards COSTS.jsonl FOUND.jsonl`, the records of two audits of everything.
 
 The split is by the seconds of the first, or by examples alone, and judged by those of the second.
 """

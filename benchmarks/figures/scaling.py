@@ -1,4 +1,4 @@
-"""What a cluster costs and brings, printed as figures: `python -m opjury.benchmarks.scaling` (`make bench-scale`).
+"""What a cluster costs and brings, printed as figures: `python -m benchmarks.figures.scaling` (`make bench-scale`).
 
 Everything runs on this machine and shares its cores: scheduler, workers, and the process that asks. Workers that are simulated are
 dask's own, half of them in each of two processes, and talk to the scheduler as any others; but their tasks sleep instead of judging.
@@ -28,7 +28,7 @@ from opjury.model.environment import environment
 from opjury.model.records import Verdict
 from opjury.scale import cluster
 
-SIMULATE = "import sys; from opjury.benchmarks.scaling import simulate; simulate(sys.argv[1], int(sys.argv[2]))"
+SIMULATE = "import sys; from benchmarks.figures.scaling import simulate; simulate(sys.argv[1], int(sys.argv[2]))"
 UNWATCHED = {
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
@@ -174,7 +174,7 @@ def overhead(folder, count):
 
 def many(folder, workers, rounds, lengths):
     """How busy so many simulated workers are, at several lengths of a task."""
-    from opjury.benchmarks.scaling import pretend  # not __main__'s: workers import it
+    from benchmarks.figures.scaling import pretend  # not __main__'s: workers import it
 
     with (
         scheduler(folder) as (address, process),
@@ -240,7 +240,7 @@ def main(operations, no_audit, tasks, workers, rounds, lengths):
     folder = Path(tempfile.mkdtemp())
     try:
         where = environment()
-        print(f"$ python -m opjury.benchmarks.scaling {' '.join(sys.argv[1:])}")
+        print(f"$ python -m benchmarks.figures.scaling {' '.join(sys.argv[1:])}")
         load = os.getloadavg()[0]
         print(f"{where.machine}, {where.processor}, Python {where.python}; {load:.1f} processes wanted a core before")
         if not no_audit:

@@ -1,4 +1,4 @@
-"""The record of one GPU, within a budget of minutes: `python -m opjury.benchmarks.gpu FOLDER` (`make gpu FOLDER=…`).
+"""The record of one GPU, within a budget of minutes: `python -m benchmarks.figures.gpu FOLDER` (`make gpu FOLDER=…`).
 
 Runs from a source checkout with `PYTHONPATH=src` and no network: torch, Triton, NumPy, SciPy, hypothesis and pytest must be there; the other
 dependencies may come as wheels (`make gpu-wheels`). Four parts share the budget: the tests that need CUDA; contests of the Triton kernels with
@@ -17,7 +17,7 @@ import traceback
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WHEELS = ROOT / ".opjury" / "wheels"
 SHARES = {"tests": 0.2, "bars": 0.5, "audit": 0.88, "choices": 1.0}  # of the budget, by when each part ends
 FIRST_CHECKS = ("agreement", "devices", "gradient", "determinism", "layouts", "specials")

@@ -1,4 +1,4 @@
-"""The best implementation of each operation beside what one calls otherwise: `python -m opjury.benchmarks.usual` (`make bench-choose`).
+"""The best implementation of each operation beside what one calls otherwise: `python -m benchmarks.figures.usual` (`make bench-choose`).
 
 What one calls otherwise is what the contract names as `usual`: a function of torch, NumPy or SciPy where there is one; the fastest of
 them counts. Whatever holds up takes part, but for what took SLOW times as long as the best at the first workload. Nothing is asserted.
