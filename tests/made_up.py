@@ -2,7 +2,7 @@
 
 import msgspec
 
-from opjury.benchmarks import reporting
+from benchmarks.figures import reporting
 from opjury.model.records import Measurement, Night, Recommendation, Verdict
 
 HERE = reporting.WHERE

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from opjury.audit import Audit
-from opjury.benchmarks import reporting
+from benchmarks.figures import reporting
 from opjury.cli import exports
 from opjury.cli.main import main
 from opjury.cli.terminal import show_audit

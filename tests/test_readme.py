@@ -1,4 +1,4 @@
-"""Every command of the README is run."""
+"""Every command of the README is run, and every program of the examples."""
 
 import os
 import re
@@ -68,3 +68,18 @@ def test_make_targets_exist():
 def test_programs_run(files, program):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=files, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_parts_of_a_bound_are_printed(tmp_path):
+    audit = "audit moving_mean:rounded_prefix_sums --check agreement --dtype float32 --seed 3 --json found.jsonl"
+    subprocess.run([sys.executable, "-m", "opjury", *audit.split()], cwd=tmp_path, check=True, capture_output=True)
+    script = [sys.executable, str(ROOT / "examples" / "bound.py"), "found.jsonl"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
+    assert [line.split()[0] for line in done.stdout.splitlines()][1:] == [
+        "computed",
+        "exact",
+        "bound",
+        "magnitude",
+        "terms",
+    ]
+    assert "opjury.judge.trial.Refuted: result[1] is " in done.stderr

@@ -11,7 +11,7 @@ import plotly.graph_objects
 import pytest
 from click.testing import CliRunner
 
-from opjury.benchmarks import reporting
+from benchmarks.figures import reporting
 from opjury.cli.main import main
 from opjury.model import records, registry
 from opjury.report import charts, questions

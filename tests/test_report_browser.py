@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from opjury.benchmarks import reporting
+from benchmarks.figures import reporting
 from opjury.cli.main import main
 from opjury.model import records, registry
 from opjury.report import gather, questions
