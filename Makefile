@@ -1,5 +1,5 @@
 # make gpu FOLDER=… | gpu-wheels: the record of a machine with a GPU, without a network and without installing anything.
-# make demo | test | check | lint | format | figures | bench-choose | bench-report | bench-scale | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
+# make demo | test | test-slow | test-all | check | lint | format | figures | bench-choose | bench-report | bench-scale | bench-track | mutation | false-alarms | compare | clean. Everything installs itself into .venv first.
 VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
@@ -11,7 +11,7 @@ export PYTHONWARNINGS ?=
 # On some virtual machines AMX loses its tiles: torch's bfloat16 convolutions crash or never return there. Tests use what all processors have.
 export ONEDNN_MAX_CPU_ISA ?= AVX512_CORE_BF16
 
-.PHONY: demo test check lint types format figures bench-choose bench-report bench-scale bench-track mutation false-alarms compare clean gpu gpu-wheels
+.PHONY: demo test test-slow test-all check lint types format figures bench-choose bench-report bench-scale bench-track mutation false-alarms compare clean gpu gpu-wheels
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,8 +22,17 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py
 
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10 --durations-min 20
+
+# the whole harness, and a sample of the library's audits
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(PYTEST) -m "not slow and not compare"
+
+# all other tests; with --durations pytest names the slowest
+test-slow: $(VENV)/installed
+	$(PYTEST) -m "slow and not compare"
+
+test-all: test test-slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

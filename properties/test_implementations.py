@@ -2,33 +2,60 @@
 
 Ids read `test_check[agreement-toeplitz-unfold_flip-float32-cpu]`. What an implementation waives, and what a negative control is refuted
 in, is tried with all its dtypes in one test. A control must be refuted as declared; a waiver that was not needed is reported as skipped.
+
+`-m "not slow"` takes a sample: of each implementation agreement and every sixth other check, in one group of dtypes each. The implementations
+begin with different checks, so that each check is tried on some of them.
 """
 
 import pytest
 
+from opjury.judge.judge import judge
 from opjury.judge.request import Request
 from opjury.judge.task import applies
 from opjury.model import registry
 from opjury.testing import grouped, require
 
+NOTHING_TO_TRY = {
+    "layouts": ("difference_matrix", "sparse_diff", "sparse_grow"),  # no argument is a tensor
+    "locality": ("double_until", "vector_norm"),  # each element of the result depends on all of the arguments
+}
+"""Checks for which no case of an operation is suitable."""
+ONE_IN = 6  # checks of an implementation that are in the sample
+NOT_SAMPLED = pytest.mark.slow(reason="hours on one core, all together")
+
 
 def pytest_generate_tests(metafunc):
+    if "tasks" not in metafunc.fixturenames:
+        return
     option = metafunc.config.getoption
     wanted = option("--opjury-operation") or [operation.name for operation in registry.operations()]
     options = dict(profile=option("--opjury-profile"), seed=option("--opjury-seed"))
+    entries = [entry for name in wanted for entry in registry.implementations(name) if "cpu" in entry.devices]
     parameters = []
-    for operation in map(registry.operation, wanted):
-        entries = [entry for entry in registry.implementations(operation.name) if "cpu" in entry.devices]
-        for check in registry.checks():
-            for entry in entries:
-                together = bool(entry.refuted) or check in entry.waives
-                scale = 1.0 if together else option("--opjury-scale")
-                tasks = Request(checks=check, scale=scale, **options).tasks(operation.name, entry.name)
-                for group in grouped(filter(applies, tasks)):
-                    name = f"{operation.name}-{entry.name}-all-cpu" if together else group[0].label
-                    parameters.append(pytest.param(group, id=f"{check}-{name}"))
+    for place, check in enumerate(registry.checks()):
+        for number, entry in enumerate(entries):
+            operation = entry.operation
+            if operation in NOTHING_TO_TRY.get(check, ()):
+                continue
+            together = bool(entry.refuted) or check in entry.waives
+            scale = 1.0 if together else option("--opjury-scale")
+            tasks = Request(checks=check, scale=scale, **options).tasks(operation, entry.name)
+            groups = grouped(filter(applies, tasks))
+            sampled = check == "agreement" or (place + number) % ONE_IN == 0
+            for which, group in enumerate(groups):
+                name = f"{operation}-{entry.name}-all-cpu" if together else group[0].label
+                marks = () if sampled and which == number % len(groups) else NOT_SAMPLED
+                parameters.append(pytest.param(group, id=f"{check}-{name}", marks=marks))
     metafunc.parametrize("tasks", parameters)
 
 
 def test_check(tasks):
     require(tasks)
+
+
+@pytest.mark.parametrize(
+    ("check", "operation"), [(check, operation) for check, names in NOTHING_TO_TRY.items() for operation in names]
+)
+def test_nothing_is_suitable(check, operation):
+    tasks = Request(checks=check).tasks(operation, registry.operation(operation).baseline)
+    assert {judge(task).status for task in tasks} == {"skipped"}

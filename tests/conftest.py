@@ -1,8 +1,23 @@
 """Tests leave the caches of whoever runs them alone, and are not influenced by what lies there."""
 
+import collections
+
 import pytest
 
 from opjury.model import declared, registry
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a test that is `sampled(n)` a quick run takes every n-th set of parameters."""
+    seen = collections.Counter()
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark:
+            function = item.nodeid.partition("[")[0]
+            if seen[function] % mark.args[0]:
+                item.add_marker(pytest.mark.slow(reason="a sample is enough for a quick run"))
+            seen[function] += 1
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ def refuting(function, operation, checks):
     return found.refuted[0].check if found.refuted else None
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("operation", "function"),
     [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in broken.catalogue()],
@@ -62,6 +63,7 @@ ALONE = {
 }
 
 
+@pytest.mark.slow(reason="audits of whole functions, in all dtypes")
 @pytest.mark.parametrize("check", ALONE)
 def test_without_this_check_something_wrong_would_pass(check):
     name, dtype = ALONE[check]
@@ -223,6 +225,7 @@ def test_who_does_not_return_is_refuted_for_that_alone(monkeypatch):
     assert refuted_by_itself(cumsum, registry.operation("cumsum")) == {"terminates"}
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("operation", "function"),
     [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in right.catalogue()],

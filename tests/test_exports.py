@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from opjury.audit import Audit
 from benchmarks.figures import reporting
+from opjury.audit import Audit
 from opjury.cli import exports
 from opjury.cli.main import main
 from opjury.cli.terminal import show_audit

@@ -41,6 +41,7 @@ def plugin(folder, name, code):
     (info / "entry_points.txt").write_text(groups)
 
 
+@pytest.mark.slow(reason="a whole audit, as a user runs it")
 def test_the_example_is_listed_and_holds_up(installed):
     assert "suffix_sum" in opjury(installed, "list").stdout
     found = opjury(installed, "audit", "suffix_sum", "--seed", "0")
@@ -48,6 +49,7 @@ def test_the_example_is_listed_and_holds_up(installed):
     assert "exclusive†" in found.stdout
 
 
+@pytest.mark.slow(reason="a whole audit, as a user runs it")
 def test_its_competitor_for_a_built_in_operation_holds_up(installed):
     found = opjury(installed, "audit", "slice_mean:narrowed", "--seed", "0", "--dtype", "float32")
     assert found.returncode == 0, found.stdout + found.stderr
@@ -62,6 +64,7 @@ def test_functions_of_installed_modules(installed):
     assert "triangular_matmul" in module.stdout
 
 
+@pytest.mark.slow(reason="a whole audit, as a user runs it")
 def test_the_installed_suites_judge_the_operation_of_a_plugin(installed, tmp_path):
     options = ["-p", "no:cacheprovider", "-p", "no:xdist", "-rA", "--opjury-operation", "suffix_sum"]
     command = [sys.executable, "-m", "pytest", *options, "--pyargs", "opjury.properties"]

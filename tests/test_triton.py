@@ -19,6 +19,7 @@ PLACES = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.enviro
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("entry", IN_TRITON, ids=lambda entry: f"{entry.operation}-{entry.name}")
 def test_kernels_hold_up_interpreted(entry):
     done = subprocess.run(
