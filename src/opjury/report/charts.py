@@ -115,8 +115,9 @@ def over_size(sweep: _Sweep) -> list[Chart]:
         else "The recommendation is the same throughout. "
     )
     caption += "Floor: the time to copy the fewest bytes that a call must read and write."
-    size_axis = _log_axis(sweep.size, tickformat=".3~s")
-    figure = _figure([*traces("seconds", seconds), floor_trace], size_axis, _time_axis())
+    size_axis = _log_axis(sweep.size, _decimal(sweep.points), "{:,.0f}".format)
+    time_axis = _log_axis("time of a call", _decimal([*floor.values(), *(m.seconds for _, m in measured)]), seconds)
+    figure = _figure([*traces("seconds", seconds), floor_trace], size_axis, time_axis)
     figure["layout"]["shapes"] = [_upright(math.sqrt(low * high)) for _, _, low, high in changes]
     columns = (sweep.size, "implementation", "time", "× best", "× floor", "memory")
     rows = [
@@ -135,8 +136,7 @@ def over_size(sweep: _Sweep) -> list[Chart]:
     used = traces("peak_bytes", memory)
     if any(len(trace["x"]) > 1 for trace in used):
         caption = "The peak memory of a call beside its arguments. No point is drawn where no memory use was seen."
-        ticks = [4**power for power in range(30)]  # plotly's own would be at powers of ten
-        memory_axis = _log_axis("memory of a call", tickvals=ticks, ticktext=list(map(memory, ticks)))
+        memory_axis = _log_axis("memory of a call", [4**power for power in range(30)], memory)
         figure = _figure(used, size_axis, memory_axis)
         cells = [(size, name, peak) for size, name, *_, peak in rows]
         charts.append(Chart(f"Memory {where}", caption, figure, (sweep.size, "implementation", "memory"), cells))
@@ -171,7 +171,11 @@ def pareto(name: str, contest: Sequence[Measurement]) -> Chart | None:
     steps = dict(x=[m.seconds for m in front.values()], y=[m.error_ulps for m in front.values()])
     line = dict(color=_COLOURS[0], shape="hv", width=1, dash="dot")
     traces.append(dict(mode="lines", line=line, hoverinfo="skip", showlegend=False, **steps))
-    figure = _figure(traces, _time_axis(), dict(title=dict(text="error (ulps)"), rangemode="tozero"))
+    figure = _figure(
+        traces,
+        _log_axis("time of a call", _decimal(m.seconds for m in shown), seconds),
+        dict(title=dict(text="error (ulps)"), rangemode="tozero"),
+    )
     rows = [
         (
             m.implementation,
@@ -248,7 +252,7 @@ def over_time(machine: Machine, setting: Setting) -> Chart | None:
         for night, ratio in zip(thin.nights, thin.ratios, strict=True):
             rows.setdefault(night, {})[name] = ratio
     alarmed = dict.fromkeys(a.since[:10] for a in machine.alarms if a.kind == "time" and a.setting == setting)
-    ratio_axis = _log_axis("time, as a multiple of the baseline's", tickformat=",.3~r")
+    ratio_axis = _log_axis("time, as a multiple of the baseline's", _decimal(y for t in traces for y in t["y"]), times)
     figure = _figure(traces, dict(type="date"), ratio_axis)
     figure["layout"]["shapes"] = [_upright(date) for date in alarmed]
     cells = [
@@ -297,13 +301,15 @@ def _figure(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any]) 
     return dict(data=traces, layout=dict(colorway=_COLOURS, xaxis=x, yaxis=y, height=420))
 
 
-def _log_axis(title: str, **ticks: Any) -> dict[str, Any]:
-    """A logarithmic axis; with more than three ticks, plotly would label each of 20, 30, …, 90, too."""
-    return dict(title=dict(text=title), type="log", nticks=3, **ticks)
+def _log_axis(title: str, ticks: Sequence[float], text: Callable[[Any], str]) -> dict[str, Any]:
+    return dict(title=dict(text=title), type="log", tickvals=ticks, ticktext=list(map(text, ticks)))
 
 
-def _time_axis() -> dict[str, Any]:
-    return _log_axis("time of a call", tickformat=".3~s", ticksuffix="s")
+def _decimal(values: Iterable[Any]) -> list[float]:
+    """Ticks at powers of ten, and at 2 and 5 times them where there are few powers: plotly writes no unit at its own between powers."""
+    positive = [value for value in values if 0 < value < math.inf] or [1.0]
+    digits = (1, 2, 5) if max(positive) < 300 * min(positive) else (1,)
+    return [digit * 10.0**power for power in range(-12, 19) for digit in digits]
 
 
 def _upright(x: Any) -> dict[str, Any]:
