@@ -6,8 +6,7 @@ import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,19 +22,8 @@ _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 Cell = tuple[str, float | None]  # a number as text, and the number to sort by
 
 
-@dataclass(frozen=True)
-class Chart:
-    """One figure with its title, caption and table.
-
-    Parameters
-    ----------
-    title, caption : str
-    figure : dict
-        Plotly's `data` and `layout`. The page adds the colours of text, grid and paper.
-    columns : tuple of str
-    rows : list of tuple
-        The table: text cells, or pairs of a text and a number to sort by.
-    """
+class Chart(NamedTuple):
+    """One figure: plotly's `data` and `layout`, to which the page adds colours. The table has texts and `Cell`s."""
 
     title: str
     caption: str
@@ -44,8 +32,7 @@ class Chart:
     rows: list[tuple[Any, ...]]
 
 
-@dataclass(frozen=True)
-class _Sweep:
+class _Sweep(NamedTuple):
     """Contests that differ in one size alone, and their recommendations, by that size in rising order."""
 
     size: str
@@ -54,10 +41,8 @@ class _Sweep:
     recommendations: dict[int, Recommendation]
 
 
-def sweeps_of(
-    contests: Mapping[Setting, list[Measurement]], chosen: Mapping[Setting, Recommendation], least: int = 3
-) -> list[_Sweep]:
-    """The sweeps among contests: at least `least` settings that differ in one size alone."""
+def sweeps_of(contests: Mapping[Setting, list[Measurement]], chosen: Mapping[Setting, Recommendation]) -> list[_Sweep]:
+    """The sweeps among contests: three or more settings that differ in one size alone."""
     groups: dict[tuple[str, Setting], dict[int, Setting]] = {}
     for setting in contests:
         for name, value in setting.sizes.items():
@@ -67,7 +52,7 @@ def sweeps_of(
                 groups.setdefault((name, rest), {})[value] = setting
     found = []
     for (name, rest), unordered in groups.items():
-        if len(unordered) >= least:
+        if len(unordered) >= 3:
             settings = dict(sorted(unordered.items()))
             points = {value: contests[s] for value, s in settings.items()}
             recommendations = {value: chosen[s] for value, s in settings.items() if s in chosen}
@@ -117,8 +102,8 @@ def over_size(sweep: _Sweep) -> list[Chart]:
     caption += "Floor: the time to copy the fewest bytes that a call must read and write."
     size_axis = _log_axis(sweep.size, _decimal(sweep.points), "{:,.0f}".format)
     time_axis = _log_axis("time of a call", _decimal([*floor.values(), *(m.seconds for _, m in measured)]), seconds)
-    figure = _figure([*traces("seconds", seconds), floor_trace], size_axis, time_axis)
-    figure["layout"]["shapes"] = [_upright(math.sqrt(low * high)) for _, _, low, high in changes]
+    uprights = [math.sqrt(low * high) for _, _, low, high in changes]
+    figure = _figure([*traces("seconds", seconds), floor_trace], size_axis, time_axis, uprights)
     columns = (sweep.size, "implementation", "time", "× best", "× floor", "memory")
     rows = [
         (
@@ -171,28 +156,19 @@ def pareto(name: str, contest: Sequence[Measurement]) -> Chart | None:
     steps = dict(x=[m.seconds for m in front.values()], y=[m.error_ulps for m in front.values()])
     line = dict(color=_COLOURS[0], shape="hv", width=1, dash="dot")
     traces.append(dict(mode="lines", line=line, hoverinfo="skip", showlegend=False, **steps))
-    figure = _figure(
-        traces,
-        _log_axis("time of a call", _decimal(m.seconds for m in shown), seconds),
-        dict(title=dict(text="error (ulps)"), rangemode="tozero"),
-    )
-    rows = [
-        (
-            m.implementation,
-            (seconds(m.seconds), m.seconds),
-            ulps(m.error_ulps),
-            "yes" if m.implementation in front else "",
-        )
-        for m in shown
-    ]
+    time_axis = _log_axis("time of a call", _decimal(m.seconds for m in shown), seconds)
+    figure = _figure(traces, time_axis, dict(title=dict(text="error (ulps)"), rangemode="tozero"))
+    columns = ("implementation", "time", "error (ulps)", "on the front")
+    rows = []
+    for m in shown:
+        on_front = "yes" if m.implementation in front else ""
+        rows.append((m.implementation, (seconds(m.seconds), m.seconds), ulps(m.error_ulps), on_front))
     caption = (
         "Faster implementations are further left, more exact ones further down. "
         "The names are of those that no other implementation beats in both. "
         "The error is the largest that was seen, in units in the last place of the largest element."
     )
-    return Chart(
-        f"Speed and error, {name}", caption, figure, ("implementation", "time", "error (ulps)", "on the front"), rows
-    )
+    return Chart(f"Speed and error, {name}", caption, figure, columns, rows)
 
 
 def errors(verdicts: Sequence[Verdict]) -> Chart | None:
@@ -219,10 +195,9 @@ def errors(verdicts: Sequence[Verdict]) -> Chart | None:
                 cliponaxis=False,
             )
         )
-    figure = _figure(
-        traces, dict(title=dict(text="error ÷ bound"), range=[0, 1.25]), dict(autorange="reversed", automargin=True)
-    )
-    figure["layout"] |= dict(height=150 + 26 * len({name for name, _ in worst}), shapes=[_upright(1.0)])
+    error_axis = dict(title=dict(text="error ÷ bound"), range=[0, 1.25])
+    figure = _figure(traces, error_axis, dict(autorange="reversed", automargin=True), [1.0])
+    figure["layout"]["height"] = 150 + 26 * len({name for name, _ in worst})
     rows = [(name, group, fraction(v.error_of_bound), ulps(v.error_ulps)) for (name, group), v in worst.items()]
     caption = (
         "An error to the right of the dotted line is larger than its bound: the implementation is wrong. "
@@ -253,8 +228,7 @@ def over_time(machine: Machine, setting: Setting) -> Chart | None:
             rows.setdefault(night, {})[name] = ratio
     alarmed = dict.fromkeys(a.since[:10] for a in machine.alarms if a.kind == "time" and a.setting == setting)
     ratio_axis = _log_axis("time, as a multiple of the baseline's", _decimal(y for t in traces for y in t["y"]), times)
-    figure = _figure(traces, dict(type="date"), ratio_axis)
-    figure["layout"]["shapes"] = [_upright(date) for date in alarmed]
+    figure = _figure(traces, dict(type="date"), ratio_axis, alarmed)
     cells = [
         (dates[night], *((times(ratios[n]), float(f"{ratios[n]:.3g}")) if n in ratios else "" for n in curves))
         for night, ratios in sorted(rows.items(), reverse=True)
@@ -297,8 +271,13 @@ def _trace(name: str, i: int, x: Iterable[Any], y: Iterable[Any], text: Iterable
     )
 
 
-def _figure(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any]) -> dict[str, Any]:
-    return dict(data=traces, layout=dict(colorway=_COLOURS, xaxis=x, yaxis=y, height=420))
+def _figure(
+    traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], uprights: Iterable[Any] = ()
+) -> dict[str, Any]:
+    """A figure with dotted vertical lines at `uprights`."""
+    line = dict(type="line", y0=0, y1=1, yref="paper", line=dict(width=1, dash="dot"))
+    shapes = [line | dict(x0=place, x1=place) for place in uprights]
+    return dict(data=traces, layout=dict(colorway=_COLOURS, xaxis=x, yaxis=y, height=420, shapes=shapes))
 
 
 def _log_axis(title: str, ticks: Sequence[float], text: Callable[[Any], str]) -> dict[str, Any]:
@@ -306,14 +285,10 @@ def _log_axis(title: str, ticks: Sequence[float], text: Callable[[Any], str]) ->
 
 
 def _decimal(values: Iterable[Any]) -> list[float]:
-    """Ticks at powers of ten, and at 2 and 5 times them where there are few powers: plotly writes no unit at its own between powers."""
+    """Ticks at powers of ten, and at 2 and 5 times them where there are few powers: plotly's own have a unit at the powers only."""
     positive = [value for value in values if 0 < value < math.inf] or [1.0]
     digits = (1, 2, 5) if max(positive) < 300 * min(positive) else (1,)
     return [digit * 10.0**power for power in range(-12, 19) for digit in digits]
-
-
-def _upright(x: Any) -> dict[str, Any]:
-    return dict(type="line", x0=x, x1=x, y0=0, y1=1, yref="paper", line=dict(width=1, dash="dot"))
 
 
 def ulps(value: float | None) -> Cell:

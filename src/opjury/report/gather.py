@@ -91,21 +91,13 @@ class State:
 
 @dataclass
 class Curve:
-    """One series over the nights.
+    """One series over the nights, whose numbers rise: the shortest block's time as a multiple of the baseline's of the same night."""
 
-    Parameters
-    ----------
-    nights : array of int
-        Numbers of nights, rising.
-    ratios : array of float
-        The shortest block's time as a multiple of the baseline's of the same night.
-    """
-
-    nights: array[int] = field(default_factory=lambda: array("l"))  # a list takes five times the memory of an array
+    nights: array[int] = field(default_factory=lambda: array("l"))  # lists take several times the memory of arrays
     ratios: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, night: int, ratio: float) -> None:
-        """One more night."""
+        """Append a night."""
         self.nights.append(night)
         self.ratios.append(ratio)
 

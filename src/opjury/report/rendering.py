@@ -16,25 +16,18 @@ from markupsafe import Markup, escape
 from opjury.track.history import file_name
 
 
-class Slugs:
+class Slugs(dict[str, str]):
     """A file name for each name, whatever characters it has; no two are equal, upper and lower case aside."""
 
-    def __init__(self) -> None:
-        self._slugs: dict[str, str] = {}
-        self._taken: set[str] = set()
-
-    def __call__(self, name: str) -> str:
-        """The name's slug."""
-        if name not in self._slugs:
-            base = file_name(_visible(name))[:100]
-            numbered = (f"{base}.{number}" for number in itertools.count(2))
-            slug = next(slug for slug in itertools.chain([base], numbered) if slug.lower() not in self._taken)
-            self._slugs[name] = slug
-            self._taken.add(slug.lower())
-        return self._slugs[name]
+    def __missing__(self, name: str) -> str:
+        base = file_name(_visible(name))[:100]
+        taken = {slug.lower() for slug in self.values()}
+        numbered = (f"{base}.{number}" for number in itertools.count(2))
+        self[name] = next(slug for slug in itertools.chain([base], numbered) if slug.lower() not in taken)
+        return self[name]
 
 
-def template_environment(slug: Slugs) -> jinja2.Environment:
+def template_environment(slugs: Slugs) -> jinja2.Environment:
     """The templates with their filters; all text is escaped."""
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("opjury.report"),
@@ -44,9 +37,8 @@ def template_environment(slug: Slugs) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= dict(
-        body=_body, slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable
+        body=_body, slug=slugs.__getitem__, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable
     )
-    found.tests["pair"] = lambda value: isinstance(value, tuple)
     return found
 
 

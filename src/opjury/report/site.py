@@ -11,18 +11,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jinja2
 
 from opjury.cli.text import times
 from opjury.cli.verdicts import STATE_MARKS, Tally, state_legend, state_of, worst_standings
 from opjury.model import declared, registry
-from opjury.model.outcome import OutcomeState
 from opjury.model.records import Alarm, Measurement
 from opjury.report import charts, operation, questions, rendering
 from opjury.report.changes import Change, changes
-from opjury.report.charts import Cell
 from opjury.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.report.rendering import Slugs
 from opjury.track.change_points import WINDOW
@@ -56,27 +54,23 @@ def build(found: Found, output: Path) -> None:
     if output.exists() and not (output / MARKER).exists() and (not output.is_dir() or any(output.iterdir())):
         raise NotOurs(f"{output} exists and is no report; give --output another folder")
     output.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=output.parent, prefix=f".{output.name}."))
-    try:
-        beside.chmod(0o755)
-        _write(found, beside)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as beside:
+        made = Path(beside, "site")
+        _write(found, made)
         if output.exists():
             shutil.rmtree(output)
-        beside.rename(output)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+        made.rename(output)
 
 
 def _write(found: Found, folder: Path) -> None:
+    (folder / "assets").mkdir(parents=True)
     (folder / MARKER).touch()
-    (folder / "assets").mkdir()
     here = importlib.resources.files("opjury.report") / "assets"
     plotly = importlib.resources.files("plotly") / "package_data"
     for asset in (here / "style.css", here / "site.js", plotly / "plotly.min.js"):
         (folder / "assets" / asset.name).write_bytes(asset.read_bytes())
     slugs = Slugs()
-    homes = {m.name: "" if i == 0 else f"machines/{slugs(m.name)}/" for i, m in enumerate(found.machines)}
+    homes = {m.name: "" if i == 0 else f"machines/{slugs[m.name]}/" for i, m in enumerate(found.machines)}
     templates = rendering.template_environment(slugs)
     for machine in found.machines:
         site = _Site(templates, folder, found, machine, homes, slugs)
@@ -90,21 +84,6 @@ def _write(found: Found, folder: Path) -> None:
             site.page("findings.html", findings=questions.document("findings.md"))
 
 
-class _Row(NamedTuple):
-    """One implementation in the matrix; its speeds and errors by workload."""
-
-    operation: str
-    implementation: str
-    state: OutcomeState
-    verdict: str
-    mark: str
-    href: str
-    speeds: dict[str, Cell]
-    errors: dict[str, Cell]
-    of_bound: Cell
-    changed: str
-
-
 @dataclass
 class _Site:
     """The pages of one machine."""
@@ -114,7 +93,7 @@ class _Site:
     found: Found
     machine: Machine
     homes: dict[str, str]
-    slug: Slugs
+    slugs: Slugs
 
     def page(self, template: str, path: str = "", **context: Any) -> None:
         """Write one page; `path`, by default the template's name, is relative to the machine's pages."""
@@ -142,16 +121,16 @@ class _Site:
         names = dict.fromkeys(workload_name(w) for w in now.contests)
         known = {name for o in registry.operations() for name in registry.workload(o.name).sizes}
         workloads = [n for n in names if n == usual or n.partition(" ")[0] in known]
-        rows = _rows(machine, workloads, usual, changed, self.slug)
+        rows = _rows(machine, workloads, usual, changed, self.slugs)
         use = {w.operation: r.implementation for w, r in now.recommendations.items() if workload_name(w) == usual}
-        by_state = sorted(rows, key=lambda row: _place_of_state(row.state))
+        by_state = sorted(rows, key=lambda row: _place_of_state(row["state"]))
         self.page(
             "index.html",
             rows=rows,
             operations=[
-                (name, [r for r in by_state if r.operation == name], use.get(name, "")) for name in now.operations
+                (name, [r for r in by_state if r["operation"] == name], use.get(name, "")) for name in now.operations
             ],
-            marks=state_legend([row.state for row in rows]),
+            marks=state_legend([row["state"] for row in rows]),
             workload=usual,
             workloads=workloads,
             changes=changed,
@@ -165,7 +144,7 @@ class _Site:
         context = operation.page(self.machine, name)
         for file, script in context.pop("scripts").items():
             self._write(file, script)
-        self.page("operation.html", f"operations/{self.slug(name)}.html", **context)
+        self.page("operation.html", f"operations/{self.slugs[name]}.html", **context)
 
     def questions(self) -> None:
         """All questions, and a page for each."""
@@ -197,16 +176,12 @@ class _Site:
         """The machine and the versions of the libraries, and what was read."""
         now = self.machine.now
         names = ("machine", "processor", "clock", "device", "python", "torch", "build", "numpy", "scipy", "opjury")
+        facts = [(name, getattr(self.machine.environment, name, "")) for name in names]
+        for e in self.machine.others:
+            versions = f"torch {e.torch}, NumPy {e.numpy}, SciPy {e.scipy}, Python {e.python}, opjury {e.opjury}"
+            facts.append(("some records", f"with {versions}"))
         seeds = sorted({v.seed for v in now.verdicts})
-        facts = [
-            *((name, getattr(self.machine.environment, name, "")) for name in names),
-            *(
-                (
-                    "some records",
-                    f"with torch {e.torch}, NumPy {e.numpy}, SciPy {e.scipy}, Python {e.python}, opjury {e.opjury}",
-                )
-                for e in self.machine.others
-            ),
+        facts += [
             ("records", now.label),
             ("verdicts", f"{len(now.verdicts):,} in full, {len(now.standings):,} implementations in short"),
             ("measurements", f"{len(now.measurements):,} at {len(now.contests):,} workloads"),
@@ -221,25 +196,28 @@ class _Site:
         )
 
 
-def _rows(machine: Machine, workloads: Sequence[str], usual: str, changed: Sequence[Change], slug: Slugs) -> list[_Row]:
-    """Every implementation that was judged or measured, the fastest of each operation first."""
+def _rows(
+    machine: Machine, workloads: Sequence[str], usual: str, changed: Sequence[Change], slugs: Slugs
+) -> list[dict[str, Any]]:
+    """Every implementation that was judged or measured, the fastest of each operation first; speeds and errors are by workload."""
     standings = worst_standings(machine.now.standings.values())
     measured: dict[tuple[str, str], dict[str, Measurement]] = {}
     for series, m in machine.now.measurements.items():
-        measured.setdefault((m.operation, m.implementation), {})[workload_name(series.setting)] = m
+        if (workload := workload_name(series.setting)) in workloads:
+            measured.setdefault((m.operation, m.implementation), {})[workload] = m
     rows = []
-    for key in standings.keys() | measured.keys():
-        standing = standings.get(key)
+    for key in standings.keys() | {(m.operation, m.implementation) for m in machine.now.measurements.values()}:
+        standing, mine = standings.get(key), measured.get(key, {})
         state, words = state_of(standing)
         news = [c.text for c in changed if (c.operation, c.implementation) == key]
-        mine = {name: m for name, m in measured.get(key, {}).items() if name in workloads}
         rows.append(
-            _Row(
-                *key,
+            dict(
+                operation=key[0],
+                implementation=key[1],
                 state=state,
                 verdict=words,
                 mark=STATE_MARKS[state],
-                href=f"operations/{slug(key[0])}.html#{slug(key[1])}",
+                href=f"operations/{slugs[key[0]]}.html#{slugs[key[1]]}",
                 speeds={name: (times(m.ratio), round(m.ratio, 4)) for name, m in mine.items()},
                 errors={name: charts.ulps(m.error_ulps) for name, m in mine.items()},
                 of_bound=charts.fraction(standing.error_of_bound if standing else 0.0),
@@ -247,9 +225,9 @@ def _rows(machine: Machine, workloads: Sequence[str], usual: str, changed: Seque
             )
         )
 
-    def order(row: _Row) -> tuple[Any, ...]:
-        _, ratio = row.speeds.get(usual, ("", None))
-        return row.operation, ratio or math.inf, _place_of_state(row.state), row.implementation
+    def order(row: dict[str, Any]) -> tuple[Any, ...]:
+        _, ratio = row["speeds"].get(usual, ("", None))
+        return row["operation"], ratio or math.inf, _place_of_state(row["state"]), row["implementation"]
 
     return sorted(rows, key=order)
 
