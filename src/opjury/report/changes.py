@@ -10,25 +10,17 @@ from opjury.model import registry
 from opjury.model.outcome import NOT_TRIED, Outcome
 from opjury.report.gather import State, workload_name
 
+# In the order in which they are told. The last two compare single measurements, so on a busy machine many come at once.
 ChangeKind = Literal["worse", "other", "better", "slower", "faster"]
 RATIO = 1.1  # the least change of a ratio that is told; the search of the history finds smaller ones
 
 
 @dataclass(frozen=True)
 class Change:
-    """One change, in words.
-
-    Parameters
-    ----------
-    operation, implementation : str
-        The implementation is "" where the change concerns the whole operation.
-    kind : {"worse", "other", "better", "slower", "faster"}
-        In the order in which they are told. The last two compare single measurements, so on a busy machine many come at once.
-    text : str
-    """
+    """One change, in words."""
 
     operation: str
-    implementation: str
+    implementation: str  # "" where it concerns the whole operation
     kind: ChangeKind
     text: str
 

@@ -105,17 +105,7 @@ def over_size(sweep: _Sweep) -> list[Chart]:
     uprights = [math.sqrt(low * high) for _, _, low, high in changes]
     figure = _figure([*traces("seconds", seconds), floor_trace], size_axis, time_axis, uprights)
     columns = (sweep.size, "implementation", "time", "× best", "× floor", "memory")
-    rows = [
-        (
-            (f"{value:,}", value),
-            m.implementation,
-            (seconds(m.seconds), m.seconds),
-            (times(m.ratio), m.ratio),
-            (times(m.of_floor), m.of_floor) if m.floor_seconds else "",
-            (memory(m.peak_bytes), m.peak_bytes or 0),
-        )
-        for value, m in measured
-    ]
+    rows = [((f"{value:,}", value), m.implementation, *costs(m)) for value, m in measured]
     where = f"over {sweep.size}" + (f", {workload_name(sweep.rest)}" if sweep.rest.sizes else "")
     charts = [Chart(f"Time {where}", caption, figure, columns, rows)]
     used = traces("peak_bytes", memory)
@@ -289,6 +279,12 @@ def _decimal(values: Iterable[Any]) -> list[float]:
     positive = [value for value in values if 0 < value < math.inf] or [1.0]
     digits = (1, 2, 5) if max(positive) < 300 * min(positive) else (1,)
     return [digit * 10.0**power for power in range(-12, 19) for digit in digits]
+
+
+def costs(m: Measurement) -> tuple[Cell, Cell, Cell, Cell]:
+    """Time, time as a multiple of the best one's, time as a multiple of the floor's, and memory."""
+    of_floor = (times(m.of_floor), m.of_floor) if m.floor_seconds else ("", None)
+    return (seconds(m.seconds), m.seconds), (times(m.ratio), m.ratio), of_floor, (memory(m.peak_bytes), m.peak_bytes)
 
 
 def ulps(value: float | None) -> Cell:

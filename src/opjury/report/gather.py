@@ -24,7 +24,6 @@ from opjury.track.change_points import WINDOW
 from opjury.track.history import Chronicle, Series
 
 TOLD = 20  # problems that are told one by one
-UNKNOWN = "unknown machine"
 _Place = (
     tuple[str, str, str] | None
 )  # machine, processor and GPU: what no installation changes; None where a record names none
@@ -198,7 +197,7 @@ def _with_gpu(place: _Place, places: Iterable[_Place]) -> _Place:
 
 def _named(place: _Place, taken: Iterable[str]) -> str:
     if place is None:
-        return UNKNOWN
+        return "unknown machine"
     machine, processor, device = place
     name = ", ".join(filter(None, (machine, processor.partition(";")[0], device)))
     return name if name not in taken else f"{name} ({processor})"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from opjury.cli.terminal import in_declared_order
-from opjury.cli.text import memory, seconds, times
+from opjury.cli.text import seconds
 from opjury.cli.verdicts import STATUS_MARKS, state_of, worst_standings
 from opjury.model import registry
 from opjury.model.implementation import Implementation
@@ -61,31 +61,25 @@ def page(machine: Machine, name: str) -> dict[str, Any]:
         contests=[_contest(w, contests[w]) for w in single],
         wrong=[_wrong(vs) for vs in by_name.values() if any(v.status == "refuted" for v in vs)],
         competitors=[_competitor(n, registered.get(n), standing_of.get((name, n)), by_name[n]) for n in names],
-        scripts={script_file(v): v.script for v in verdicts if v.status == "refuted" and v.script},
+        scripts={_script_file(v): v.script for v in verdicts if v.status == "refuted" and v.script},
     )
 
 
 def _contest(setting: Setting, found: Sequence[Measurement]) -> dict[str, Any]:
     columns = ("implementation", "time", "× best", "99 %", "× floor", "memory", "error", "2nd order")
-    rows = [
-        (
-            m.implementation + (" w" if m.waived else ""),
-            (seconds(m.seconds), m.seconds),
-            (times(m.ratio), m.ratio),
-            ("" if m.implementation == m.reference else f"{m.low:.3g}–{m.high:.3g}" if m.low else "obvious", m.low),
-            (times(m.of_floor), m.of_floor) if m.floor_seconds else ("", 0),
-            (memory(m.peak_bytes), m.peak_bytes or 0),
-            charts.ulps(m.error_ulps),
-            "yes" if m.second_order else "",
-        )
-        for m in found
-    ]
+    rows = []
+    for m in found:
+        name = m.implementation + (" w" if m.waived else "")
+        interval = "" if m.implementation == m.reference else f"{m.low:.3g}–{m.high:.3g}" if m.low else "obvious"
+        time, ratio, of_floor, peak = charts.costs(m)
+        second = "yes" if m.second_order else ""
+        rows.append((name, time, ratio, (interval, m.low), of_floor, peak, charts.ulps(m.error_ulps), second))
     called, sizes = workload_name(setting), setting.shown_sizes
     title = called if sizes in called else f"{called}: {sizes}"
     return dict(title=title, columns=columns, rows=rows, floor=seconds(found[0].floor_seconds))
 
 
-def script_file(verdict: Verdict) -> str:
+def _script_file(verdict: Verdict) -> str:
     """The path of a verdict's replay script in the site."""
     parts = (verdict.operation, verdict.implementation, verdict.check, *verdict.dtypes[:1], verdict.device)
     return f"replay/{'-'.join(file_name(part) for part in parts)}.py"
@@ -102,7 +96,7 @@ def _wrong(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return dict(
         name=verdicts[0].implementation,
         control=verdicts[0].control,
-        refutations=[(own[check], _case(own[check]), script_file(own[check])) for check in in_declared_order(own)],
+        refutations=[(own[check], _case(own[check]), _script_file(own[check])) for check in in_declared_order(own)],
         follows=[f"{check} (from {cause})" for check, cause in follows.items()],
     )
 

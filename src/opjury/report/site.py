@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.resources
 import itertools
 import math
+import operator
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -121,7 +122,7 @@ class _Site:
         names = dict.fromkeys(workload_name(w) for w in now.contests)
         known = {name for o in registry.operations() for name in registry.workload(o.name).sizes}
         workloads = [n for n in names if n == usual or n.partition(" ")[0] in known]
-        rows = _rows(machine, workloads, usual, changed, self.slugs)
+        rows = _rows(machine, workloads, usual, changed)
         use = {w.operation: r.implementation for w, r in now.recommendations.items() if workload_name(w) == usual}
         by_state = sorted(rows, key=lambda row: _place_of_state(row["state"]))
         self.page(
@@ -151,13 +152,9 @@ class _Site:
         asked = questions.judged()
         claims = [claim for question in asked for claim in question.claims]
         self.page("questions.html", questions=asked, total=len(claims), news=sum(claim.news for claim in claims))
+        torch = importlib.metadata.version("torch")
         for question in asked:
-            self.page(
-                "question.html",
-                f"questions/{question.slug}.html",
-                question=question,
-                torch=importlib.metadata.version("torch"),
-            )
+            self.page("question.html", f"questions/{question.slug}.html", question=question, torch=torch)
 
     def regressions(self) -> None:
         """What the search of the history found, and the history itself."""
@@ -189,16 +186,11 @@ class _Site:
             ("nights", f"{len(self.machine.nights):,}" if self.machine.nights else ""),
             ("left out", "; ".join(declared.problems)),
         ]
-        self.page(
-            "environment.html",
-            facts=[(term, words) for term, words in facts if words],
-            problems=told(self.found.problems),
-        )
+        facts = [(term, words) for term, words in facts if words]
+        self.page("environment.html", facts=facts, problems=told(self.found.problems))
 
 
-def _rows(
-    machine: Machine, workloads: Sequence[str], usual: str, changed: Sequence[Change], slugs: Slugs
-) -> list[dict[str, Any]]:
+def _rows(machine: Machine, workloads: Sequence[str], usual: str, changed: Sequence[Change]) -> list[dict[str, Any]]:
     """Every implementation that was judged or measured, the fastest of each operation first; speeds and errors are by workload."""
     standings = worst_standings(machine.now.standings.values())
     measured: dict[tuple[str, str], dict[str, Measurement]] = {}
@@ -206,7 +198,7 @@ def _rows(
         if (workload := workload_name(series.setting)) in workloads:
             measured.setdefault((m.operation, m.implementation), {})[workload] = m
     rows = []
-    for key in standings.keys() | {(m.operation, m.implementation) for m in machine.now.measurements.values()}:
+    for key in sorted(standings.keys() | {(m.operation, m.implementation) for m in machine.now.measurements.values()}):
         standing, mine = standings.get(key), measured.get(key, {})
         state, words = state_of(standing)
         news = [c.text for c in changed if (c.operation, c.implementation) == key]
@@ -217,7 +209,6 @@ def _rows(
                 state=state,
                 verdict=words,
                 mark=STATE_MARKS[state],
-                href=f"operations/{slugs[key[0]]}.html#{slugs[key[1]]}",
                 speeds={name: (times(m.ratio), round(m.ratio, 4)) for name, m in mine.items()},
                 errors={name: charts.ulps(m.error_ulps) for name, m in mine.items()},
                 of_bound=charts.fraction(standing.error_of_bound if standing else 0.0),
@@ -240,8 +231,6 @@ def _alarm(alarm: Alarm) -> tuple[str, ...]:
 
 def _versions(machine: Machine) -> list[tuple[str, ...]]:
     """The date since which each combination of versions was used, and the versions."""
-    nights = [
-        (n.date[:10], *(getattr(n.environment, name) for name in ("torch", "numpy", "scipy", "python")))
-        for n in machine.nights
-    ]
+    versions = operator.attrgetter("torch", "numpy", "scipy", "python")
+    nights = [(night.date[:10], *versions(night.environment)) for night in machine.nights]
     return [next(same) for _, same in itertools.groupby(nights, key=lambda night: night[1:])]
