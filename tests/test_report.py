@@ -16,8 +16,7 @@ from opjury.cli.main import main
 from opjury.model import records, registry
 from opjury.report import charts, questions
 from opjury.report.changes import changes
-from opjury.report.gather import State, default_workload, gather, workload_name
-from opjury.report.nights import Curve
+from opjury.report.gather import Curve, State, default_workload, gather, workload_name
 from opjury.track import history
 from tests.made_up import ELSEWHERE, HERE, HOSTILE, measurement, night, recommendation, verdict
 
@@ -116,7 +115,7 @@ def test_an_operation_has_its_contract_its_competitors_and_its_counterexamples(s
         assert f"<td>{entry.name}</td>" in page.text or entry.refuted
     for words in (
         "The contract",
-        "The reference that decides",
+        "Source of the reference",
         "Time over n",
         "Memory over n",
         "hillis_steele instead of torch_cumsum",
@@ -205,7 +204,7 @@ def test_what_is_tied_or_within_the_interval_is_no_change():
 
 def test_a_sweep_is_told_from_single_contests():
     state = State.of("", [measurement(n=n) for n in (10, 100, 1000)] + [measurement(n=10, dtype="float64")])
-    (line,) = charts.chart_lines(state.contests, state.recommendations)
+    (line,) = charts.sweeps_of(state.contests, state.recommendations)
     assert (line.size, list(line.points)) == ("n", [10, 100, 1000])
 
 
@@ -217,7 +216,7 @@ def test_crossovers_keep_who_is_tied():
         recommendation(80, "b"),
     ]
     state = State.of("", [*[measurement(n=n) for n in (10, 20, 40, 80)], *chosen])
-    (line,) = charts.chart_lines(state.contests, state.recommendations)
+    (line,) = charts.sweeps_of(state.contests, state.recommendations)
     assert charts.crossovers(line) == [("a", "b", 20, 40)]
 
 

@@ -1,7 +1,7 @@
-"""How good `choose` is, printed as figures: `python -m benchmarks.figures.choosing` (`make bench-choose`).
+"""The quality of `choose`: `python -m benchmarks.figures.choosing` (`make bench-choose`) prints it.
 
-Regret: how many times as long the recommended implementation takes as the truly fastest one that holds up, truth being a contest with
-ten times the budget. Agreement: whether a second choice is the same, or one that the first called tied. Nothing is asserted.
+Regret is the time of the recommended implementation as a multiple of the time of the fastest one that holds up, by a contest with ten
+times the budget. Agreement says whether a second choice is the same, or one that the first choice called tied. Nothing is asserted.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ console = Console(width=100)
 
 
 def workloads(count, seed):
-    """Operation, sizes, gradient: named workloads, then sizes that nobody has looked at."""
+    """Operations with sizes and whether gradients are measured: named workloads first, then random sizes."""
     rng = np.random.default_rng(seed)
     operations = registry.operations()
     found = []
@@ -44,7 +44,7 @@ def workloads(count, seed):
 
 
 def regret_of(operation, sizes, gradient, seconds, seed):
-    """Regret, agreement, speed over the baseline, and the seconds that choosing took; None where nothing was to be chosen."""
+    """Regret, agreement, speed relative to the baseline, and the seconds that choosing took; None where nothing was measured."""
     options = dict(gradient=gradient, seconds=seconds)
     started = time.perf_counter()
     first = opjury.choose(operation.name, sizes, **options, seed=seed)
@@ -78,7 +78,7 @@ def regret_of(operation, sizes, gradient, seconds, seed):
     "--json", "file", type=click.Path(path_type=Path), help="Append each workload's figures as a line of JSON."
 )
 def main(count, seconds, trials, seed, file):
-    """Print the figures."""
+    """Print the quality of choices, and the self-test with and without other load."""
     table = Table("workload", "chosen", "regret", "again", "× baseline", "s", title="choose")
     found = []
     for operation, sizes, gradient in track(workloads(count, seed), "workloads", console=Console(stderr=True)):
@@ -105,13 +105,13 @@ def main(count, seconds, trials, seed, file):
     )
     run_self_test(trials, seed, slowed=(0.0, 0.02, 0.05))
     with hogs(2):
-        console.print("With two processes that compute beside it:")
+        console.print("While two other processes compute:")
         run_self_test(trials, seed, slowed=(0.0, 0.05))
 
 
 @contextlib.contextmanager
 def hogs(count):
-    """So many processes that do nothing but compute."""
+    """Run `count` processes that only compute."""
     started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield

@@ -1,6 +1,6 @@
-"""What the harness itself costs, printed as figures: `python -m benchmarks.figures.harness [--everything]`.
+"""The cost of the harness: `python -m benchmarks.figures.harness [--everything]` prints it.
 
-Nothing here is asserted. Run it on a machine that does nothing else; everything is timed on one thread.
+Run it on a machine that does nothing else; everything is timed on one thread. Nothing is asserted.
 """
 
 import json
@@ -14,11 +14,11 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-OPERATIONS = ("slice_mean", "toeplitz", "cumsum", "difference_matrix")
+OPERATIONS = ("slice_mean", "toeplitz", "cumsum", "difference_matrix")  # whose baselines are audited
 
 
 def child(*arguments):
-    """Seconds of a Python process, and what it printed."""
+    """Run a Python process: its seconds, and its output."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
@@ -26,19 +26,15 @@ def child(*arguments):
     return time.perf_counter() - started, done.stdout
 
 
-def audit_of_one(name):
-    """Processor seconds, examples and peak memory (MiB) of the quick audit of one implementation, in a fresh process."""
-    code = f"from benchmarks.figures.harness import measure_audit; measure_audit({name!r})"
-    return json.loads(child("-c", code)[1])
-
-
-def measure_audit(name):
-    """Audit one implementation in this process and print what that took."""
+def measure_audit(operation):
+    """Audit the baseline of an operation in this process; print its name, seconds, examples, peak MiB, and agreement examples a second."""
     import torch
 
     import opjury
+    from opjury.model import registry
 
     torch.set_num_threads(1)
+    name = f"{operation}:{registry.operation(operation).baseline}"
     opjury.audit(name, checks=["terminates"], isolate=False, database="", seed=1)  # imports and first calls
     started = time.process_time()
     found = opjury.audit(name, isolate=False, database="", seed=0)
@@ -46,30 +42,26 @@ def measure_audit(name):
     agreement = [v for v in found.verdicts if v.check == "agreement"]
     rate = sum(v.examples for v in agreement) / sum(v.seconds for v in agreement)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([seconds, sum(v.examples for v in found.verdicts), peak, rate]))
+    print(json.dumps([name, seconds, sum(v.examples for v in found.verdicts), peak, rate]))
 
 
 def main():
     """Print the table."""
     table = Table("figure", "measured", title=f"opjury on {os.cpu_count()} cores")
     table.add_row("opjury list, s", f"{statistics.median(child('-m', 'opjury', 'list')[0] for _ in range(5)):.2f}")
-    audits = {name: audit_of_one(name) for name in _baselines()}
-    for name, (seconds, examples, peak, _) in audits.items():
+    rates = []
+    for operation in OPERATIONS:
+        code = f"from benchmarks.figures.harness import measure_audit; measure_audit({operation!r})"
+        name, seconds, examples, peak, rate = json.loads(child("-c", code)[1])
         table.add_row(f"quick audit of {name}", f"{seconds:.1f} s, {examples} examples, {peak:.0f} MiB")
-    rate = audits[_baselines()[0]][3]
-    table.add_row("examples a second, slice_mean agreement, draw included", f"{rate:.0f}")
+        rates.append(rate)
+    table.add_row(f"examples a second, {OPERATIONS[0]} agreement, draw included", f"{rates[0]:.0f}")
     if "--everything" in sys.argv:
         seconds, _ = child("-m", "opjury", "audit", "--seed", "0")
         table.add_row("quick audit of everything, s", f"{seconds:.0f}")
         seconds, _ = child("-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "properties")
         table.add_row("pytest properties, s", f"{seconds:.0f}")
     Console(width=100).print(table)
-
-
-def _baselines():
-    from opjury.model import registry
-
-    return [f"{name}:{registry.operation(name).baseline}" for name in OPERATIONS]
 
 
 if __name__ == "__main__":

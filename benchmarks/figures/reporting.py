@@ -1,7 +1,7 @@
-"""What a report costs, printed as figures: `python -m benchmarks.figures.reporting` (`make bench-report`).
+"""The cost of a report: `python -m benchmarks.figures.reporting` (`make bench-report`) prints it.
 
-A full run and histories of one and of ten years are made up from what is registered; then the site is built in a new process, as a user
-would, and its start page is opened in a browser, where there is one. Nothing is asserted.
+The script makes up a full run, and histories of one and of ten years, from the registered implementations. It builds the site in a new
+process, as a user would, and opens pages in a browser, where there is one. Nothing is asserted.
 """
 
 import datetime
@@ -29,12 +29,12 @@ WHERE = Environment(
 )  # fmt: skip
 
 
-def verdicts(seed=0):
-    """A full run: each implementation, check and group of dtypes."""
+def verdicts():
+    """The verdicts of a full run: one for each implementation, check and group of dtypes."""
     from opjury.model.arguments import Tensor
     from opjury.model.case import Case
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     case = Case.of(Tensor(np.zeros(3), "float32")).to_json()
     for entry in registry.implementations():
         contract = registry.operation(entry.operation)
@@ -54,7 +54,6 @@ def verdicts(seed=0):
                     expected="[0., 2., 0.]" if wrong else "",
                     counterexample=case if wrong else None,
                     script="import torch\n\nprint(torch.zeros(3))\n" * 20 if wrong else "",
-                    seed=seed,
                     error_of_bound=3.0 if wrong else bound,
                     error_ulps=3 * bound,
                     seconds=0.2,
@@ -64,7 +63,7 @@ def verdicts(seed=0):
 
 
 def measurements(rng, slower=None, environment=None, workloads=("medium",)):
-    """Workloads of each operation, both directions; `slower` maps full names to the factor by which they take longer."""
+    """Measurements of each operation in both directions. `slower` maps full names to the factor by which they take longer."""
     for contract in registry.operations():
         entries = [e for e in registry.implementations(contract.name) if not e.refuted]
         known = registry.workload(contract.name).sizes
@@ -99,9 +98,9 @@ def measurements(rng, slower=None, environment=None, workloads=("medium",)):
             yield Recommendation(**common, implementation=best, reason="the fastest one", tied=(best,))
 
 
-def write_history(folder, days, steps=(), seed=0, machine="made-up", workloads=("medium",)):
-    """So many nights; each step is a full name, a day and the factor by which it takes longer from then on."""
-    rng = np.random.default_rng(seed)
+def write_history(folder, days, steps=(), workloads=("medium",)):
+    """Write a history of `days` nights. Each step is a full name, a day, and the factor by which it takes longer from then on."""
+    rng = np.random.default_rng(0)
     judged = [record for record in history.in_short(verdicts()) if isinstance(record, records.Standing)]
     first = datetime.datetime(2026, 1, 1, 2, tzinfo=datetime.UTC)
     for day in range(days):
@@ -109,7 +108,7 @@ def write_history(folder, days, steps=(), seed=0, machine="made-up", workloads=(
         night = Night(
             date=(first + datetime.timedelta(days=day)).isoformat(timespec="seconds"),
             commit=f"{day:010x}",
-            machine=machine,
+            machine="made-up",
             profile="quick",
             seconds=100.0,
             environment=WHERE,
@@ -118,7 +117,7 @@ def write_history(folder, days, steps=(), seed=0, machine="made-up", workloads=(
 
 
 def build(*arguments):
-    """Seconds that `opjury report` takes in a new process, those of a processor among them, and the most memory that it needs."""
+    """Elapsed seconds, processor seconds and peak memory of `opjury report` in a new process."""
     program = (
         "import resource, sys; from opjury.cli.main import main; main(sys.argv[1:], standalone_mode=False); "
         "used = resource.getrusage(resource.RUSAGE_SELF); "
@@ -132,18 +131,18 @@ def build(*arguments):
 
 
 def browser():
-    """Where a Chromium of the system is, or None."""
+    """The path of the system's Chromium, or None."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def paints(page):
-    """Milliseconds to the first paint of a page on disk, several times; None without a browser or Playwright."""
+    """Milliseconds to the first paint of a page on disk, in five tabs; nothing without a browser or Playwright."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        return None
+        return []
     if browser() is None:
-        return None
+        return []
     script = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
     with sync_playwright() as play, play.chromium.launch(executable_path=browser(), args=["--no-sandbox"]) as chromium:
         found = []
@@ -175,25 +174,20 @@ def main(days):
             shutil.rmtree(root / "site", ignore_errors=True)
             load = max(0.0, os.getloadavg()[0] - 1)
             took, computed, peak = build(root / "full.jsonl", "--history", root / "history", "--output", root / "site")
-            size = sum(path.stat().st_size for path in root.joinpath("site").rglob("*") if path.is_file())
+            sizes = {path: path.stat().st_size for path in root.joinpath("site").rglob("*") if path.is_file()}
+            largest = max((path for path in sizes if path.suffix == ".html"), key=sizes.get)
             print(
-                f"{count} nights of history: built in {took:.1f} s ({computed:.1f} s of a processor, {load:.1f} others wanting one)"
+                f"{count} nights of history: built in {took:.1f} s ({computed:.1f} s of processor time; {load:.1f} other processes ran)"
             )
-            print(f"  {peak / 2**20:.0f} MiB of memory, site of {size / 2**20:.1f} MiB")
-            start = (root / "site" / "index.html").stat().st_size
-            print(f"  start page: {start / 1000:.0f} kB; largest page: {largest(root / 'site')}")
+            print(f"  {peak / 2**20:.0f} MiB of memory, site of {sum(sizes.values()) / 2**20:.1f} MiB")
+            print(f"  start page: {sizes[root / 'site' / 'index.html'] / 1000:.0f} kB")
+            print(f"  largest page: {largest.relative_to(root / 'site')}, {sizes[largest] / 1000:.0f} kB")
             for page in ("index.html", "operations/slice_mean.html", "regressions.html"):
                 if found := paints(root / "site" / page):
                     print(
                         f"  first paint of {page}: {np.median(found):.0f} ms, at most {max(found):.0f} ms of {len(found)}"
                     )
             shutil.rmtree(root / "history")
-
-
-def largest(site):
-    """The largest page with its size."""
-    page = max(site.rglob("*.html"), key=lambda path: path.stat().st_size)
-    return f"{page.relative_to(site)}, {page.stat().st_size / 1000:.0f} kB"
 
 
 if __name__ == "__main__":

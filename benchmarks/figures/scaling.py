@@ -1,20 +1,18 @@
-"""What a cluster costs and brings, printed as figures: `python -m benchmarks.figures.scaling` (`make bench-scale`).
+"""The cost and speed-up of a cluster: `python -m benchmarks.figures.scaling` (`make bench-scale`) prints them.
 
-Everything runs on this machine and shares its cores: scheduler, workers, and the process that asks. Workers that are simulated are
-dask's own, half of them in each of two processes, and talk to the scheduler as any others; but their tasks sleep instead of judging.
-What dask does only to watch its processes is turned off, as docs/scale.md says. Nothing is asserted.
+The scheduler, the workers and the calling process all run on this machine and share its cores. Simulated workers are dask's own, half of
+them in each of two processes, and talk to the scheduler like any others, but their tasks sleep instead of judging. dask's monitoring of
+its processes is turned off, as docs/scale.md advises. Nothing is asserted.
 """
 
 import contextlib
 import os
 import resource
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import click
 import numpy as np
@@ -38,7 +36,7 @@ UNWATCHED = {
 
 @contextlib.contextmanager
 def running(*command, folder, path=(), **environment):
-    """A Python process with this one's modules, until the end of the block; it takes its children with it."""
+    """A Python process with this one's modules; it and its children are killed at the end of the block."""
     path = os.pathsep.join(map(os.path.abspath, (*path, *sys.path)))
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
@@ -59,7 +57,7 @@ def running(*command, folder, path=(), **environment):
 
 @contextlib.contextmanager
 def scheduler(folder, **environment):
-    """The address of a new scheduler on this machine, and its process."""
+    """Start a scheduler on this machine: its address and process."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -74,7 +72,7 @@ def scheduler(folder, **environment):
 
 @contextlib.contextmanager
 def worker(address, folder, *options, path=()):
-    """One more worker with one thread, once it is there: its address and process."""
+    """Start a worker with one thread and wait until the scheduler knows it: its address and process."""
     from distributed import Client
 
     with Client(address, timeout=30, set_as_default=False) as client:
@@ -87,7 +85,7 @@ def worker(address, folder, *options, path=()):
 
 
 def simulate(address, count):
-    """So many workers in this process, until it is ended."""
+    """Run `count` workers in this process until it is killed."""
     import asyncio
 
     from distributed import Worker
@@ -99,12 +97,12 @@ def simulate(address, count):
                 await stack.enter_async_context(Worker(address, **options))
             await asyncio.Event().wait()
 
-    sys.setswitchinterval(1.0)  # else hundreds of threads that wait for the interpreter ask for it every 5 ms
+    sys.setswitchinterval(1.0)  # by default, each of hundreds of waiting threads asks for the interpreter every 5 ms
     asyncio.run(live())
 
 
 def pretend(item):
-    """Sleep as long as a task takes, and return a verdict as large as usual."""
+    """Sleep as long as a task takes, and return a verdict of the usual size; its `seconds` are the time when it began."""
     task, seconds = item
     started = time.time()
     time.sleep(seconds)
@@ -120,26 +118,26 @@ def pretend(item):
 
 
 def sent_bytes():
-    """Bytes that this machine has sent to itself."""
+    """Bytes that this machine has sent to itself since it started."""
     return psutil.net_io_counters(pernic=True)["lo"].bytes_sent
 
 
 def computed(process):
-    """Seconds of processor time that a process has had."""
+    """Seconds of processor time that a process has used."""
     times = psutil.Process(process.pid).cpu_times()
     return times.user + times.system
 
 
 def two_against_one(folder, operations):
-    """An audit by one worker and by two; seconds of a usual task."""
+    """Print the times of an audit by one worker and by two; the mean seconds of a task that executes examples."""
     entries = [entry for name in operations for entry in registry.implementations(name)]
     tasks = [task for e in entries for task in Request(seed=1).tasks(e.operation, e.name)]
-    took, usual = {}, 0.0
+    took = {}
     with contextlib.ExitStack() as stack:
         address, _ = stack.enter_context(scheduler(folder))
         for count in (1, 2):
             stack.enter_context(worker(address, folder))
-            list(cluster.run_on_cluster(tasks[:1], address))  # whatever a worker imports
+            list(cluster.run_on_cluster(tasks[:1], address))  # so that the workers have imported everything
             started, before = time.perf_counter(), sent_bytes()
             found = [verdict for _, verdict in cluster.run_on_cluster(tasks, address)]
             took[count] = time.perf_counter() - started
@@ -153,14 +151,15 @@ def two_against_one(folder, operations):
 
 
 def overhead(folder, count):
-    """Time of a task beyond its work: of tasks whose check does not apply, so that nothing is judged."""
+    """Print the overhead of a task, by tasks whose check does not apply, so that nothing is judged."""
     tasks = [Task("slice_mean", "python_loop", "devices", ("float32",), seed=i) for i in range(count)]
 
     def each(results):
-        """Milliseconds of a task, from the first that is done."""
+        """Milliseconds a task, not counting the first one."""
         next(results)
         started = time.perf_counter()
-        return 1000 * (sum(1 for _ in results) and time.perf_counter() - started) / (count - 1)
+        rest = sum(1 for _ in results)
+        return 1000 * (time.perf_counter() - started) / rest
 
     with scheduler(folder) as (address, process), worker(address, folder):
         list(cluster.run_on_cluster(tasks, address))
@@ -168,12 +167,12 @@ def overhead(folder, count):
         there = each(cluster.run_on_cluster(tasks, address))
         of_scheduler = (computed(process) - before) / count * 1000
     here = each(run_isolated(tasks, 1))
-    print(f"A task beyond its work: {there:.1f} ms on a worker, {here:.1f} ms in a local isolated process")
-    print(f"  {of_scheduler:.2f} ms of them of the scheduler's processor")
+    print(f"Overhead of a task: {there:.1f} ms on a worker, {here:.1f} ms in a local isolated process")
+    print(f"  of the former, {of_scheduler:.2f} ms are processor time of the scheduler")
 
 
 def many(folder, workers, rounds, lengths):
-    """How busy so many simulated workers are, at several lengths of a task."""
+    """Print how busy simulated workers are, for several lengths of a task."""
     from benchmarks.figures.scaling import pretend  # not __main__'s: workers import it
 
     with (
@@ -185,7 +184,7 @@ def many(folder, workers, rounds, lengths):
         started = time.perf_counter()
         while found.threads() < workers:
             if any(each.poll() is not None for each in (first, second)):
-                raise SystemExit("the simulated workers have ended")
+                raise SystemExit("a process of simulated workers ended")
             time.sleep(0.5)
         joined = time.perf_counter() - started
         started = time.perf_counter()
@@ -194,10 +193,10 @@ def many(folder, workers, rounds, lengths):
             f"{workers} simulated workers: joined in {joined:.0f} s, checked in {time.perf_counter() - started:.1f} s"
         )
         for seconds in lengths:
-            items = [
-                (Task("slice_mean", "python_loop", "agreement", ("float32",), seed=i), seconds)
-                for i in range(workers * rounds)
+            tasks = [
+                Task("slice_mean", "python_loop", "agreement", ("float32",), seed=i) for i in range(workers * rounds)
             ]
+            items = [(task, seconds) for task in tasks]
             sides = ([process], [psutil.Process()], [first, second])
             before, sent = [sum(map(computed, side)) for side in sides], sent_bytes()
             started, clock = time.perf_counter(), time.time()
@@ -210,39 +209,37 @@ def many(folder, workers, rounds, lengths):
             )
             print(
                 f"    {len(items) / took:.0f} parcels a second; processor time a parcel: scheduler {cost[0]:.2f} ms, "
-                f"who asks {cost[1]:.2f} ms, simulated workers {cost[2]:.2f} ms; {(sent_bytes() - sent) / len(items):,.0f} bytes"
+                f"calling process {cost[1]:.2f} ms, simulated workers {cost[2]:.2f} ms; {(sent_bytes() - sent) / len(items):,.0f} bytes"
             )
 
 
 def _busy(begun, seconds, took):
-    """How many tasks are under way on the average of the middle half of the time."""
+    """The mean number of tasks that are running, in the middle half of the time."""
     low, high = took / 4, 3 * took / 4
     return float(np.sum(np.clip(begun + seconds, low, high) - np.clip(begun, low, high))) / (high - low)
 
 
 @click.command()
-@click.option("--operation", "operations", multiple=True, help="To audit (repeatable); by default everything.")
-@click.option("--no-audit", is_flag=True, help="Leave the audit out; then --seconds is needed.")
-@click.option("--tasks", default=1000, show_default=True, help="Without work, for the overhead; 0 for none.")
-@click.option("--workers", default=1000, show_default=True, help="Simulated; 0 for none.")
-@click.option("--rounds", default=4, show_default=True, help="Parcels for each of them.")
+@click.option("--operation", "operations", multiple=True, help="Operation to audit (repeatable); by default all.")
+@click.option("--no-audit", is_flag=True, help="Leave out the audit; --seconds is then required.")
+@click.option("--tasks", default=1000, show_default=True, help="Tasks without work, for the overhead; 0 for none.")
+@click.option("--workers", default=1000, show_default=True, help="Simulated workers; 0 for none.")
+@click.option("--rounds", default=4, show_default=True, help="Parcels for each simulated worker.")
 @click.option(
     "--seconds",
     "lengths",
     multiple=True,
     type=float,
-    help="Of a simulated parcel (repeatable); by default of one usual task, and of as many as travel together.",
+    help="Length of a simulated parcel (repeatable); by default that of a mean task, and of as many as travel together.",
 )
 def main(operations, no_audit, tasks, workers, rounds, lengths):
     """Print the figures."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    folder = Path(tempfile.mkdtemp())
-    try:
-        where = environment()
-        print(f"$ python -m benchmarks.figures.scaling {' '.join(sys.argv[1:])}")
-        load = os.getloadavg()[0]
-        print(f"{where.machine}, {where.processor}, Python {where.python}; {load:.1f} processes wanted a core before")
+    where, load = environment(), os.getloadavg()[0]
+    print(f"$ python -m benchmarks.figures.scaling {' '.join(sys.argv[1:])}")
+    print(f"{where.machine}, {where.processor}, Python {where.python}; load {load:.1f} before")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         if not no_audit:
             usual = two_against_one(folder, operations or [operation.name for operation in registry.operations()])
             lengths = lengths or [round(count * usual, 2) for count in (1, cluster.TOGETHER)]
@@ -250,8 +247,6 @@ def main(operations, no_audit, tasks, workers, rounds, lengths):
             overhead(folder, tasks)
         if workers:
             many(folder, workers, rounds, lengths)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The best implementation of each operation beside what one calls otherwise: `python -m benchmarks.figures.usual` (`make bench-choose`).
+"""The best implementation of each operation beside the usual one: `python -m benchmarks.figures.usual` (`make bench-choose`).
 
-What one calls otherwise is what the contract names as `usual`: a function of torch, NumPy or SciPy where there is one; the fastest of
-them counts. Whatever holds up takes part, but for what took SLOW times as long as the best at the first workload. Nothing is asserted.
+The usual implementations are those that the contract names as `usual`: functions of torch, NumPy or SciPy where there are some. The fastest
+of them is compared. All implementations that hold up compete, except, from the second workload on, those that took SLOW times as long as the
+best at the first one. Nothing is asserted.
 """
 
 import json
@@ -25,13 +26,13 @@ console = Console(width=120)
 
 
 def contests(wanted):
-    """Operations with directions: forward, and forward with backward."""
+    """Operations, each forward and, if it is differentiable, forward with backward."""
     operations = [registry.operation(name) for name in wanted] or registry.operations()
     return [(op, gradient) for op in operations for gradient in ((False, True) if op.differentiable else (False,))]
 
 
 def figures_of(operation, gradient, workloads, seconds, seed, trust):
-    """The figures of each workload, one after the other."""
+    """Yield the figures of each workload."""
     options = dict(gradient=gradient, seconds=seconds, seed=seed)
     first, *later = workloads
     measured = opjury.choose(operation.name, first, trust=trust, **options).measurements
@@ -50,7 +51,7 @@ def figures_of(operation, gradient, workloads, seconds, seed, trust):
 
 
 def row(operation, gradient, workload, ratios, of_floor):
-    """A line of the table, from how many times as long as the best each takes."""
+    """A line of the table; `ratios` are the times as multiples of the best one."""
     usual = min((name for name in ratios if name in operation.usual), key=ratios.get, default="")
     return dict(
         operation=operation.name,
@@ -72,23 +73,23 @@ def row(operation, gradient, workload, ratios, of_floor):
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Append the figures as lines of JSON.")
 def main(operations, workloads, seconds, seed, trust, file):
     """Print the table."""
-    table = Table("operation", "workload", "best", "otherwise", "× otherwise", "× floor", title="what is usual")
+    table = Table("operation", "workload", "best", "usual", "usual ÷ best", "best ÷ floor", title="best and usual")
     found = []
     for operation, gradient in track(contests(operations), "operations", console=Console(stderr=True)):
         for figures in figures_of(operation, gradient, workloads, seconds, seed, trust):
             found.append(figures)
             times = "" if figures["of_usual"] is None else f"{figures['of_usual']:.2f}"
             label = figures["workload"] + (" backward" if gradient else "")
-            cells = operation.name, label, figures["best"], figures["usual"], times, f"{figures['of_floor']:.2f}"
-            table.add_row(*cells)
+            of_floor = f"{figures['of_floor']:.2f}"
+            table.add_row(operation.name, label, figures["best"], figures["usual"], times, of_floor)
             if file:
                 with file.open("a") as stream:
                     stream.write(json.dumps(figures) + "\n")
     console.print(table)
     compared = np.array([figures["of_usual"] for figures in found if figures["of_usual"] is not None])
     console.print(
-        f"{len(compared)} of {len(found)} contests have both: the best is as fast as what is usual in {(compared >= 1).sum()}, faster by "
-        f"5 % or more in {(compared >= 1.05).sum()}; {np.exp(np.log(compared).mean()):.2f} times as fast (geometric mean)."
+        f"{len(compared)} of {len(found)} contests have both. The best is at least as fast as the usual in {(compared >= 1).sum()}, and faster "
+        f"by 5 % or more in {(compared >= 1.05).sum()}. It is {np.exp(np.log(compared).mean()):.2f} times as fast (geometric mean)."
     )
 
 

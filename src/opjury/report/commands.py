@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import webbrowser
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,19 +17,17 @@ from opjury.report import summary
 from opjury.report.gather import Found, gather, told
 from opjury.report.table import csv_table
 
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
 
 @click.command("report")
 @click.argument("paths", nargs=-1, metavar="[RECORDS.jsonl]...", type=RECORDS_FILE)
-@click.option(
-    "--history", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "history"), show_default=True
-)
-@click.option(
-    "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("reports", "site"), show_default=True
-)
+@click.option("--history", type=_FOLDER, default=Path("reports", "history"), show_default=True)
+@click.option("--output", type=_FOLDER, default=Path("reports", "site"), show_default=True)
 @click.option("--open", "show", is_flag=True, help="Show the site in a browser.")
 @click.option("--format", "form", type=click.Choice(["html", "md", "terminal"]), default="html", show_default=True)
 @click.option("--table", "table_file", type=OutputFile(), help="Write measurements and verdicts as CSV.")
-@click.option("--sarif", "sarif_file", type=OutputFile(), help="Write what is refuted as SARIF, for code scanning.")
+@click.option("--sarif", "sarif_file", type=OutputFile(), help="Write refuted checks as SARIF, for code scanning.")
 @JUNIT
 @click.pass_context
 def report_command(
@@ -46,46 +43,46 @@ def report_command(
     sarif_file: str | None,
     junit_file: str | None,
 ) -> None:
-    """Make a site from records and the history; or a summary: `--format md` or `terminal`.
+    """Write a site from records and the history; or print a summary: `--format md` or `terminal`.
 
-    RECORDS are what `--json` of other commands wrote, and tell how things are now; without any, the latest night of the history does.
+    RECORDS are files that other commands wrote with `--json`. They say how things are now; without any, the latest night of the history does.
     A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
     """
     found = gather(paths, history)
     if not _has_records(found, ", ".join(map(str, paths)) or str(history)):
         context.exit(NOTHING)
     verdicts = [v for m in found.machines for v in m.now.verdicts]
-    made: Callable[[], bytes]
-    for file, made in (
-        (table_file, lambda: csv_table(found)),
-        (sarif_file, lambda: exports.sarif(verdicts)),
-        (junit_file, lambda: exports.junit(verdicts)),
-    ):
-        if file:
-            files.write_whole(file, made())
+    if table_file:
+        files.write_whole(table_file, csv_table(found))
+    if sarif_file:
+        files.write_whole(sarif_file, exports.sarif(verdicts))
+    if junit_file:
+        files.write_whole(junit_file, exports.junit(verdicts))
     if form == "html":
         context.exit(_site(found, output, show))
     if form == "md":
-        _markdown(found)
+        text = summary.summary_markdown(found)
+        click.echo(text)
+        add_to_job_summary(text + "\n")
     else:
         summary.show_summary(found)
 
 
 def publish(history: Path, output: Path) -> int:
-    """Make the site of a history alone; the exit status."""
+    """Write the site of a history alone; the exit status."""
     found = gather([], history)
     return _site(found, output, False) if _has_records(found, str(history)) else NOTHING
 
 
 def _has_records(found: Found, where: str) -> bool:
-    """Whether there is anything to show; what cannot be read is told."""
+    """Whether there is anything to show. What could not be read is printed."""
     for problem in told(found.problems):
         click.echo(f"opjury: left out: {problem}", err=True)
     if any(m.now.standings or m.now.measurements for m in found.machines):
         return True
     click.echo(
-        f"opjury: no records in {where}; `opjury audit --json F` and `opjury choose … --json F` write some, "
-        "`opjury report F` shows them",
+        f"opjury: no records in {where}; write some with `opjury audit --json F` or `opjury choose … --json F`, "
+        "then show them with `opjury report F`",
         err=True,
     )
     return False
@@ -106,10 +103,3 @@ def _site(found: Found, output: Path, show: bool) -> int:
     if show:
         webbrowser.open(start.resolve().as_uri())
     return GOOD
-
-
-def _markdown(found: Found) -> None:
-    """To standard output; to the summary of a job, too, where there is one."""
-    text = summary.summary_markdown(found)
-    click.echo(text)
-    add_to_job_summary(text + "\n")

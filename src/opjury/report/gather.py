@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections import Counter
+import math
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,13 +18,15 @@ from opjury.model.environment import Environment
 from opjury.model.outcome import standings
 from opjury.model.records import Alarm, Measurement, Night, Part, Recommendation, Record, Standing, Verdict
 from opjury.model.setting import Setting
-from opjury.report.nights import Curve, curves, nights_of, whole
+from opjury.track import history
 from opjury.track.alarms import alarms
 from opjury.track.change_points import WINDOW
 from opjury.track.history import Chronicle, Series
 
 TOLD = 20  # problems that are told one by one
-UNKNOWN = "unknown machine"
+_Place = (
+    tuple[str, str, str] | None
+)  # machine, processor and GPU: what no installation changes; None where a record names none
 
 
 @dataclass
@@ -32,11 +36,11 @@ class State:
     Parameters
     ----------
     label : str
-        When and from where, in words.
+        The time and the source, in words.
     verdicts : list of Verdict
         In full, as far as they were kept.
     standings : dict
-        Every implementation's verdicts in short, by its full name and device.
+        Each implementation's verdicts in short, by its full name and device.
     measurements, recommendations : dict
         By series, and by setting.
     """
@@ -49,7 +53,10 @@ class State:
 
     @staticmethod
     def of(label: str, found: Iterable[Record]) -> State:
-        """From records; a later one of the same thing replaces an earlier one, and a standing the verdicts that it sums up."""
+        """The state that records describe.
+
+        A later record of the same thing replaces an earlier one, and a standing replaces the verdicts before it that it sums up.
+        """
         state, kept, short = State(label), dict[Any, Verdict](), dict[tuple[str, str], Standing]()
         for record in found:
             if isinstance(record, Verdict):
@@ -67,7 +74,7 @@ class State:
 
     @functools.cached_property
     def operations(self) -> list[str]:
-        """The names of all operations that occur, in order."""
+        """The names of all operations that were judged or measured, sorted."""
         return sorted(
             {s.operation for s in self.standings.values()} | {m.operation for m in self.measurements.values()}
         )
@@ -82,8 +89,21 @@ class State:
 
 
 @dataclass
+class Curve:
+    """One series over the nights, whose numbers rise: the shortest block's time as a multiple of the baseline's of the same night."""
+
+    nights: array[int] = field(default_factory=lambda: array("l"))  # lists take several times the memory of arrays
+    ratios: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, night: int, ratio: float) -> None:
+        """Append a night."""
+        self.nights.append(night)
+        self.ratios.append(ratio)
+
+
+@dataclass
 class Machine:
-    """Everything that was found on one machine; nothing of it is ever set beside another one's.
+    """Everything that was found on one machine; nothing is compared with another machine's.
 
     Parameters
     ----------
@@ -91,7 +111,7 @@ class Machine:
     environment : Environment or None
         The one that most of the records were made in.
     others : tuple of Environment
-        The others: the same machine with other versions.
+        The same machine with other versions.
     now : State
     before : State or None
         What the changes are relative to: the night before.
@@ -120,80 +140,80 @@ class Found:
 
 
 def gather(files: Sequence[Path], folder: Path) -> Found:
-    """Read record files and a history. Files tell how things are now; without any, the latest night of each machine does."""
+    """Read record files and a history.
+
+    Files say how things are now. Without any, the latest night of each machine does.
+    """
     problems: list[str] = []
-    placed: list[tuple[Environment | None, Record]] = []
+    placed: list[tuple[_Place, Record]] = []
     for path in files:
-        within = None  # what the first record of a night's file says of all others in it
+        night: Night | None = None  # the first record of a night's file has the environment of all others
         for record in records.lenient(path, problems):
-            if isinstance(record, Part):  # says nothing of a machine
-                continue
-            within = record.environment if isinstance(record, Night) else within
-            placed.append((_place(getattr(record, "environment", None) or within), record))
-    machines = {
-        name: _with_history(name, nights, problems) for name, nights in reversed(nights_of(folder, problems).items())
-    }
+            night = record if isinstance(record, Night) else night
+            if not isinstance(record, Part):  # which has no environment
+                where = getattr(record, "environment", None) or getattr(night, "environment", None)
+                placed.append((_place(where), record))
+    nights: dict[str, list[tuple[Night, Path]]] = {}
+    for each in reversed(history.files(folder, problems)):  # so that the machine of the latest night is the first
+        nights.setdefault(each[0].machine, []).append(each)
+    machines = {name: _with_history(name, theirs[::-1], problems) for name, theirs in nights.items()}
     places = {_place(m.environment) for m in machines.values()} | {place for place, _ in placed}
-    by_place: dict[Environment | None, list[Record]] = {}
+    by_place: dict[_Place, list[Record]] = {}
     for place, record in placed:
         by_place.setdefault(_with_gpu(place, places), []).append(record)
     histories = {_with_gpu(_place(m.environment), places): m for m in reversed(machines.values())}
     for place, found in reversed(by_place.items()):
         known = histories.get(place)
-        name = known.name if known else _named(place, machines)
-        environments = _environments(found)
-        most = environments[0] if environments else None
-        now = State.of("record files", found)
-        machine = Machine(name, most, now, tuple(environments[1:]))
-        if known:
-            machine = replace(known, environment=most, others=machine.others, now=now, before=known.now)
-        machines = {name: machine, **{key: m for key, m in machines.items() if key != name}}
+        environments = Counter(where for r in found if (where := getattr(r, "environment", None)))
+        most, *others = [where for where, _ in environments.most_common()] or [None]
+        machine = replace(
+            known or Machine(_named(place, machines), None, State("")),
+            environment=most,
+            others=tuple(others),
+            now=State.of("record files", found),
+            before=known.now if known else None,
+        )
+        machines = {machine.name: machine} | {name: m for name, m in machines.items() if name != machine.name}
     return Found(list(machines.values()), problems)
 
 
 def told(problems: Sequence[str]) -> list[str]:
-    """The first of them, and how many there are besides."""
+    """The first problems, and how many there are besides."""
     more = len(problems) - TOLD
     return [*problems[:TOLD], *([f"and {more} more"] if more > 0 else [])]
 
 
-def _place(where: Environment | None) -> Environment | None:
-    """A machine: what of an environment no installation changes."""
-    if where is None:
-        return None
-    blank = dict.fromkeys(set(where.__struct_fields__) - {"machine", "processor", "device"}, "")
-    return msgspec.structs.replace(where, **blank)
+def _place(where: Environment | None) -> _Place:
+    return (where.machine, where.processor, where.device) if where else None
 
 
-def _with_gpu(place: Environment | None, places: Iterable[Environment | None]) -> Environment | None:
-    """Where no GPU was asked of: the place of the same kind that has one, if there is just one; it may have been hidden."""
-    kind = place and (place.machine, place.processor)
-    others = [p for p in places if p and p.device and (p.machine, p.processor) == kind]
-    return others[0] if place and not place.device and len(others) == 1 else place
+def _with_gpu(place: _Place, places: Iterable[_Place]) -> _Place:
+    """The only place with a GPU that is otherwise the same, if there is one: records made where CUDA was hidden name no GPU."""
+    if place is None or place[2]:
+        return place
+    same = [other for other in places if other and other[2] and other[:2] == place[:2]]
+    return same[0] if len(same) == 1 else place
 
 
-def _named(place: Environment | None, taken: Iterable[str]) -> str:
+def _named(place: _Place, taken: Iterable[str]) -> str:
     if place is None:
-        return UNKNOWN
-    name = ", ".join(filter(None, (place.machine, place.processor.partition(";")[0], place.device)))
-    return name if name not in taken else f"{name} ({place.processor})"
+        return "unknown machine"
+    machine, processor, device = place
+    name = ", ".join(filter(None, (machine, processor.partition(";")[0], device)))
+    return name if name not in taken else f"{name} ({processor})"
 
 
-def _environments(found: Sequence[Record]) -> list[Environment]:
-    """Those that the records were made in, that of most of them first."""
-    seen = Counter(where for r in found if (where := getattr(r, "environment", None)))
-    return [where for where, _ in seen.most_common()]
-
-
-def _with_history(name: str, files: Sequence[tuple[Night, Path]], problems: list[str]) -> Machine:
-    late = whole(files[-WINDOW:], problems)
+def _with_history(name: str, nights: Sequence[tuple[Night, Path]], problems: list[str]) -> Machine:
+    late = [history.chronicle(path) for _, path in nights[-WINDOW:]]
+    for chronicle in late:
+        problems += chronicle.spoilt
     return Machine(
         name=name,
         environment=late[-1].night.environment,
         now=_state(late[-1]),
         before=_state(late[-2]) if len(late) > 1 else None,
-        nights=[night for night, _ in files],
-        curves=curves(files),
+        nights=[night for night, _ in nights],
+        curves=_curves([path for _, path in nights]),
         alarms=alarms(late, latest=None) if len(late) > 1 else (),
     )
 
@@ -203,8 +223,50 @@ def _state(chronicle: Chronicle) -> State:
     return State.of(f"{night.date[:10]}, commit {night.commit[:10] or 'unknown'}", chronicle.records)
 
 
+class _Speed(Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record", gc=False):
+    """As much of a measurement as its curve needs: decoding the whole of long histories takes too long."""
+
+    implementation: str
+    ratio: float
+    least_seconds: float = math.nan
+
+
+_decode = msgspec.json.Decoder(_Speed, strict=False).decode
+
+
+def _curves(paths: Sequence[Path]) -> dict[Series, Curve]:
+    """The curve of each series that was measured together with its operation's baseline."""
+    baselines = {o.name: o.baseline or "" for o in registry.operations()}
+    found: dict[Setting, dict[str, Curve]] = {}
+    for number, path in enumerate(paths):
+        for setting, times in _times(path).items():
+            if baseline := times.get(baselines.get(setting.operation, "")):
+                curves = found.setdefault(setting, defaultdict(Curve))
+                for name, time in times.items():
+                    curves[name].add(number, time / baseline)
+    return {Series(setting, name): curve for setting, curves in found.items() for name, curve in curves.items()}
+
+
+def _times(path: Path) -> dict[Setting, dict[str, float]]:
+    """The shortest block's times of a night, by setting and implementation; the medians' ratios where these were not kept.
+
+    Lines that cannot be read are left out.
+    """
+    found: dict[Setting, dict[str, float]] = {}
+    for line in path.read_bytes().splitlines():
+        if b'"measurement"' in line[:40]:
+            try:
+                m = _decode(line)
+            except msgspec.MsgspecError:
+                continue
+            found.setdefault(m.setting, {})[m.implementation] = (
+                m.ratio if math.isnan(m.least_seconds) else m.least_seconds
+            )
+    return found
+
+
 def workload_name(setting: Setting) -> str:
-    """How a setting is called: `medium`, `medium backward float64`, `rows=1 n=1000`."""
+    """A setting in short: `medium`, `medium backward float64`, `rows=1 n=1000`."""
     try:
         known = registry.workload(setting.operation).name_of(setting.sizes)
         usual = "float32" if "float32" in registry.operation(setting.operation).dtypes else setting.dtype

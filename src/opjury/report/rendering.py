@@ -1,13 +1,14 @@
-"""From text and numbers to what stands in a page: file names, escaped names, tables, figures."""
+"""What the templates need: slugs, and the filters that write names, tables, docstrings and figures."""
 
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import jinja2
 from markupsafe import Markup, escape
@@ -15,28 +16,19 @@ from markupsafe import Markup, escape
 from opjury.track.history import file_name
 
 
-class Slugs:
-    """Names as those of files: one for each, whatever is in them, and never two the same."""
+class Slugs(dict[str, str]):
+    """A file name for each name, whatever characters it has; no two are equal, upper and lower case aside."""
 
-    def __init__(self) -> None:
-        self._slugs: dict[str, str] = {}
-        self._taken: set[str] = set()
-
-    def __call__(self, name: str) -> str:
-        """The name's slug."""
-        if name not in self._slugs:
-            base = slug = file_name(_visible(name))[:100]
-            number = 1
-            while slug.lower() in self._taken:
-                number += 1
-                slug = f"{base}.{number}"
-            self._slugs[name] = slug
-            self._taken.add(slug.lower())
-        return self._slugs[name]
+    def __missing__(self, name: str) -> str:
+        base = file_name(_visible(name))[:100]
+        taken = {slug.lower() for slug in self.values()}
+        numbered = (f"{base}.{number}" for number in itertools.count(2))
+        self[name] = next(slug for slug in itertools.chain([base], numbered) if slug.lower() not in taken)
+        return self[name]
 
 
-def template_environment(slug: Slugs) -> jinja2.Environment:
-    """The templates, with what they need: names are escaped wherever they stand."""
+def template_environment(slugs: Slugs) -> jinja2.Environment:
+    """The templates with their filters; all text is escaped."""
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("opjury.report"),
         autoescape=True,
@@ -45,16 +37,15 @@ def template_environment(slug: Slugs) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     found.filters |= dict(
-        body=_body, slug=slug, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable
+        body=_body, slug=slugs.__getitem__, embedded=embedded, sortable=_sortable, blocks=_blocks, breakable=_breakable
     )
-    found.tests["pair"] = lambda value: isinstance(value, tuple)
     return found
 
 
 def embedded(figure: dict[str, Any]) -> Markup:
-    """A figure as JSON that stands in a script element: nothing in it ends the element; what is not finite is null.
+    """A figure as JSON for a script element, which nothing in it ends. Numbers that are not finite are null.
 
-    Plotly takes tags in texts for its own; only those of its templates are meant.
+    Plotly renders tags in texts, so they are escaped, but for hover templates, which have tags of ours.
     """
     text = json.dumps(_embeddable(figure), separators=(",", ":"), allow_nan=False)
     for sign in "<>&'":
@@ -73,7 +64,7 @@ def _embeddable(value: Any) -> Any:
 
 
 def _body(rows: Iterable[Sequence[Any]]) -> Markup:
-    """The rows of a table. (A history's has many thousands of cells, which take a template's macro seconds.)"""
+    """The rows of a table. A history has many thousands of cells, for which a macro in a template takes seconds."""
     return Markup("\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows))
 
 
@@ -87,31 +78,24 @@ def _cell(value: Any) -> str:
 
 
 def _sortable(value: float | None) -> str:
-    """A number as what tables are sorted by: JavaScript's name for an infinity."""
+    """A number as the key that a table is sorted by. JavaScript reads `Infinity`, but not `inf`."""
     if value is None:
         return ""
     return f"{value:.6g}" if math.isfinite(value) else "Infinity"
 
 
 def _breakable(name: str) -> Markup:
-    """A name that may be broken after its underscores."""
+    """A name with possible line breaks after its underscores."""
     return Markup("_<wbr>").join(_visible(name).split("_"))
 
 
 def _visible(name: str) -> str:
-    """A name of which something can be seen."""
+    """The name, or "unnamed" where it has no visible character."""
     return name if any(c.isprintable() and not c.isspace() for c in name) else "unnamed"
 
 
-class _Block(NamedTuple):
-    text: str
-    plain: bool
-
-
-def _blocks(text: str) -> list[_Block]:
-    """Paragraphs of a docstring; one that is laid out by hand stays as it is."""
-    found = []
+def _blocks(text: str) -> Iterator[tuple[str, bool]]:
+    """The paragraphs of a docstring, and whether each is laid out by hand: lists, tables and code keep their line breaks."""
     for block in filter(None, re.split(r"\n\s*\n", text.strip())):
-        plain = bool(re.search(r"^(\s{2,}|-{3,}|[-*|] )", block, re.M))
-        found.append(_Block(block if plain else " ".join(block.split()), plain))
-    return found
+        by_hand = bool(re.search(r"^(\s{2,}|-{3,}|[-*|] )", block, re.M))
+        yield block if by_hand else " ".join(block.split()), by_hand

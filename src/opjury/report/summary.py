@@ -12,7 +12,7 @@ from rich.table import Table
 from opjury.cli import terminal
 from opjury.cli.text import times
 from opjury.cli.verdicts import Tally
-from opjury.model.setting import Setting
+from opjury.model.records import Recommendation
 from opjury.report.changes import Change, changes
 from opjury.report.gather import Found, Machine, default_workload, told, workload_name
 from opjury.track.show import between, change, subject
@@ -33,26 +33,30 @@ class SummaryLine(NamedTuple):
 def lines(machine: Machine) -> list[SummaryLine]:
     """A line for each operation; negative controls and what was not judged do not count."""
     now, usual = machine.now, default_workload(machine.now)
-    chosen = {w.operation: w for w in now.recommendations if workload_name(w) == usual}
+    chosen = {w.operation: r for w, r in now.recommendations.items() if workload_name(w) == usual}
     found = []
     for name in now.operations:
         tally = Tally.of(s for s in now.standings.values() if s.operation == name)
-        use = _use(machine, name, chosen) if name in chosen else ""
+        use = _use(machine, chosen[name]) if name in chosen else ""
         loose = tuple(f"{implementation} (known to be wrong, not refuted)" for implementation in tally.loose)
         errors = tuple(f"{implementation} (could not be judged)" for implementation in tally.errors)
         found.append(SummaryLine(name, tally.judged, len(tally.holding), tally.refuted + loose + errors, use))
     return found
 
 
-def _use(machine: Machine, name: str, chosen: dict[str, Setting]) -> str:
+def _use(machine: Machine, chosen: Recommendation) -> str:
     """`prefix_sum_difference, ×1.69 before doubling_shifts`"""
-    workload = chosen[name]
-    use = machine.now.recommendations[workload].implementation
-    others = [m for m in machine.now.contests.get(workload, ()) if m.implementation != use and not m.tied]
+    use = chosen.implementation
+    others = [m for m in machine.now.contests.get(chosen.setting, ()) if m.implementation != use and not m.tied]
     if not use or not others:
         return use
     following = min(others, key=lambda m: m.ratio)
     return f"{use}, ×{times(following.ratio)} before {following.implementation}"
+
+
+def _columns(machine: Machine) -> tuple[str, ...]:
+    usual = default_workload(machine.now)
+    return "operation", "hold up", "refuted", f"to use, {usual}" if usual else "to use"
 
 
 def headline(machine: Machine) -> str:
@@ -73,11 +77,10 @@ def summary_markdown(found: Found) -> str:
 
 
 def _markdown_of(machine: Machine) -> Iterator[str]:
-    changed = changes(machine.before, machine.now)
     yield f"**{plain(headline(machine))}** ({plain(machine.now.label)})"
     if machine.before:
         yield f"### Changed since {plain(machine.before.label)}"
-        yield _listed([_told(c) for c in changed]) if changed else "Nothing."
+        yield _listed(list(map(_told, changes(machine.before, machine.now)))) or "Nothing."
     if machine.alarms:
         yield "### Regressions"
         yield _listed(
@@ -89,54 +92,52 @@ def _markdown_of(machine: Machine) -> Iterator[str]:
         yield _listed(
             [f"`{code(v.name)}` {plain(v.check)} ({plain(', '.join(v.dtypes))}): {plain(v.message)}" for v in refuted]
         )
-    usual = default_workload(machine.now)
-    head = ("operation", "hold up", "refuted", f"to use, {usual}" if usual else "to use")
-    table = [f"| {' | '.join(map(plain, head))} |", "|---|--:|---|---|"]
+    table = [f"| {' | '.join(map(plain, _columns(machine)))} |", "|---|--:|---|---|"]
     for line in lines(machine):
         names = ", ".join(f"`{code(name)}`" for name in line.refuted)
-        table.append(
-            f"| `{code(line.operation)}` | {line.holding} of {line.implementations} | {names} | {plain(line.use)} |"
-        )
+        share = f"{line.holding} of {line.implementations}"
+        table.append(f"| `{code(line.operation)}` | {share} | {names} | {plain(line.use)} |")
     yield "\n".join(table)
 
 
 def _listed(items: Sequence[str]) -> str:
-    more = [f"- and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
-    return "\n".join([*(f"- {item}" for item in items[:_SHOWN]), *more])
+    more = [f"and {len(items) - _SHOWN} more"] if len(items) > _SHOWN else []
+    return "\n".join(f"- {item}" for item in [*items[:_SHOWN], *more])
+
+
+def _subject(news: Change) -> str:
+    return news.operation + (f":{news.implementation}" if news.implementation else "")
 
 
 def _told(news: Change) -> str:
-    name = news.operation + (f":{news.implementation}" if news.implementation else "")
     kind = "" if news.kind == "other" else f"**{news.kind}**: "
-    return f"{kind}`{code(name)}` {plain(news.text)}"
+    return f"{kind}`{code(_subject(news))}` {plain(news.text)}"
 
 
 def plain(text: str) -> str:
-    """Text in which Markdown and HTML see no sign of theirs, on one line."""
+    """Text on one line, shortened, without characters that mean something in Markdown or HTML."""
     short = " ".join(text.split())
     short = short if len(short) < 300 else short[:300] + " …"
     return re.sub(r"([\\`*<>|~@&]|\](?=[(\[]))", lambda sign: f"&#{ord(sign[1])};", short)
 
 
 def code(text: str) -> str:
-    """Text between backticks, in a table, too."""
+    """Text that may stand between backticks, in a table, too."""
     return " ".join(text.split()).replace("`", "'").replace("|", "¦")
 
 
 def show_summary(found: Found) -> None:
-    """The same on the terminal."""
+    """Print the summary of all machines."""
     console = terminal.console
     for machine in found.machines:
         console.print(f"\n{escape(headline(machine))}")
         console.print(f"[dim]{escape(machine.now.label)}[/]\n")
-        usual = default_workload(machine.now)
         table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-        for column in ("operation", "hold up", "refuted", f"to use, {usual}" if usual else "to use"):
+        for column in _columns(machine):
             table.add_column(column, overflow="fold")
         for line in lines(machine):
             share = f"{line.holding} of {line.implementations}"
             table.add_row(escape(line.operation), share, f"[red]{escape(' '.join(line.refuted))}[/]", escape(line.use))
         console.print(table)
         for news in changes(machine.before, machine.now)[:_SHOWN]:
-            name = news.operation + (f":{news.implementation}" if news.implementation else "")
-            console.print(f"{news.kind:6} {name} {news.text}", markup=False)
+            console.print(f"{news.kind:6} {_subject(news)} {news.text}", markup=False)

@@ -7,72 +7,47 @@ import io
 from typing import Any
 
 from opjury.cli.verdicts import state_of
+from opjury.model.records import Measurement, Standing
 from opjury.report.gather import Found
 
-COLUMNS = (
-    "machine", "operation", "implementation", "device", "control", "verdict", "refuted", "waived", "examples", "error_of_bound",
-    "error_ulps", "sizes", "dtype", "gradient", "threads", "seconds", "reference", "ratio", "low", "high", "tied",
-    "floor_seconds", "first_seconds", "peak_bytes", "measured_error_ulps", "rounds",
+_NAMES = ("operation", "implementation", "device")
+_JUDGED = ("control", "verdict", "refuted", "waived", "examples", "error_of_bound", "error_ulps")
+_MEASURED = (
+    "sizes", "dtype", "gradient", "threads", "seconds", "reference", "ratio", "low", "high", "tied", "floor_seconds",
+    "first_seconds", "peak_bytes", "measured_error_ulps", "rounds",
 )  # fmt: skip
+COLUMNS = ("machine", *_NAMES, *_JUDGED, *_MEASURED)
 
 
 def csv_table(found: Found) -> bytes:
-    """CSV: a row for each measurement with the verdicts of who was measured, and one for each who was only judged."""
+    """CSV: a row for each measurement, with its verdicts, and one for each implementation that was judged but not measured."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for machine in found.machines:
+        measurements = list(machine.now.measurements.values())
         judged = {key: _judged(s) for key, s in machine.now.standings.items()}
-        measured = set()
-        for m in machine.now.measurements.values():
-            measured.add((m.name, m.device))
-            mine = dict(operation=_text(m.operation), implementation=_text(m.implementation), device=_text(m.device))
-            mine |= judged.get((m.name, m.device), {}) | _measured(m)
-            writer.writerow({"machine": _text(machine.name), **mine})
-        for key, row in judged.items():
-            if key not in measured:
-                writer.writerow({"machine": _text(machine.name), **row})
+        measured = {(m.name, m.device) for m in measurements}
+        rows = [judged.get((m.name, m.device), {}) | _measured(m) for m in measurements]
+        rows += [row for key, row in judged.items() if key not in measured]
+        for row in rows:
+            writer.writerow({name: _no_formula(value) for name, value in {"machine": machine.name, **row}.items()})
     return text.getvalue().encode()
 
 
-def _judged(standing: Any) -> dict[str, Any]:
-    def having(status: str) -> str:
-        return " ".join(check for check, found in standing.verdicts.items() if found == status)
-
-    return dict(
-        operation=_text(standing.operation),
-        implementation=_text(standing.implementation),
-        device=_text(standing.device),
-        control=standing.control,
-        verdict=state_of(standing)[0],
-        refuted=_text(having("refuted")),
-        waived=_text(having("waived")),
-        examples=standing.examples,
-        error_of_bound=standing.error_of_bound,
-        error_ulps=standing.error_ulps,
-    )
+def _judged(standing: Standing) -> dict[str, Any]:
+    row = {name: getattr(standing, name, "") for name in (*_NAMES, *_JUDGED)}
+    row["verdict"] = state_of(standing)[0]
+    for status in ("refuted", "waived"):
+        row[status] = " ".join(check for check, found in standing.verdicts.items() if found == status)
+    return row
 
 
-def _measured(m: Any) -> dict[str, Any]:
-    return dict(
-        sizes=_text(" ".join(f"{name}={value}" for name, value in m.sizes.items())),
-        dtype=_text(m.dtype),
-        gradient=m.gradient,
-        threads=m.threads,
-        seconds=m.seconds,
-        reference=_text(m.reference),
-        ratio=m.ratio,
-        low=m.low,
-        high=m.high,
-        tied=m.tied,
-        floor_seconds=m.floor_seconds,
-        first_seconds=m.first_seconds,
-        peak_bytes=m.peak_bytes,
-        measured_error_ulps=m.error_ulps,
-        rounds=m.rounds,
-    )
+def _measured(m: Measurement) -> dict[str, Any]:
+    row = {name: getattr(m, name, "") for name in (*_NAMES, *_MEASURED)}
+    return row | dict(sizes=m.shown_sizes, measured_error_ulps=m.error_ulps)
 
 
-def _text(value: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+def _no_formula(value: Any) -> Any:
+    """The value, with a text quoted that a spreadsheet would take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,6 +1,6 @@
 "use strict";
 
-// Tables: every header of a sortable one becomes a button.
+// Each header of a sortable table becomes a button.
 function sortKey(row, column) {
   const cell = row.cells[column];
   const text = cell.dataset.sort ?? cell.textContent.trim();
@@ -35,7 +35,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// Filters: words in the name, a verdict, a workload.
+// The filter of the implementations: by words in the name and by verdict. Another workload replaces the numbers.
 for (const form of document.querySelectorAll("form.filter")) {
   const table = document.getElementById(form.dataset.table);
   const rows = Array.from(table.tBodies[0].rows);
@@ -65,7 +65,7 @@ for (const form of document.querySelectorAll("form.filter")) {
   apply();
 }
 
-// Links to what stands in a closed <details> open it.
+// A link to an element inside a closed <details> opens it.
 function reveal() {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (target) target.closest("details")?.setAttribute("open", "");
@@ -73,7 +73,7 @@ function reveal() {
 addEventListener("hashchange", reveal);
 reveal();
 
-// Charts: drawn when they come near the window, in the page's colours.
+// Charts are drawn in the page's colours, when they come near the window.
 function themed(figure, width) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
