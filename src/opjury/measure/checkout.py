@@ -1,4 +1,4 @@
-"""Implementations as another checkout has them, in this process: their modules take the place of those here while they are called."""
+"""Implementations of another checkout in this process: its modules replace those here while they are called."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _OURS = "opjury.impls"
 
 
 class Checkout:
-    """The implementations of a checkout, and the modules that they are made of.
+    """The implementations of a checkout, and the modules that they need.
 
     Parameters
     ----------
     folder : Path
-        With `impls/`, or with the modules that plug-ins here name as theirs.
+        With `impls/`, or with the modules that installed plug-ins name.
 
     Raises
     ------
     Exception
-        Whatever importing a module of it does.
+        What importing one of its modules raises.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -38,7 +38,10 @@ class Checkout:
         registry.implementations()
         self.paths = [str(folder), str(folder / "src")]
         package = folder / "impls" / "__init__.py"
-        self.names = _modules_in(self.paths) | ({_OURS} if package.is_file() else set())
+        # The harness itself stays the one that is installed.
+        self.names = {info.name for info in pkgutil.iter_modules(self.paths)} - {"opjury"}
+        if package.is_file():
+            self.names.add(_OURS)
         targets = {point.value for point in importlib.metadata.entry_points(group=_OURS)} - {_OURS}
         self.modules: dict[str, ModuleType] = {}
         with self.active(), declared.apart() as found:
@@ -51,7 +54,7 @@ class Checkout:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """For as long as this lasts, imports find this checkout's modules."""
+        """Within the block, imports find this checkout's modules."""
         here = self._taken_out()
         sys.modules.update(self.modules)
         sys.path[:0] = self.paths
@@ -67,7 +70,7 @@ class Checkout:
         return {name: sys.modules.pop(name) for name in mine}
 
     def function(self, operation: str, name: str) -> Callable[..., Any]:
-        """Raises `UnknownName` where the checkout has no such implementation."""
+        """One implementation; `UnknownName` where the checkout does not have it."""
         if (operation, name) not in self.functions:
             raise registry.UnknownName(f"{operation} has no {name} there")
         return self.functions[operation, name]
@@ -75,12 +78,12 @@ class Checkout:
 
 @functools.cache
 def checkout(folder: str) -> Checkout:
-    """Of each folder one."""
+    """The checkout in a folder, made once."""
     return Checkout(Path(folder))
 
 
 def take_over(package: str, file: Path) -> ModuleType:
-    """Let a package be the one in a file, instead of the installed one."""
+    """Import a package from a file, in place of the installed one."""
     spec = importlib.util.spec_from_file_location(package, file, submodule_search_locations=[str(file.parent)])
     assert spec is not None
     assert spec.loader is not None
@@ -88,8 +91,3 @@ def take_over(package: str, file: Path) -> ModuleType:
     sys.modules[package] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _modules_in(paths: list[str]) -> set[str]:
-    """The names of modules and packages in these folders; the harness itself stays what it is."""
-    return {info.name for info in pkgutil.iter_modules(paths)} - {"opjury"}

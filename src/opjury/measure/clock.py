@@ -1,4 +1,4 @@
-"""Seconds of a block of calls, on the processor's clock or the GPU's."""
+"""Seconds of a block of calls, by the processor's time, the clock or the GPU's events."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Times(NamedTuple):
     Parameters
     ----------
     processor : float
-        What this process, all its threads together, spent on it: what else the machine does hardly shows. On CUDA: as `clock`.
+        Processor time of all threads of this process, which other processes hardly change. On CUDA: as `clock`.
     clock : float
-        What passed meanwhile.
+        Elapsed time.
     """
 
     processor: float
@@ -28,12 +28,12 @@ class Times(NamedTuple):
 
     @property
     def longer(self) -> float:
-        """The longer of both. Where a process shares its core, the processor's clock is late now and then, and a block looks too short."""
+        """The longer of both. Where a process shares its core, processor time is sometimes booked late, and a block looks too short."""
         return max(self)
 
 
 def block(call: _Call, arguments: Sequence[tuple[Any, ...]], device: str) -> tuple[Times, Any]:
-    """The mean of several calls, one with each of the arguments; and the last result."""
+    """The mean times of calls, one with each of the arguments, and the last result."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -56,8 +56,9 @@ def _cpu_block(call: _Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times
 
 
 def _cuda_block(call: _Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
-    """What events around each call measure; the second-level cache is overwritten before each."""
-    rubbish = _rubbish()
+    """The time between events around each call; the second-level cache is overwritten before each."""
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    rubbish = torch.empty(4 * getattr(properties, "L2_cache_size", 2**26), dtype=torch.int8, device="cuda")
     event: Any = torch.cuda.Event
     events = [(event(enable_timing=True), event(enable_timing=True)) for _ in arguments]
     result = None
@@ -70,8 +71,3 @@ def _cuda_block(call: _Call, arguments: Sequence[tuple[Any, ...]]) -> tuple[Time
     torch.cuda.synchronize()
     seconds = sum(before.elapsed_time(after) for before, after in events) / 1000 / len(events)
     return Times(seconds, seconds), result
-
-
-def _rubbish() -> torch.Tensor:
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return torch.empty(4 * getattr(properties, "L2_cache_size", 2**26), dtype=torch.int8, device="cuda")

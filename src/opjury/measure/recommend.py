@@ -1,4 +1,4 @@
-"""Of what a contest has shown: who is how fast beside the best, and which one to take."""
+"""Measurements and a recommendation from the result of a contest."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from opjury.measure.apart import Footprint
 from opjury.measure.contest import FLOOR, ContestResult
-from opjury.measure.footprint import Footprint
 from opjury.measure.statistics import RELEVANT, fastest, ratio
 from opjury.model import registry
 from opjury.model.environment import environment
@@ -21,7 +21,7 @@ from opjury.model.setting import Setting
 
 @dataclass(frozen=True)
 class ChoiceRequest:
-    """What is to be chosen for; the parameters of `choose`."""
+    """What a choice is for; `opjury.choose` documents the fields."""
 
     setting: Setting
     needs: tuple[str, ...] = ()
@@ -36,12 +36,12 @@ class ChoiceRequest:
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What records of all kinds say of it."""
+        """The fields that it has in records."""
         return msgspec.structs.asdict(self.setting) | dict(seed=self.seed, environment=environment())
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """What must hold."""
+        """The names of the checks that must hold."""
         required = ("always", "gradient") if self.setting.gradient else ("always",)
         return tuple(
             check.name
@@ -60,10 +60,12 @@ def measurements(
 ) -> tuple[Measurement, ...]:
     """The records of a contest, the fastest first."""
     seconds = {name: column for name, column in outcome.seconds.items() if name != FLOOR}
-    if not seconds or FLOOR not in outcome.seconds:  # who takes one call alone is ranked behind others only
+    if not seconds or FLOOR not in outcome.seconds:  # competitors with one call are ranked only behind timed ones
         return ()
     best = fastest({name: column for name, column in seconds.items() if name not in outcome.left} or seconds)
-    pairs = max(1, math.comb(len(seconds), 2))  # which of them is the best was not known before
+    pairs = max(
+        1, math.comb(len(seconds), 2)
+    )  # any pair could have been compared: which one is the best was not known before
     found = []
     for name, column in seconds.items():
         to_best = ratio(column, seconds[best], pairs)
@@ -92,7 +94,7 @@ def measurements(
 
 
 def recommend(request: ChoiceRequest, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:
-    """The fastest; among ties the one that waives least, then errs least, then needs least memory."""
+    """The fastest; among ties the one that waives the least, then has the smallest error, then needs the least memory."""
     tied = [m for m in found if m.tied]
     close = [m for m in tied if m.ratio <= RELEVANT]
     taken = min(close, key=lambda m: (*_merits(m), m.ratio), default=None)
@@ -102,8 +104,8 @@ def recommend(request: ChoiceRequest, found: Sequence[Measurement], excluded: di
         reason = "it is the only one that holds up and fulfils the request"
     elif len(tied) == 1:
         second = next(m for m in found if m is not taken)
-        reason = f"the next, {second.implementation}, takes {second.ratio:.3g} times as long"
-        reason += f" [{second.low:.3g}, {second.high:.3g}]" if second.low else ""
+        interval = f" [{second.low:.3g}, {second.high:.3g}]" if second.low else ""
+        reason = f"the next, {second.implementation}, takes {second.ratio:.3g} times as long{interval}"
     else:
         reason = f"as fast as {', '.join(m.implementation for m in tied if m is not taken)}, as far as can be told"
         worst = map(max, zip(*map(_merits, tied)))
@@ -122,5 +124,5 @@ _MERITS = ("it waives less", "it errs less", "it needs less memory")
 
 
 def _merits(m: Measurement) -> tuple[int, ...]:
-    """What decides between ties, smaller being better; errors and memory that differ by less than a half count as the same."""
+    """What decides between ties, smaller is better; errors and memory that differ by less than a half count as equal."""
     return len(m.waived), *(round(math.log(size + 1, 1.5)) for size in (m.error_ulps or 0, (m.peak_bytes or 0) / 2**20))

@@ -1,4 +1,4 @@
-"""What measurements on this machine can tell: how often the same thing is called different, and which slow-down is found."""
+"""How precise measurements on this machine are: how often equal times are called different, and which slow-downs are found."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SUBJECTS = (
     ("toeplitz", "unfold_flip", "medium"),
     ("moving_mean", "prefix_sum_difference", "medium"),
 )
-FOUND_SURELY = 0.95
+FOUND_SURELY = 0.95  # share of the trials in which a slow-down must be found
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Of `trials` contests of an implementation with itself, slowed by a share of its time, so many were called different."""
+    """In how many contests an implementation, slowed by a share of its time, was called different from itself."""
 
     slowed: float
     called_different: int
@@ -31,7 +31,7 @@ class Detection:
 
     @property
     def share(self) -> float:
-        """Of the trials that were called different."""
+        """The share of the trials that were called different."""
         return self.called_different / self.trials
 
 
@@ -43,29 +43,23 @@ def self_test(
     seed: int = 0,
     notify: Callable[[str], None] = lambda stage: None,
 ) -> list[Detection]:
-    """Let implementations compete with themselves; for 0.0, being called faster is as wrong as being called slower.
+    """Let implementations compete with slowed copies of themselves; without a slow-down "faster" counts as different, too.
 
     Parameters
     ----------
     trials : int
         Contests for each slow-down; short, middle and long calls take turns.
     slowed : sequence of float
+        Shares of a call's time.
     seconds : float
         The budget of each contest, as in `choose`.
-    seed : int
-    notify : callable, optional
-
-    Returns
-    -------
-    list of Detection
     """
     found = []
     for share in slowed:
         contests = [_contest(i, share, seconds, seed) for i in range(trials)]
         different = 0
-        for number, (_, outcome) in enumerate(
-            isolated(measure, contests, 1, lambda contest: 60 + 5 * seconds), start=1
-        ):
+        outcomes = isolated(measure, contests, 1, lambda contest: 60 + 5 * seconds)
+        for number, (_, outcome) in enumerate(outcomes, start=1):
             notify(f"slowed by {share:.0%}: {number} of {trials}")
             if isinstance(outcome, Fallen):
                 raise RuntimeError(outcome.why)
