@@ -18,8 +18,8 @@ from opjury.cli.options import Bytes
 from opjury.judge.draw import workload_case
 from opjury.judge.oracle import evaluate
 from opjury.measure.apart import Footprint, footprint
+from opjury.measure.block import Inputs
 from opjury.measure.contest import FLOOR, Competitor, Contest, ContestResult
-from opjury.measure.inputs import Inputs
 from opjury.measure.race import measure
 from opjury.measure.recommend import ChoiceRequest, measurements, recommend
 from opjury.measure.statistics import Ratio, fastest, ratio

@@ -16,10 +16,11 @@ import torch
 
 from opjury.judge.draw import workload_case
 from opjury.judge.text import describe
+from opjury.measure.block import TimedStep
 from opjury.measure.contest import FLOOR, LONG, OBVIOUSLY, Competitor, Contest, ContestResult, step_of, threads
-from opjury.measure.inputs import TimedStep
 from opjury.measure.race import measure
 from opjury.model import registry
+from opjury.model.device import on_cuda
 from opjury.model.registry import Impossible
 from opjury.run.pool import Fallen, isolated
 
@@ -32,22 +33,13 @@ ALIKE, SETTLED = 3, 1.01  # the shortest time is known if so many processes agre
 class Footprint:
     """What one competitor's calls in a new process cost.
 
-    Parameters
-    ----------
-    seconds : float
-        The time of the first call; compiling included.
-    again_seconds : float
-        The time of the second call; the first's where it was not called again.
-    peak_bytes : int or None
-        The peak memory of the last call beyond what was allocated before, its result included; None where the system does not say.
-    fault : str
-        Why there was no result; "" otherwise.
+    The peak is that of the last call, its result included and its arguments not, None where the system does not tell.
     """
 
-    seconds: float = 0.0
-    again_seconds: float = 0.0
+    seconds: float = 0.0  # of the first call, with compiling
+    again_seconds: float = 0.0  # of the second call; the first's where it was not called again
     peak_bytes: int | None = None
-    fault: str = ""
+    fault: str = ""  # why there was no result
 
 
 def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
@@ -56,7 +48,7 @@ def footprint(entry: tuple[Contest, Competitor]) -> Footprint:
     setting = contest.setting
     case = workload_case(registry.workload(contest.operation), setting, contest.seed)
     args, kwargs = case.build(setting.device, requires_grad=setting.gradient)
-    cuda = setting.device.startswith("cuda")
+    cuda = on_cuda(setting.device)
     with threads(setting.threads), torch.cuda.device(setting.device) if cuda else contextlib.nullcontext():
         try:
             step = step_of(competitor.load(contest.operation), case, setting.gradient)
@@ -81,13 +73,15 @@ def _observed(step: TimedStep, args: Any, kwargs: Any, cuda: bool) -> tuple[floa
     if cuda:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
+    if before is None:
+        return seconds, None
     peak = torch.cuda.max_memory_allocated() if cuda else _resident("VmHWM")
     del result
-    return seconds, None if peak is None or before is None else max(0, peak - before)
+    return seconds, max(0, peak - before)
 
 
 def _resident_before() -> int | None:
-    """The resident bytes, after Linux's record of the peak was reset."""
+    """The resident bytes, after Linux's record of the peak was reset, or None on other systems."""
     gc.collect()
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)  # free memory in the heap would hide what the call needs
@@ -97,17 +91,14 @@ def _resident_before() -> int | None:
     return None
 
 
-def _resident(field: str) -> int | None:
+def _resident(field: str) -> int:
     """A field of /proc/self/status in bytes."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(field):
-                return int(line.split()[1]) * 1024
-    return None
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
 def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: dict[str, str]) -> dict[str, Footprint]:
-    """Each competitor's first call in a new process; competitors that fail are excluded with the reason."""
+    """The first calls of each competitor in a new process, where those that fail are excluded with the reason."""
     found = {}
     items = [(contest, competitor) for competitor in competitors]
     results = isolated(footprint, items, 1, lambda item: FIRST_CALL_LIMIT, fresh=True, device=contest.setting.device)
@@ -121,13 +112,13 @@ def first_calls(contest: Contest, competitors: Sequence[Competitor], excluded: d
 
 
 def run_contest(contest: Contest, excluded: dict[str, str]) -> ContestResult:
-    """Run a contest in a new process, or in several if it goes to the end; disqualified competitors are excluded with the reason."""
+    """Run a contest in new processes, several if it goes to the end, and exclude disqualified competitors with the reason."""
     if not contest.competitors:
         return ContestResult()
     limit = 60 + 5 * contest.seconds + 4 * FIRST_CALL_LIMIT
-    parts = (
-        [replace(contest, seconds=contest.seconds / PROCESSES)] * MOST_PROCESSES if contest.to_the_end else [contest]
-    )
+    parts = [contest]
+    if contest.to_the_end:
+        parts = [replace(contest, seconds=contest.seconds / PROCESSES)] * MOST_PROCESSES
     outcomes: list[ContestResult] = []
     until = time.monotonic() + contest.longest
     found = isolated(measure, parts, 1, lambda item: limit, fresh=True, device=contest.setting.device)
@@ -136,9 +127,8 @@ def run_contest(contest: Contest, excluded: dict[str, str]) -> ContestResult:
             if isinstance(outcome, Fallen):
                 raise Impossible(f"the measurement failed: {outcome.why}")
             outcomes.append(outcome)
-            if len(outcomes) >= PROCESSES and _settled(contest, outcomes):
-                break
-            if len(outcomes) >= ALIKE and time.monotonic() > until:
+            late = len(outcomes) >= ALIKE and time.monotonic() > until
+            if late or (len(outcomes) >= PROCESSES and _settled(contest, outcomes)):
                 break
     outcome = functools.reduce(ContestResult.joined, outcomes)
     excluded.update({name: f"at these sizes: {fault}" for name, fault in outcome.faults.items()})

@@ -22,24 +22,15 @@ _OURS = "opjury.impls"
 class Checkout:
     """The implementations of a checkout, and the modules that they need.
 
-    Parameters
-    ----------
-    folder : Path
-        With `impls/`, or with the modules that installed plug-ins name.
-
-    Raises
-    ------
-    Exception
-        What importing one of its modules raises.
+    The folder has `impls/`, or the modules that installed plug-ins name. Raises what importing one of them raises.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         registry.operations()
         registry.implementations()
-        self.paths = [str(folder), str(folder / "src")]
-        package = folder / "impls" / "__init__.py"
-        # The harness itself stays the one that is installed.
-        self.names = {info.name for info in pkgutil.iter_modules(self.paths)} - {"opjury"}
+        self.paths = [folder, str(Path(folder, "src"))]
+        package = Path(folder, "impls", "__init__.py")
+        self.names = {info.name for info in pkgutil.iter_modules(self.paths)} - {"opjury"}  # the harness stays as it is
         if package.is_file():
             self.names.add(_OURS)
         targets = {point.value for point in importlib.metadata.entry_points(group=_OURS)} - {_OURS}
@@ -70,16 +61,13 @@ class Checkout:
         return {name: sys.modules.pop(name) for name in mine}
 
     def function(self, operation: str, name: str) -> Callable[..., Any]:
-        """One implementation; `UnknownName` where the checkout does not have it."""
+        """One implementation, with `UnknownName` raised where the checkout does not have it."""
         if (operation, name) not in self.functions:
             raise registry.UnknownName(f"{operation} has no {name} there")
         return self.functions[operation, name]
 
 
-@functools.cache
-def checkout(folder: str) -> Checkout:
-    """The checkout in a folder, made once."""
-    return Checkout(Path(folder))
+checkout = functools.cache(Checkout)
 
 
 def take_over(package: str, file: Path) -> ModuleType:

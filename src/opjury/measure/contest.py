@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from opjury.judge.draw import workload_case
 from opjury.judge.text import describe
+from opjury.measure.block import SOURCES, Inputs, TimedStep, Times, block, deviation, expected_results
 from opjury.measure.checkout import checkout
-from opjury.measure.clock import Times, block
-from opjury.measure.inputs import SOURCES, Inputs, TimedStep, deviation, expected_results
 from opjury.model import registry
 from opjury.model.case import Case
 from opjury.model.exact import torch_dtype
@@ -35,30 +35,14 @@ FLOOR = "(floor)"
 
 @dataclass(frozen=True)
 class Competitor:
-    """An implementation that takes part in a contest.
+    """An implementation that takes part in a contest."""
 
-    Parameters
-    ----------
-    name : str
-        A registered implementation's, or what a plain function is called.
-    function : opjury.run.ship.Function, optional
-        For plain functions.
-    compiled : bool
-        Through `torch.compile`.
-    copy : int
-        Tells copies apart where the same implementation takes part twice.
-    slowed : float
-        For self-tests: every call waits for this share of its own time after it.
-    folder : str
-        The checkout whose implementation it is; "" for the registered one.
-    """
-
-    name: str
-    function: Any = None
-    compiled: bool = False
-    copy: int = 0
-    slowed: float = 0.0
-    folder: str = ""
+    name: str  # of a registered implementation, or what a plain function is called
+    function: Any = None  # for plain functions: an `opjury.run.ship.Function` or `Here`
+    compiled: bool = False  # called through `torch.compile`
+    copy: int = 0  # tells copies apart where the same implementation takes part twice
+    slowed: float = 0.0  # for self-tests: every call waits for this share of its own time after it
+    folder: str = ""  # the checkout whose implementation it is; "" for the registered one
 
     @property
     def label(self) -> str:
@@ -80,27 +64,19 @@ class Competitor:
 
 @dataclass(frozen=True)
 class Contest:
-    """Everything that a measurement depends on; picklable.
+    """Everything that a measurement depends on, in a form that can be pickled.
 
-    Parameters
-    ----------
-    seconds : float
-        For all rounds together; the first calls come on top.
-    rounds : int
-        The most rounds.
-    to_the_end : bool
-        For histories, which need the shortest times: competitors near the best and the baseline stay to the end, and blocks are brief.
-    longest : float
-        Seconds after which a contest to the end starts no more processes than it needs.
+    A contest to the end is for histories, which need the shortest times: competitors near the best and the baseline stay until the
+    last round, and blocks are brief.
     """
 
     setting: Setting
     competitors: tuple[Competitor, ...]
-    seconds: float = 6.0
-    rounds: int = 400
+    seconds: float = 6.0  # for all rounds together; the first calls come on top
+    rounds: int = 400  # at most
     seed: int = 0
     to_the_end: bool = False
-    longest: float = math.inf
+    longest: float = math.inf  # seconds after which a contest to the end starts no more processes than it needs
 
     @property
     def operation(self) -> str:
@@ -110,30 +86,14 @@ class Contest:
 
 @dataclass
 class ContestResult:
-    """What a contest showed, by competitors' labels.
+    """What a contest showed, by competitors' labels, where `FLOOR` stands for copying the least bytes."""
 
-    Parameters
-    ----------
-    seconds : dict of str to numpy.ndarray of shape (rounds,)
-        Of one call; NaN where a competitor sat out. `FLOOR` stands for copying the least bytes.
-    least : dict of str to float
-        Of one call in the shortest block, by the longer of both clocks.
-    calls : dict of str to int
-        In a block.
-    faults : dict of str to str
-        Why a competitor was disqualified.
-    ulps : dict of str to float
-        The largest error seen.
-    left : set of str
-        The competitors that left early, slower than the best by far in every round.
-    """
-
-    seconds: dict[str, np.ndarray] = field(default_factory=dict)
-    least: dict[str, float] = field(default_factory=dict)
-    calls: dict[str, int] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
-    ulps: dict[str, float] = field(default_factory=dict)
-    left: set[str] = field(default_factory=set)
+    seconds: dict[str, np.ndarray] = field(default_factory=dict)  # of one call, by round; NaN where it sat out
+    least: dict[str, float] = field(default_factory=dict)  # of one call in the shortest block, by the longer clock
+    calls: dict[str, int] = field(default_factory=dict)  # in a block
+    faults: dict[str, str] = field(default_factory=dict)  # why a competitor was disqualified
+    ulps: dict[str, float] = field(default_factory=dict)  # the largest error seen
+    left: set[str] = field(default_factory=set)  # left early, being slower than the best by far in every round
 
     def add_one_call(self, name: str, seconds: float) -> None:
         """Add a competitor that was called once only."""
@@ -192,8 +152,6 @@ def _backward(function: Callable[..., Any], case: Case) -> TimedStep:
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Limit torch and the libraries beneath NumPy to `count` threads."""
-    from threadpoolctl import threadpool_limits
-
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -204,25 +162,15 @@ def threads(count: int) -> Iterator[None]:
 
 
 class Lineup:
-    """The competitors of a contest, called first, verified, and ready to be timed in any order.
-
-    Attributes
-    ----------
-    steps : dict of str to callable
-        By label, `FLOOR` included; empty where nobody is ready.
-    first : dict of str to list of Times
-        The calls before the rounds.
-    outcome : ContestResult
-        Filled with the calls in a block, faults and errors as they are found.
-    """
+    """The competitors of a contest, called once each, verified, and ready to be timed in any order."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest, self.setting = contest, contest.setting
         self.workload = registry.workload(contest.operation)
-        self.outcome = ContestResult()
+        self.outcome = ContestResult()  # calls in a block, faults and errors are added as they are found
         self.cases = [workload_case(self.workload, self.setting, contest.seed + i) for i in range(SOURCES)]
-        self.steps: dict[str, TimedStep] = {}
-        self.first: dict[str, list[Times]] = {}
+        self.steps: dict[str, TimedStep] = {}  # by label, with `FLOOR`; empty where no competitor is ready
+        self.first: dict[str, list[Times]] = {}  # of the calls before the rounds
         self.at_home = {FLOOR: contextlib.nullcontext, **{c.label: c.at_home for c in contest.competitors}}
         self.inputs = Inputs(self.cases, self.setting.device, self.setting.gradient, 1)
         self.expected: list[list[np.ndarray]] = []  # by case, of the first competitor that can be called
@@ -248,7 +196,7 @@ class Lineup:
             self.outcome.left = {name for name, s in expected.items() if s > max(OBVIOUSLY * best, _THREE_TELL)}
 
     def turn(self, name: str, verify: bool = False) -> Times | None:
-        """The time of one block on fresh inputs; None for a fault."""
+        """The times of one block on fresh inputs, or None for a fault."""
         live = self.inputs.refresh(self.outcome.calls[name])
         try:
             with self.at_home[name]():
@@ -283,7 +231,8 @@ class Lineup:
         self.steps[name] = step
 
     def _verified(self, name: str, result: tuple[Any, ...], number: int) -> bool:
-        """Whether a result for a case is the expected one. Smaller errors are the audit's affair: there the exact result is known."""
+        """Whether a result is the expected one of a case, which otherwise disqualifies the competitor."""
+        # Smaller errors are for the audit, which knows the exact result.
         relative, ulps = deviation(result, self.expected[number], self.cases[number].dtype)
         self.outcome.ulps[name] = max(ulps, self.outcome.ulps.get(name, 0.0))
         if relative < _ANOTHER_RESULT:

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from opjury.measure.clock import Times
+from opjury.measure.block import Times
 from opjury.measure.contest import FLOOR, OBVIOUSLY, Contest, ContestResult, Lineup, threads
 from opjury.measure.statistics import fastest, ratio
 from opjury.model import registry
@@ -16,7 +16,7 @@ _FEW_ROUNDS = 5  # after which obviously slower competitors leave
 _TRIAL_ROUNDS = 15  # after which clearly slower competitors leave
 _CLEARLY = 1.3  # times as long as the best
 _ENOUGH_ROUNDS = 100  # after which a contest ends if every interval is narrow
-_NARROW = 1.015  # the bounds of an interval to its median
+_NARROW = 1.015  # times the median, or a share of it: the bounds of a narrow interval
 _WAITING = 2.0  # times as long by the clock as by the processor, compared with the others
 
 
@@ -38,7 +38,7 @@ class _Race:
     def __init__(self, lineup: Lineup) -> None:
         self.lineup, self.contest, self.outcome = lineup, lineup.contest, lineup.outcome
         self.active = [name for name in lineup.steps if name not in lineup.outcome.left]
-        self.rounds: list[dict[str, Times]] = []
+        self.times: dict[str, list[Times | None]] = {name: [] for name in lineup.steps}  # None for rounds without it
 
     def run(self) -> None:
         rng = np.random.default_rng(self.contest.seed)
@@ -50,14 +50,12 @@ class _Race:
                 break
             if number and number % _ENOUGH_ROUNDS == 0 and self._narrow():
                 break
-            row: dict[str, Times] = {}
-            for name in rng.permutation(self.active).tolist():
-                times = self.lineup.turn(name, verify=name != FLOOR and number in checked[name])
-                if times is not None:
-                    row[name] = times
-            self.rounds.append(row)
+            turns = rng.permutation(self.active).tolist()
+            row = {name: self.lineup.turn(name, name != FLOOR and number in checked[name]) for name in turns}
+            for name, column in self.times.items():
+                column.append(row.get(name))
             self.active = [name for name in self.active if name not in self.outcome.faults]
-            if self.active == [FLOOR]:
+            if not {*self.active} - {FLOOR}:
                 break
             if number + 1 == (_TRIAL_ROUNDS if self.contest.to_the_end else _FEW_ROUNDS):
                 self._release(OBVIOUSLY)
@@ -66,26 +64,22 @@ class _Race:
         self._disqualify_waiting()
         for name in self.lineup.steps:
             if name not in self.outcome.faults:
+                if not any(self.times[name]):  # it left before the first round: its first calls count
+                    first = self.lineup.first[name]
+                    self.times[name][: len(first)] = first
                 self.outcome.seconds[name] = self._seconds(name)
-                self.outcome.least[name] = min(times.longer for times in self._times(name) if times)
+                self.outcome.least[name] = min(times.longer for times in self.times[name] if times)
 
     def _seconds(self, name: str) -> np.ndarray:
         """Seconds by round: the processor's where one thread was asked for, else the clock's."""
         which = "processor" if self.contest.setting.threads == 1 else "clock"
-        return np.array([getattr(times, which) if times else np.nan for times in self._times(name)])
-
-    def _times(self, name: str) -> list[Times | None]:
-        """Times by round; those of the first calls for a competitor that left before the first round."""
-        times = [row.get(name) for row in self.rounds]
-        if not any(times):
-            times[: len(self.lineup.first[name])] = self.lineup.first[name]
-        return times
+        return np.array([getattr(times, which) if times else np.nan for times in self.times[name]])
 
     def _disqualify_waiting(self) -> None:
         """Disqualify competitors that let time pass without using the processor: their times would look too short."""
         waits = {}
         for name in self.lineup.steps:
-            mine = [row[name].clock / max(row[name].processor, 1e-9) for row in self.rounds if name in row]
+            mine = [times.clock / max(times.processor, 1e-9) for times in self.times[name] if times]
             if len(mine) > _TRIAL_ROUNDS:  # those with fewer rounds left because they are slow
                 waits[name] = min(mine)
         usual = max(1.0, min(waits.values(), default=1.0))
@@ -101,7 +95,7 @@ class _Race:
         return all(r.high <= r.median * _NARROW and r.low * _NARROW >= r.median for r in seen)
 
     def _release(self, times: float) -> None:
-        """Let competitors leave that took so many times as long as the best in every round; to the end, the baseline stays."""
+        """Let competitors leave that took so many times as long as the best in every round, but for a pinned baseline."""
         table = {name: self._seconds(name) for name in self.active}
         best = min((name for name in self.active if name != FLOOR), key=lambda name: float(np.median(table[name])))
         pinned = {FLOOR, registry.operation(self.contest.operation).baseline if self.contest.to_the_end else ""}

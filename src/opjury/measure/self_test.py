@@ -12,12 +12,8 @@ from opjury.model import registry
 from opjury.model.setting import Setting
 from opjury.run.pool import Fallen, isolated
 
-SLOWED = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1)
-SUBJECTS = (
-    ("cumsum", "torch_cumsum", "medium"),
-    ("toeplitz", "unfold_flip", "medium"),
-    ("moving_mean", "prefix_sum_difference", "medium"),
-)
+SLOWED = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1)  # shares of a call's time
+_SUBJECTS = (("cumsum", "torch_cumsum"), ("toeplitz", "unfold_flip"), ("moving_mean", "prefix_sum_difference"))
 FOUND_SURELY = 0.95  # share of the trials in which a slow-down must be found
 
 
@@ -36,23 +32,12 @@ class Detection:
 
 
 def self_test(
-    trials: int,
-    *,
-    slowed: Sequence[float] = SLOWED,
-    seconds: float = 6.0,
-    seed: int = 0,
-    notify: Callable[[str], None] = lambda stage: None,
+    trials: int, *, slowed: Sequence[float], seconds: float, seed: int, notify: Callable[[str], None]
 ) -> list[Detection]:
-    """Let implementations compete with slowed copies of themselves; without a slow-down "faster" counts as different, too.
+    """Let implementations compete with copies of themselves that are slowed by shares of their time.
 
-    Parameters
-    ----------
-    trials : int
-        Contests for each slow-down; short, middle and long calls take turns.
-    slowed : sequence of float
-        Shares of a call's time.
-    seconds : float
-        The budget of each contest, as in `choose`.
+    Each share is tried in `trials` contests of `seconds` each, with short, middle and long calls in turn. Where nothing is slowed,
+    "faster" counts as different, too.
     """
     found = []
     for share in slowed:
@@ -71,7 +56,7 @@ def self_test(
 
 
 def _contest(number: int, slowed: float, seconds: float, seed: int) -> Contest:
-    operation, name, workload = SUBJECTS[number % len(SUBJECTS)]
-    setting = Setting(operation=operation, sizes=dict(registry.workload(operation).sizes[workload]), dtype="float32")
+    operation, name = _SUBJECTS[number % len(_SUBJECTS)]
+    setting = Setting(operation=operation, sizes=dict(registry.workload(operation).sizes["medium"]), dtype="float32")
     pair = (Competitor(name), Competitor(name, copy=2, slowed=slowed))
     return Contest(setting, pair, seconds=seconds, seed=seed + number)

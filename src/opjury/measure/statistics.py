@@ -41,17 +41,8 @@ class Ratio:
 def ratio(first: np.ndarray, second: np.ndarray, comparisons: int = 1) -> Ratio:
     """The median ratio of paired times, with an interval at 99 % for all of `comparisons` together (Bonferroni).
 
-    The interval is that of the sign test: two order statistics of the log-ratios, exact for any distribution.
-
-    Parameters
-    ----------
-    first, second : numpy.ndarray of shape (rounds,)
-        Seconds; a round in which either is NaN does not count.
-
-    Raises
-    ------
-    ValueError
-        When no round has both.
+    The interval is that of the sign test: two order statistics of the log-ratios, exact for any distribution. The times are seconds
+    of shape (rounds,). A round in which either is NaN does not count, and `ValueError` is raised where no round has both.
     """
     from scipy.stats import quantile_test  # takes a second to import, and reports of stored records do not need it
 

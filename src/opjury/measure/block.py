@@ -1,10 +1,12 @@
-"""Fresh inputs for timed calls, and how far the results of timed calls are off."""
+"""Blocks of timed calls: their fresh inputs, their times, and how far their results are off."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ import torch
 from opjury.judge.bounds import ulp
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
+from opjury.model.device import on_cuda
 from opjury.model.dtypes import is_floating
 
 SOURCES = 2  # different inputs that take turns
@@ -23,17 +26,8 @@ TimedStep = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
 class Inputs:
     """The arguments of a block of calls, each in memory of its own, which is overwritten before each block.
 
-    A function that remembers results for the arguments that it has seen gains nothing.
-
-    Parameters
-    ----------
-    cases : list of Case
-        Where the values come from, in turns; all of the same sizes.
-    device : str
-    gradient : bool
-        Whether the floating arguments require gradients.
-    count : int
-        The most calls in a block.
+    A function that remembers results for the arguments that it has seen gains nothing. The values come from the cases in turns, which
+    are of the same sizes; `count` is the most calls in a block.
     """
 
     def __init__(self, cases: list[Case], device: str, gradient: bool, count: int) -> None:
@@ -44,7 +38,7 @@ class Inputs:
 
     @torch.no_grad()
     def refresh(self, count: int) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
-        """Rewrite and return the arguments of the first `count` calls; `held` has the numbers of their cases."""
+        """Rewrite and return the arguments of the first `count` calls, and set `held` to the numbers of their cases."""
         self._turn += 1
         for i in range(count):
             self.held[i] = (self._turn + i) % len(self._sources)
@@ -63,6 +57,59 @@ def _written(live: Any, source: Any) -> Any:
     return source.copy() if hasattr(source, "tocsr") else source
 
 
+class Times(NamedTuple):
+    """Seconds of one call."""
+
+    processor: float  # of all threads of this process, which other processes hardly change; on CUDA: as `clock`
+    clock: float  # elapsed time
+
+    @property
+    def longer(self) -> float:
+        """The longer of both, because processor time is sometimes booked late where processes share a core."""
+        return max(self)
+
+
+def block(call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], device: str) -> tuple[Times, Any]:
+    """The mean times of calls, one with each of the arguments, and the last result."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        if not on_cuda(device):
+            return _cpu_block(call, arguments)
+        with torch.cuda.device(device):
+            return _cuda_block(call, arguments)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _cpu_block(call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
+    result = None
+    clock, processor = time.perf_counter(), time.process_time()
+    for each in arguments:
+        result = call(*each)
+    processor, clock = time.process_time() - processor, time.perf_counter() - clock
+    return Times(processor / len(arguments), clock / len(arguments)), result
+
+
+def _cuda_block(call: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> tuple[Times, Any]:
+    """The mean time between events around each call, before which the second-level cache is overwritten."""
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    rubbish = torch.empty(4 * getattr(properties, "L2_cache_size", 2**26), dtype=torch.int8, device="cuda")
+    event: Any = torch.cuda.Event
+    events = [(event(enable_timing=True), event(enable_timing=True)) for _ in arguments]
+    result = None
+    torch.cuda.synchronize()
+    for each, (before, after) in zip(arguments, events, strict=True):
+        rubbish.zero_()
+        before.record()
+        result = call(*each)
+        after.record()
+    torch.cuda.synchronize()
+    seconds = sum(before.elapsed_time(after) for before, after in events) / 1000 / len(events)
+    return Times(seconds, seconds), result
+
+
 def expected_results(step: TimedStep, cases: list[Case], device: str, gradient: bool) -> list[list[np.ndarray]]:
     """What a step returns for each case in float64 or complex128: the result, then the gradients where they are timed."""
 
@@ -76,7 +123,7 @@ def expected_results(step: TimedStep, cases: list[Case], device: str, gradient: 
 
 
 def _flat(result: Any) -> np.ndarray:
-    """The elements of a dense result, a sample where there are many; of a sparse one, its stored values with their places."""
+    """The elements of a dense result, sampled where there are many, or the stored values of a sparse one with their places."""
     if hasattr(result, "tocsc"):
         canonical = result.tocsc(copy=True)
         canonical.sum_duplicates()
@@ -93,16 +140,9 @@ def _flat(result: Any) -> np.ndarray:
 
 
 def deviation(results: tuple[Any, ...], expected: list[np.ndarray], dtype: str) -> tuple[float, float]:
-    """How far a step's results are off.
+    """How far a step's results are off: relative to the largest element, and in ulps of it.
 
-    Errors count relative to the largest element: where sums cancel, an element's own size says nothing.
-
-    Returns
-    -------
-    relative : float
-        The largest error of the result and the gradients, as a share of the largest element.
-    ulps : float
-        The largest error of the result, in ulps of its largest element.
+    The second is of the result alone, without the gradients. An element's own size would say nothing where sums cancel.
     """
     parts = [_deviation(_flat(part), right, dtype) for part, right in zip(results, expected, strict=True)]
     return max(relative for relative, _ in parts), parts[0][1]
