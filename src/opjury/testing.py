@@ -113,13 +113,14 @@ def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
 def report(verdict: Verdict) -> str:
     """A verdict in print: the case, what was observed and expected, and the script that repeats it."""
     lines = [f"{verdict.name}: {verdict.check} ({', '.join(verdict.dtypes)}): {verdict.message}"]
-    case = Case.from_json(verdict.counterexample).code() if verdict.counterexample else ""
-    for name, text in (("case", case), ("observed", verdict.observed), ("expected", verdict.expected)):
-        if text:
-            lines.append(f"{name + ':':10}" + text.replace("\n", "\n" + " " * 10))
-    if verdict.cause:
-        lines.append(f"{'cause:':10}{verdict.cause} fails for the same reason")
-    lines.append(f"{'seed:':10}{verdict.seed}, {verdict.examples} cases tried")
+    rows = {
+        "case": Case.from_json(verdict.counterexample).code() if verdict.counterexample else "",
+        "observed": verdict.observed,
+        "expected": verdict.expected,
+        "cause": f"{verdict.cause} fails for the same reason" if verdict.cause else "",
+        "seed": f"{verdict.seed}, {verdict.examples} cases tried",
+    }
+    lines += [f"{name + ':':10}" + text.replace("\n", "\n" + " " * 10) for name, text in rows.items() if text]
     if verdict.script:
         lines += ["", verdict.script]
     return "\n".join(lines)

@@ -31,14 +31,11 @@ ALIKE, SETTLED = 3, 1.01  # the shortest time is known if so many processes agre
 
 @dataclass(frozen=True)
 class Footprint:
-    """What one competitor's calls in a new process cost.
-
-    The peak is that of the last call, its result included and its arguments not, None where the system does not tell.
-    """
+    """What one competitor's calls in a new process cost."""
 
     seconds: float = 0.0  # of the first call, with compiling
     again_seconds: float = 0.0  # of the second call; the first's where it was not called again
-    peak_bytes: int | None = None
+    peak_bytes: int | None = None  # of the last call beyond its arguments; None where the system does not tell
     fault: str = ""  # why there was no result
 
 

@@ -26,8 +26,7 @@ TimedStep = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
 class Inputs:
     """The arguments of a block of calls, each in memory of its own, which is overwritten before each block.
 
-    A function that remembers results for the arguments that it has seen gains nothing. The values come from the cases in turns, which
-    are of the same sizes; `count` is the most calls in a block.
+    So a function that remembers results gains nothing. The cases are of the same sizes; `count` is the most calls in a block.
     """
 
     def __init__(self, cases: list[Case], device: str, gradient: bool, count: int) -> None:

@@ -8,11 +8,10 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from opjury.model import declared, registry
 
@@ -33,14 +32,14 @@ class Checkout:
         self.names = {info.name for info in pkgutil.iter_modules(self.paths)} - {"opjury"}  # the harness stays as it is
         if package.is_file():
             self.names.add(_OURS)
-        targets = {point.value for point in importlib.metadata.entry_points(group=_OURS)} - {_OURS}
+        plugins = {point.value for point in importlib.metadata.entry_points(group=_OURS)} - {_OURS}
         self.modules: dict[str, ModuleType] = {}
         with self.active(), declared.apart() as found:
             if _OURS in self.names:
                 declared.import_all(take_over(_OURS, package))
-            for target in targets:
-                if target.partition(".")[0] in self.names:
-                    declared.import_all(importlib.import_module(target))
+            for module in plugins:
+                if module.partition(".")[0] in self.names:
+                    declared.import_all(importlib.import_module(module))
         self.functions = {key: entry.function for key, entry in found.items()}
 
     @contextmanager
@@ -59,12 +58,6 @@ class Checkout:
     def _taken_out(self) -> dict[str, ModuleType]:
         mine = [name for name in sys.modules if any(name == n or name.startswith(n + ".") for n in self.names)]
         return {name: sys.modules.pop(name) for name in mine}
-
-    def function(self, operation: str, name: str) -> Callable[..., Any]:
-        """One implementation, with `UnknownName` raised where the checkout does not have it."""
-        if (operation, name) not in self.functions:
-            raise registry.UnknownName(f"{operation} has no {name} there")
-        return self.functions[operation, name]
 
 
 checkout = functools.cache(Checkout)

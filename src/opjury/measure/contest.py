@@ -52,7 +52,9 @@ class Competitor:
     def load(self, operation: str) -> Callable[..., Any]:
         """The function that is called."""
         if self.folder:
-            function = checkout(self.folder).function(operation, self.name)
+            function = checkout(self.folder).functions.get((operation, self.name))
+            if function is None:
+                raise registry.UnknownName(f"{operation} has no {self.name} there")
         else:
             function = self.function.load() if self.function else registry.entry(operation, self.name).function
         return torch.compile(function, dynamic=False) if self.compiled else function
@@ -64,17 +66,14 @@ class Competitor:
 
 @dataclass(frozen=True)
 class Contest:
-    """Everything that a measurement depends on, in a form that can be pickled.
-
-    A contest to the end is for histories, which need the shortest times: competitors near the best and the baseline stay until the
-    last round, and blocks are brief.
-    """
+    """Everything that a measurement depends on, in a form that can be pickled."""
 
     setting: Setting
     competitors: tuple[Competitor, ...]
     seconds: float = 6.0  # for all rounds together; the first calls come on top
     rounds: int = 400  # at most
     seed: int = 0
+    # For histories, which need the shortest times: blocks are brief, and the baseline and all near the best stay to the end.
     to_the_end: bool = False
     longest: float = math.inf  # seconds after which a contest to the end starts no more processes than it needs
 

@@ -64,10 +64,7 @@ def measured(
     excluded: dict[str, str],
     notify: Callable[[str], None],
 ) -> tuple[Measurement, ...]:
-    """Measure implementations against each other, and add to `excluded` why some are not ranked.
-
-    Returns the measurements, the fastest first.
-    """
+    """The measurements of implementations, the fastest first, with the reasons why some are not ranked added to `excluded`."""
     setting = request.setting
     competitors = [
         Competitor(entry.name, shipped.get(entry.name), compiled)

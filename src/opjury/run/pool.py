@@ -108,12 +108,9 @@ class Dropped:
 
 
 def _unless_lost(call: Callable[[Any], Any], item: Any, declarations: Sequence[Sent] = ()) -> Any:
-    """`call(item)`, with declarations of another process.
-
-    Where an earlier item has lost the GPU, the process ends instead, so that this item gets a new one.
-    """
+    """`call(item)`, with declarations of another process, unless an earlier item has lost the GPU."""
     if lost():
-        os._exit(LOST)
+        os._exit(LOST)  # the item gets a new process
     register(declarations)
     return call(item)
 

@@ -19,6 +19,8 @@ from opjury.model import declared
 from opjury.model.implementation import Error
 from opjury.model.registry import Impossible
 
+_unpickled = functools.lru_cache(maxsize=16)(pickle.loads)  # the same declarations come with every item
+
 
 @dataclass(frozen=True)
 class Function:
@@ -103,9 +105,6 @@ class Sent:
     def load(self) -> Any:
         """The error model, or the declarations."""
         return _unpickled(self.pickled)
-
-
-_unpickled = functools.lru_cache(maxsize=16)(pickle.loads)
 
 
 def register(declarations: Iterable[Sent]) -> None:
