@@ -17,9 +17,9 @@ from opjury.cli.main import main
 from opjury.cli.options import Bytes
 from opjury.judge.draw import workload_case
 from opjury.judge.oracle import evaluate
+from opjury.measure.apart import Footprint, footprint
+from opjury.measure.block import Inputs
 from opjury.measure.contest import FLOOR, Competitor, Contest, ContestResult
-from opjury.measure.footprint import Footprint, footprint
-from opjury.measure.inputs import Inputs
 from opjury.measure.race import measure
 from opjury.measure.recommend import ChoiceRequest, measurements, recommend
 from opjury.measure.statistics import Ratio, fastest, ratio
@@ -113,7 +113,7 @@ def test_who_remembers_results_is_disqualified():
     def remembering(c):
         return memory.setdefault(c.data_ptr(), right(c))
 
-    assert "something else" in contest(remembering).faults["remembering"]
+    assert "different result" in contest(remembering).faults["remembering"]
 
 
 def test_who_stops_computing_when_it_is_timed_is_disqualified():
@@ -123,14 +123,14 @@ def test_who_stops_computing_when_it_is_timed_is_disqualified():
         calls.append(1)
         return right(c) if len(calls) < 5 else torch.zeros(len(c), len(c))
 
-    assert "something else" in contest(lazy).faults["lazy"]
+    assert "different result" in contest(lazy).faults["lazy"]
 
 
 def test_who_is_wrong_at_these_sizes_is_disqualified():
     def short(c):
         return right(c) if len(c) < 20 else right(c)[:-1]
 
-    assert "something else" in contest(short).faults["short"]
+    assert "different result" in contest(short).faults["short"]
 
 
 def test_who_waits_is_disqualified():
@@ -153,13 +153,27 @@ def test_who_raises_is_disqualified_and_the_others_go_on():
     assert "right" in outcome.seconds
 
 
+def test_a_contest_ends_where_all_are_disqualified():
+    calls = []
+
+    def failing_later(c):
+        calls.append(1)
+        if len(calls) > 6:
+            raise RuntimeError("not today")
+        return right(c)
+
+    outcome = measure(replace(SMALL, competitors=(Competitor("failing_later", Here(failing_later)),)))
+    assert "not today" in outcome.faults["failing_later"]
+    assert set(outcome.seconds) == {FLOOR}
+
+
 def test_gradients_are_measured_and_verified():
     def detached(c):
         return right(c.detach()) + 0 * c.sum()
 
     outcome = contest(right, detached, setting=setting_of("circulant", {"n": 24}, gradient=True))
     assert "right" in outcome.seconds
-    assert "something else" in outcome.faults["detached"]
+    assert "different result" in outcome.faults["detached"]
 
 
 def test_the_first_call_and_its_memory():

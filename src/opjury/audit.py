@@ -1,4 +1,4 @@
-"""audit: a verdict for every implementation and check, each refuted one with a smallest counterexample."""
+"""audit: a verdict for each implementation and check, with a smallest counterexample for each refuted one."""
 
 from __future__ import annotations
 
@@ -22,18 +22,13 @@ from opjury.run.ship import Function, Here
 
 @dataclass(frozen=True, repr=False)
 class Audit:
-    """What an audit found; in print, a line for each implementation, and for each check that is refuted or could not be judged.
-
-    Parameters
-    ----------
-    verdicts : tuple of Verdict
-    """
+    """What an audit found."""
 
     verdicts: tuple[Verdict, ...]
 
     def __repr__(self) -> str:
-        """A line for each implementation, and one for each check that is refuted or could not be judged."""
-        lines = []
+        """A line for each implementation, and for each check that is refuted or could not be judged."""
+        lines, marks = [], {"refuted": "✗", "error": "!"}
         for mine in by_implementation(self.verdicts):
             worst: dict[str, Verdict] = {}
             for v in mine:
@@ -41,7 +36,6 @@ class Audit:
             counts = Counter(v.status for v in worst.values())
             told = ", ".join(f"{counts[status]} {status}" for status in reversed(SEVERITY) if counts[status])
             lines.append(f"{mine[0].name}: {told}; {sum(v.examples for v in mine):,} cases")
-            marks = {"refuted": "✗", "error": "!"}
             bad = (v for v in worst.values() if v.status in marks)
             lines += [f"  {marks[v.status]} {v.check} ({', '.join(v.dtypes)}): {v.message}" for v in bad]
         return "\n".join(lines) or "nothing was judged"
@@ -53,20 +47,20 @@ class Audit:
 
     @property
     def judged(self) -> set[str]:
-        """The full names of those of whom something is known; a call that never returned is known, though no example was executed."""
+        """The full names of the implementations of which something is known, if only that a call never returned."""
         return {v.name for v in self.verdicts if v.status in JUDGED}
 
     @property
     def ok(self) -> bool:
-        """Whether something was judged, and all of it is as declared (`opjury.model.outcome.Outcome`)."""
+        """Whether something was judged, and everything is as declared (`opjury.model.outcome.Outcome`)."""
         return bool(self.judged) and not self.surprises()
 
     def surprises(self) -> list[str]:
-        """Everything that is not as declared, in words."""
+        """A line for each check that is not as declared."""
         return list(dict.fromkeys(text for _, text in surprising(self.verdicts)))
 
     def summary(self) -> str:
-        """One line a refuted verdict."""
+        """A line for each refuted verdict."""
         return "\n".join(f"{v.name} {v.check}: {v.message}" for v in self.refuted)
 
 
@@ -89,24 +83,23 @@ def judge_tasks(
     mixed: bool = False,
     notify: Callable[[int], None] = lambda workers: None,
 ) -> Generator[Verdict, None, None]:
-    """Judge the tasks, on a cluster where one is named; verdicts come as they are done."""
+    """Judge the tasks, on a cluster if its address is given, and yield verdicts in the order of completion."""
     if cluster:
         results = wing("scale.cluster").run_on_cluster(tasks, cluster, mixed=mixed, notify=notify)
     else:
         from opjury.judge.isolated import run_here, run_isolated
 
         results = run_isolated(tasks, jobs or os.cpu_count() or 1) if isolate else run_here(tasks)
-    for _, verdict in results:
-        yield verdict
+    yield from (verdict for _, verdict in results)
 
 
 def identity(entry: Task | Verdict) -> tuple[object, ...]:
-    """What a task has in common with its verdict, and with no other."""
+    """What a task and its verdict have in common, and no other task has."""
     return (entry.operation, entry.implementation, entry.check, tuple(entry.dtypes), entry.device)
 
 
 def in_order(tasks: Sequence[Task], verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
-    """Verdicts in the order of their tasks."""
+    """The verdicts in the order of their tasks."""
     place = {identity(task): number for number, task in enumerate(tasks)}
     return tuple(sorted(verdicts, key=lambda verdict: place.get(identity(verdict), len(place))))
 
@@ -130,14 +123,14 @@ def audit(
     cluster: str = "",
     mixed: bool = False,
 ) -> Audit:
-    """Put an implementation on trial.
+    """Judge an implementation, or all implementations of an operation.
 
     Parameters
     ----------
     implementation : callable or str
         Any plain function, or a registered name: "slice_mean:python_loop", or "slice_mean" for all of an operation's.
     operation : str, optional
-        The contract that a plain function is held to.
+        The operation that a plain function implements.
     profile : {"quick", "full", "nightly"}
     checks : str or sequence of str, optional
         Only these.
@@ -150,13 +143,13 @@ def audit(
     device : str
         "cpu" or "cuda".
     seed : int, optional
-        By default a new one; it stands in every verdict.
+        By default a new one; every verdict has it.
     scale : float
         The share of the profile's cases that is tried.
     jobs : int, optional
         Worker processes; by default one for each core.
     isolate : bool
-        Judge in worker processes, so that a hang or a crash is a verdict. False: in this process.
+        Judge in worker processes, so that a hang or a crash becomes a verdict. False: in this process.
     database : str, optional
         Folder of failing cases that are tried first, or the address of a redis server besides the local one, `redis://HOST:PORT/NUMBER`
         (extra `team`); "" for none.
@@ -167,21 +160,16 @@ def audit(
     mixed : bool
         Let workers of a cluster have other versions of opjury, Python, torch, NumPy and SciPy than this process.
 
-    Returns
-    -------
-    Audit
-
     Raises
     ------
     Impossible
-        For a cluster that cannot be reached, lacks something, or is lost in the middle; for worker processes that do not start.
+        For a cluster that cannot be reached, lacks something, or is lost during the audit; for worker processes that do not start.
     UnknownName
         For an operation, implementation, check, profile or dtype that does not exist, with the nearest that do.
     ValueError
         For a database that is neither a folder nor the address of a redis server.
     TypeError
-        For something that is neither a name nor callable, a function without an operation, or one that cannot be sent to a
-        cluster.
+        For what is neither a name nor callable, a function without an operation, or one that cannot be sent to a cluster.
 
     Examples
     --------
@@ -197,9 +185,8 @@ def audit(
     if problem:
         warnings.warn(f"{problem}; failing cases are kept in {database} alone", stacklevel=2)
     if isinstance(implementation, str) and (waives or error):
-        raise TypeError(
-            f"waives and error are for plain functions; {implementation!r} has what @implementation declares"
-        )
+        why = f"waives and error are for plain functions; {implementation!r} has what @implementation declares"
+        raise TypeError(why)
     request = Request(
         profile=profile,
         checks=checks,
@@ -213,8 +200,12 @@ def audit(
         error=error,
     )
     tasks, isolate = planned(request, implementation, operation, isolate=isolate, far=bool(cluster))
-    verdicts = judge_tasks(tasks, jobs=jobs, isolate=isolate, cluster=cluster, mixed=mixed)
-    return Audit(in_order(tasks, _up_to_first_refutation(verdicts) if first else verdicts))
+    found = []
+    for verdict in judge_tasks(tasks, jobs=jobs, isolate=isolate, cluster=cluster, mixed=mixed):
+        found.append(verdict)
+        if first and verdict.status == "refuted":
+            break
+    return Audit(in_order(tasks, found))
 
 
 def planned(
@@ -225,44 +216,30 @@ def planned(
     isolate: bool = True,
     far: bool = False,
 ) -> tuple[list[Task], bool]:
-    """The tasks of a function, of a registered implementation, or of all of an operation's; and whether they can travel.
+    """The tasks of a function, a registered implementation or all of an operation's, and whether workers can judge them.
 
-    Raises what `audit` raises. `far`: to other machines.
+    With `far` the workers are on other machines. Raises what `audit` raises.
     """
     if isinstance(implementation, str):
-        contract_name, _, only = implementation.partition(":")
-        if operation and not only and contract_name != operation:
-            contract_name, only = operation, implementation
-        registry.operation(
-            contract_name
-        )  # leaves out what plug-ins declared wrongly, before implementations are listed
-        entries = [registry.entry(contract_name, only)] if only else registry.implementations(contract_name)
-        return [task for entry in entries for task in request.tasks(contract_name, entry.name)], isolate
+        contract, _, only = implementation.partition(":")
+        if operation and not only and contract != operation:
+            contract, only = operation, implementation
+        registry.operation(contract)  # leaves out wrong declarations of plug-ins, before implementations are listed
+        entries = [registry.entry(contract, only)] if only else registry.implementations(contract)
+        return [task for entry in entries for task in request.tasks(contract, entry.name)], isolate
     if not callable(implementation):
         raise TypeError(f"{implementation!r} is neither a function nor a registered name")
     if operation is None:
-        raise TypeError("a plain function needs operation=...: the contract that it is held to")
-    registry.operation(operation)  # an unknown one is told before anything is pickled
-    shipped, isolate = ship(implementation, isolate, far)
+        raise TypeError("a plain function needs operation=...: the operation that it implements")
+    registry.operation(operation)  # an unknown one is reported before anything is pickled
+    shipped: Function | Here = Here(implementation)
+    if far:
+        shipped, isolate = Function.to_send(implementation), True
+    elif isolate:
+        try:
+            shipped = Function.of(implementation)
+        except TypeError as error:
+            warnings.warn(f"{error}. It is judged in this process: a crash or a hang ends the audit.", stacklevel=3)
+            isolate = False
     name = getattr(implementation, "__name__", type(implementation).__name__)
     return request.tasks(operation, name, shipped), isolate
-
-
-def _up_to_first_refutation(verdicts: Iterator[Verdict]) -> Iterator[Verdict]:
-    for verdict in verdicts:
-        yield verdict
-        if verdict.status == "refuted":
-            return
-
-
-def ship(function: Callable[..., Any], isolate: bool, far: bool = False) -> tuple[Any, bool]:
-    """The function in a form that reaches workers (`far` ones too), or, with a warning, to be judged in this process."""
-    if far:
-        return Function.to_send(function), True
-    if not isolate:
-        return Here(function), False
-    try:
-        return Function.of(function), True
-    except TypeError as error:
-        warnings.warn(f"{error}. It is judged in this process: a crash or a hang ends the audit.", stacklevel=4)
-        return Here(function), False

@@ -1,10 +1,9 @@
-"""Which implementations may be ranked: their verdicts in the checks that matter, stored ones where nothing has changed, else new ones."""
+"""Which implementations may be ranked: their verdicts in the required checks, stored ones where nothing has changed, else new ones."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -21,80 +20,62 @@ from opjury.model.sources import digest, family_of, judging
 from opjury.run.ship import Function
 
 
-@dataclass(frozen=True)
-class Requirement:
-    """Which verdicts matter."""
-
-    setting: Setting
-    checks: tuple[str, ...]
-
-    def met_by(self, verdict: Verdict) -> bool:
-        """Whether a verdict is one of them."""
-        return (
-            verdict.operation == self.setting.operation
-            and verdict.check in self.checks
-            and self.setting.dtype in verdict.dtypes
-            and verdict.device == self.setting.device
-        )
-
-
-def trusted(path: Path | str, requirement: Requirement) -> dict[str, list[Verdict]]:
-    """The verdicts that a file has, by implementation, whatever versions they are of."""
+def trusted(path: Path | str, setting: Setting, checks: Sequence[str]) -> dict[str, list[Verdict]]:
+    """The verdicts of these checks in a file, by implementation, of whatever versions."""
     found: dict[str, list[Verdict]] = {}
-    for record in records.read(path):
-        if isinstance(record, Verdict) and requirement.met_by(record):
-            found.setdefault(record.implementation, []).append(record)
+    for verdict in (record for record in records.read(path) if isinstance(record, Verdict)):
+        here = (verdict.operation, verdict.device) == (setting.operation, setting.device)
+        if here and verdict.check in checks and setting.dtype in verdict.dtypes:
+            found.setdefault(verdict.implementation, []).append(verdict)
     return found
 
 
 def verdicts_of(
-    requirement: Requirement,
+    setting: Setting,
+    checks: Sequence[str],
     entries: Iterable[Implementation],
     shipped: Mapping[str, Function],
     seed: int,
     jobs: int | None = None,
 ) -> dict[str, list[Verdict]]:
-    """Verdicts by implementation: stored ones of the same code and versions, the rest by a quick audit now.
+    """Verdicts by implementation: stored ones of the same code and versions, the others by a quick audit now.
 
-    Those of plain functions, and of what is declared in no file, are never stored: what they depend on (a closure, a notebook's cell)
-    cannot be compared with what it was.
+    Verdicts of plain functions, and of what is declared in no file, are never stored: it cannot be seen whether what they depend on
+    (a closure, a notebook's cell) has changed.
     """
     from opjury.judge.database import local_folder
 
-    contract, setting = registry.operation(requirement.setting.operation), requirement.setting
+    contract = registry.operation(setting.operation)
     found: dict[str, list[Verdict]] = {}
     waiting, stores = [], {}
     for entry in entries:
+        stored = []
         if entry.name not in shipped and all(map(family_of, (entry.function, contract.reference))):
-            stores[entry.name] = _store(requirement, entry)
-        found[entry.name] = [v for v in _stored(stores.get(entry.name)) if v.check in requirement.checks]
-        missing = [check for check in requirement.checks if check not in {v.check for v in found[entry.name]}]
-        if missing:
+            stores[entry.name] = _store(setting, entry)
+            stored = _stored(stores[entry.name])
+        found[entry.name] = [v for v in stored if v.check in checks]
+        judged = {v.check for v in found[entry.name]}
+        if missing := [check for check in checks if check not in judged]:
             request = Request(
-                checks=missing,
-                dtypes=setting.dtype,
-                device=setting.device,
-                seed=seed,
-                database=local_folder(),
+                checks=missing, dtypes=setting.dtype, device=setting.device, seed=seed, database=local_folder()
             )
             waiting += request.tasks(contract.name, entry.name, shipped.get(entry.name))
     fresh: dict[str, list[Verdict]] = {}
     for verdict in judge_tasks(waiting, jobs=jobs):
         fresh.setdefault(verdict.implementation, []).append(verdict)
-    for name, verdicts in fresh.items():
-        found[name] += verdicts
+        found[verdict.implementation].append(verdict)
     try:
         for name in stores.keys() & fresh.keys():
             records.write(stores[name], [*_stored(stores[name]), *fresh[name]])
     except Unwritable as error:
         warnings.warn(f"{error}; what was found is judged again next time", stacklevel=2)
     for verdicts in found.values():  # the more elementary check first, whatever was judged first
-        verdicts.sort(key=lambda verdict: requirement.checks.index(verdict.check))
+        verdicts.sort(key=lambda verdict: checks.index(verdict.check))
     return found
 
 
 def doubt(verdicts: Sequence[Verdict]) -> str | None:
-    """Why these verdicts do not let an implementation compete; None where they do."""
+    """Why these verdicts do not let an implementation compete, or None where they do."""
     for v, _ in surprising(verdicts):
         return f"{'refuted' if v.status == 'refuted' else 'could not be judged'} in {v.check}: {v.message}"
     if not any(v.check == "agreement" and v.examples for v in verdicts):
@@ -102,18 +83,16 @@ def doubt(verdicts: Sequence[Verdict]) -> str | None:
     return None
 
 
-def _stored(path: Path | None) -> list[Verdict]:
-    if path is None:
-        return []
+def _stored(path: Path) -> list[Verdict]:
     try:
         return [record for record in records.read(path) if isinstance(record, Verdict)]
     except (OSError, ValueError):  # not there, or of another version
         return []
 
 
-def _store(requirement: Requirement, entry: Implementation) -> Path:
-    """Where verdicts are kept: the name changes with the code on trial, the contract's, the judge's, and the versions."""
-    contract, setting = registry.operation(requirement.setting.operation), requirement.setting
+def _store(setting: Setting, entry: Implementation) -> Path:
+    """Where verdicts are kept: the name changes with the code of the implementation, its contract and the judge, and with the versions."""
+    contract = registry.operation(setting.operation)
     written = [*family_of(entry.function), *family_of(contract.reference), *judging()]
     code = digest(written, repr(environment()))
     name = f"{entry.operation}-{entry.name}-{setting.dtype}-{setting.device}-{code}.jsonl"

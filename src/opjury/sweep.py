@@ -1,4 +1,4 @@
-"""sweep: the choice over a range of one size, where it changes, and a dispatcher that follows it."""
+"""sweep: the choices over a range of one size, where they change, and a function that dispatches accordingly."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from opjury.model import registry
 from opjury.model.environment import environment
 from opjury.model.registry import Impossible
 
-POINTS = 9
-REFINEMENTS = 3
-
 
 @dataclass(frozen=True)
 class Crossover:
-    """From which size another implementation is faster: somewhere between `low`, where the first still was no slower, and `high`."""
+    """A change of the choice: `before` is no slower than the best at size `low`, and slower at `high`."""
 
     before: str
     after: str
@@ -28,21 +25,13 @@ class Crossover:
 
     @property
     def at(self) -> int:
-        """The geometric mean of the two."""
+        """The geometric mean of both sizes."""
         return round(math.sqrt(self.low * self.high))
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Choices over a range of one size.
-
-    Parameters
-    ----------
-    operation, size : str
-    choices : tuple of Choice
-        In order of the size.
-    crossovers : tuple of Crossover
-    """
+    """Choices over a range of one size, in its order."""
 
     operation: str
     size: str
@@ -51,9 +40,8 @@ class Sweep:
 
     @property
     def uses(self) -> tuple[tuple[str, int | None], ...]:
-        """Each implementation in turn with the size up to which it is used; None: from there on."""
-        first = self.crossovers[0].before if self.crossovers else self.choices[0].implementation
-        names = [first, *(crossover.after for crossover in self.crossovers)]
+        """Each implementation in turn with the size up to which it is used, None for the last."""
+        names = [self.choices[0].implementation, *(crossover.after for crossover in self.crossovers)]
         return tuple(zip(names, [*(crossover.at for crossover in self.crossovers), None], strict=True))
 
 
@@ -64,84 +52,71 @@ def sweep(
     high: int,
     workload: str | Mapping[str, int] = "medium",
     *,
-    points: int = POINTS,
-    refinements: int = REFINEMENTS,
+    points: int = 9,
+    refinements: int = 3,
     notify: Callable[[str], None] = lambda stage: None,
     **options: Any,
 ) -> Sweep:
-    """Choose at `points` sizes from `low` to `high`, evenly on the logarithmic scale; halve the gaps where the choice changes.
+    """Choose at `points` sizes from `low` to `high`, evenly on the logarithmic scale, and halve the gaps where the choice changes.
 
-    An implementation is kept as long as it is no slower than the best: what is tied does not change hands.
+    The choice changes only where an implementation is slower than the best, not where both are tied.
 
     Parameters
     ----------
-    operation : str
     size : str
         The name of the size that varies.
-    low, high : int
     workload : str or mapping of str to int
         The other sizes.
     points, refinements : int
         Sizes at first, and halvings of each gap.
-    notify : callable, optional
     **options
         Those of `choose`.
-
-    Returns
-    -------
-    Sweep
 
     Raises
     ------
     Impossible
-        For an empty range, and where nothing holds up; else as `choose`.
+        For an empty range, and where nothing holds up; otherwise as `choose`.
     """
     others = sizes_of(operation, workload)
     if size not in others:
         raise registry.UnknownName(registry.unknown(f"size of {operation}", size, others))
     if not 0 < low < high:
-        raise Impossible(
-            f"{size} from {low} to {high} is no range; the first must be less than the second, and positive"
-        )
+        raise Impossible(f"{size} from {low} to {high} is no range; its bounds must be positive and ascending")
     made: dict[int, Choice] = {}
 
     def at(value: int) -> Choice:
         if value not in made:
-            say = lambda stage: notify(f"{size}={value}: {stage}")  # noqa: E731
-            made[value] = choose(operation, {**others, size: value}, notify=say, **options)
-            if not made[value].implementation:
-                why = "; ".join(f"{name} {reason}" for name, reason in made[value].excluded.items())
-                raise Impossible(f"{size}={value}: {made[value].recommendation.reason}: {why}")
+            choice = made[value] = choose(
+                operation, {**others, size: value}, notify=lambda stage: notify(f"{size}={value}: {stage}"), **options
+            )
+            if not choice.implementation:
+                why = "; ".join(f"{name} {reason}" for name, reason in choice.excluded.items())
+                raise Impossible(f"{size}={value}: {choice.recommendation.reason}: {why}")
         return made[value]
+
+    def no_slower(name: str, value: int) -> bool:
+        return name in at(value).recommendation.tied
 
     values = sorted({round(low * (high / low) ** (i / (points - 1))) for i in range(points)})
     current, crossovers, previous = at(values[0]).implementation, [], values[0]
     for value in values[1:]:
-        if not _no_slower(current, at(value)):
+        if not no_slower(current, value):
             below, above = previous, value
             for _ in range(refinements):
                 middle = round(math.sqrt(below * above))
                 if middle in (below, above):
                     break
-                below, above = (middle, above) if _no_slower(current, at(middle)) else (below, middle)
-            following = at(value).implementation
-            crossovers.append(Crossover(current, following, below, above))
-            current = following
+                below, above = (middle, above) if no_slower(current, middle) else (below, middle)
+            crossovers.append(Crossover(current, at(value).implementation, below, above))
+            current = at(value).implementation
         previous = value
     return Sweep(operation, size, tuple(made[value] for value in sorted(made)), tuple(crossovers))
-
-
-def _no_slower(name: str, choice: Choice) -> bool:
-    return name in choice.recommendation.tied
 
 
 def dispatcher(found: Sweep) -> str:
     """Python source of a function that calls, for each size, what the sweep chose.
 
-    Raises
-    ------
-    Impossible
-        When the size cannot be read from a call, or compiled functions were chosen.
+    Raises `Impossible` where the size cannot be read from a call, or compiled functions were chosen.
     """
     workload = registry.workload(found.operation)
     if found.size not in workload.read_from:
@@ -153,35 +128,32 @@ def dispatcher(found: Sweep) -> str:
             f"{', '.join(compiled)}: a dispatcher of compiled functions is not written; leave --compile out"
         )
     signature = inspect.signature(registry.operation(found.operation).reference)
-    stars = {int(inspect.Parameter.VAR_POSITIONAL): "*", int(inspect.Parameter.VAR_KEYWORD): "**"}
-    passed: list[str] = []
-    for parameter in signature.parameters.values():
-        star = stars.get(int(parameter.kind), "")
-        passed.append(
-            star
-            + (f"{parameter.name}={parameter.name}" if parameter.kind == parameter.KEYWORD_ONLY else parameter.name)
-        )
-    call = f"({', '.join(passed)})"
-    chosen = found.choices[0].recommendation
-    others = ", ".join(f"{name}={value}" for name, value in chosen.sizes.items() if name != found.size)
-    direction = "forward and backward" if chosen.gradient else "forward"
-    where = environment()
-    lines = [
-        f'"""{found.operation} by {found.size}, as measured by opjury {where.opjury} with torch {where.torch} on {where.processor or where.machine}:',
-        f"{chosen.dtype}, {chosen.device}, {direction}, {chosen.threads} thread(s), {others or 'no other size'}.",
-        '"""',
-        "",
-        "import opjury",
-        "",
-    ]
-    lines += [
-        f'{name} = opjury.get("{found.operation}", "{name}")' for name in dict.fromkeys(name for name, _ in found.uses)
-    ]
-    lines += ["", "", f"def {found.operation}{signature}:", f'    """The fastest for each {found.size}."""']
+    call = ", ".join(
+        f"{p.name}={p.name}" if p.kind is p.KEYWORD_ONLY else str(p.replace(default=p.empty, annotation=p.empty))
+        for p in signature.parameters.values()
+    )
+    names = dict.fromkeys(name for name, _ in found.uses)
+    functions = "\n".join(f'{name} = opjury.get("{found.operation}", "{name}")' for name in names)
     *parts, (last, _) = found.uses
-    if parts:
-        lines.append(f"    {found.size}_ = {workload.read_from[found.size]}")
+    body = [f"{found.size}_ = {workload.read_from[found.size]}"] if parts else []
     for name, limit in parts:
-        lines += [f"    if {found.size}_ <= {limit}:", f"        return {name}{call}"]
-    lines += [f"    return {last}{call}", ""]
-    return "\n".join(lines)
+        body += [f"if {found.size}_ <= {limit}:", f"    return {name}({call})"]
+    body.append(f"return {last}({call})")
+    code = "\n    ".join(body)
+    chosen, here = found.choices[0].recommendation, environment()
+    machine = f"opjury {here.opjury} with torch {here.torch} on {here.processor or here.machine}"
+    direction = "forward and backward" if chosen.gradient else "forward"
+    others = ", ".join(f"{name}={value}" for name, value in chosen.sizes.items() if name != found.size)
+    return f'''"""{found.operation} by {found.size}, as measured by {machine}:
+{chosen.dtype}, {chosen.device}, {direction}, {chosen.threads} thread(s), {others or "no other size"}.
+"""
+
+import opjury
+
+{functions}
+
+
+def {found.operation}{signature}:
+    """The fastest for each {found.size}."""
+    {code}
+'''

@@ -1,4 +1,4 @@
-"""A pytest decorator: each function × check (× dtypes) is a test of its own."""
+"""A pytest decorator that makes each function × check (× dtypes) a test."""
 
 from __future__ import annotations
 
@@ -32,38 +32,22 @@ def parametrize_with_checks(
     database: str = "",
     isolate: bool = False,
 ) -> pytest.MarkDecorator:
-    """Give a test function an argument `check` for each function × check (× group of dtypes); calling it judges.
+    """Make a test of each function × check (× group of dtypes), which judges when it calls its argument `check`.
 
-    A refuted check fails with its counterexample; one that does not apply is skipped, with the reason; a waived one is an expected
+    A refuted check fails with its counterexample. One that does not apply is skipped, with the reason. A waived one is an expected
     failure, tried with all dtypes in one test. Registered implementations keep their own waivers; negative controls must be refuted.
+
+    The parameters that are not listed are those of `opjury.audit`, `waives` and `error` for all of the plain functions. By default
+    every run draws the same cases, and failing cases are not kept.
 
     Parameters
     ----------
     implementations : iterable of callable or str
         Plain functions, or names of registered implementations.
     operation : str
-        The contract that they are held to.
-    profile : {"quick", "full", "nightly"}
-    checks, dtypes : str or sequence of str, optional
-        Only these.
-    waives : mapping of check to reason, optional
-        Checks that none of the plain functions promises to pass.
-    error : Error or callable, optional
-        The error model of the plain functions; a callable is its magnitude.
-    device : str
-        "cpu" or "cuda".
-    seed : int
-        The same cases every time; another one for others.
-    scale : float
-        The share of the profile's cases that is tried.
-    database : str
-        Folder of failing cases that are tried first; "" for none.
+        The operation that they implement.
     isolate : bool
-        Judge in worker processes, so that a crash of the process is a failed test and not the end of all.
-
-    Returns
-    -------
-    pytest.MarkDecorator
+        Judge in worker processes, so that a crash fails one test and does not end the test run.
 
     Raises
     ------
@@ -99,7 +83,7 @@ def parametrize_with_checks(
 
 
 def grouped(tasks: Iterable[Task]) -> list[list[Task]]:
-    """One test each; what is waived, or a negative control, may fail with some dtypes only: all of them are one test."""
+    """The tasks of each test: one, or those of all dtypes for a waived check and a negative control, which may fail for some only."""
     groups: dict[Any, list[Task]] = {}
     for task in tasks:
         entry = implementation_of(task)
@@ -109,7 +93,7 @@ def grouped(tasks: Iterable[Task]) -> list[list[Task]]:
 
 
 def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
-    """Judge tasks of one implementation and one check: the verdicts must be what it declares, else the test fails."""
+    """Judge tasks of one implementation and one check, and fail the test unless the verdicts are as declared."""
     __tracebackhide__ = True
     entry, check = implementation_of(tasks[0]), tasks[0].check
     verdicts = list(judge_tasks(tasks, jobs=1, isolate=isolate))
@@ -127,15 +111,16 @@ def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
 
 
 def report(verdict: Verdict) -> str:
-    """What is, what it should be, for which case, and the script that shows it again."""
+    """A verdict in print: the case, what was observed and expected, and the script that repeats it."""
     lines = [f"{verdict.name}: {verdict.check} ({', '.join(verdict.dtypes)}): {verdict.message}"]
-    case = Case.from_json(verdict.counterexample).code() if verdict.counterexample else ""
-    for name, text in (("case", case), ("observed", verdict.observed), ("expected", verdict.expected)):
-        if text:
-            lines.append(f"{name + ':':10}" + text.replace("\n", "\n" + " " * 10))
-    if verdict.cause:
-        lines.append(f"{'cause:':10}{verdict.cause} fails for the same reason")
-    lines.append(f"{'seed:':10}{verdict.seed}, {verdict.examples} cases tried")
+    rows = {
+        "case": Case.from_json(verdict.counterexample).code() if verdict.counterexample else "",
+        "observed": verdict.observed,
+        "expected": verdict.expected,
+        "cause": f"{verdict.cause} fails for the same reason" if verdict.cause else "",
+        "seed": f"{verdict.seed}, {verdict.examples} cases tried",
+    }
+    lines += [f"{name + ':':10}" + text.replace("\n", "\n" + " " * 10) for name, text in rows.items() if text]
     if verdict.script:
         lines += ["", verdict.script]
     return "\n".join(lines)

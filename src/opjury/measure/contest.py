@@ -1,4 +1,4 @@
-"""Who competes, and the lineup of those who are ready to be timed: called once each, verified, with fresh inputs for every call."""
+"""Contests: competitors, results, and a lineup that calls and verifies each competitor before the timed rounds."""
 
 from __future__ import annotations
 
@@ -11,55 +11,38 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from opjury.judge.draw import workload_case
 from opjury.judge.text import describe
+from opjury.measure.block import SOURCES, Inputs, TimedStep, Times, block, deviation, expected_results
 from opjury.measure.checkout import checkout
-from opjury.measure.clock import Times, block
-from opjury.measure.inputs import SOURCES, Inputs, Witness
 from opjury.model import registry
 from opjury.model.case import Case
+from opjury.model.exact import torch_dtype
 from opjury.model.setting import Setting
 
 BLOCK = 0.002  # seconds of a block, where a call is shorter
-BRIEF = 0.0003  # of one whose shortest time counts: the machine is rarely undisturbed for longer
-ROUNDS = 400
+BRIEF = 0.0003  # of a block whose shortest time counts: the machine is rarely undisturbed for longer
 OBVIOUSLY = 4.0  # times as long as the best
 _MOST_CALLS = 64  # in a block
-_INPUT_BYTES = 2**23  # that a block's inputs may have together
-_THREE_TELL = 0.01  # seconds of a call; three first ones of an obviously slower competitor tell enough
-LONG = 3.0  # seconds of a first call, beside which what a new process costs is nothing: of one so much slower it tells enough
+_INPUT_BYTES = 2**23  # of a block's inputs together
+_THREE_TELL = 0.01  # seconds of a call from which three calls of an obviously slower competitor tell enough
+LONG = 3.0  # seconds of a call from which one tells enough: the cost of a new process is negligible beside it
+_ANOTHER_RESULT = 0.02  # error, as a share of the largest element, of a different result
 FLOOR = "(floor)"
-
-TimedStep = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Competitor:
-    """Who takes part.
+    """An implementation that takes part in a contest."""
 
-    Parameters
-    ----------
-    name : str
-        A registered implementation's, or what a plain function is called.
-    function : opjury.run.ship.Function, optional
-        For plain functions.
-    compiled : bool
-        Through `torch.compile`.
-    copy : int
-        For self-tests, where the same implementation takes part twice.
-    slowed : float
-        For self-tests: every call waits for this share of its own time after it.
-    folder : str
-        The checkout whose implementation it is; "" for the registered one.
-    """
-
-    name: str
-    function: Any = None
-    compiled: bool = False
-    copy: int = 0
-    slowed: float = 0.0
-    folder: str = ""
+    name: str  # of a registered implementation, or what a plain function is called
+    function: Any = None  # for plain functions: an `opjury.run.ship.Function` or `Here`
+    compiled: bool = False  # called through `torch.compile`
+    copy: int = 0  # tells copies apart where the same implementation takes part twice
+    slowed: float = 0.0  # for self-tests: every call waits for this share of its own time after it
+    folder: str = ""  # the checkout whose implementation it is; "" for the registered one
 
     @property
     def label(self) -> str:
@@ -69,43 +52,30 @@ class Competitor:
     def load(self, operation: str) -> Callable[..., Any]:
         """The function that is called."""
         if self.folder:
-            function = checkout(self.folder).function(operation, self.name)
+            function = checkout(self.folder).functions.get((operation, self.name))
+            if function is None:
+                raise registry.UnknownName(f"{operation} has no {self.name} there")
         else:
             function = self.function.load() if self.function else registry.entry(operation, self.name).function
-        if self.compiled:
-            function = torch.compile(function, dynamic=False)
-        return function
+        return torch.compile(function, dynamic=False) if self.compiled else function
 
     def at_home(self) -> contextlib.AbstractContextManager[None]:
-        """While it is loaded or called: imports find the modules of its checkout."""
+        """While the function is loaded or called, imports find the modules of its checkout."""
         return checkout(self.folder).active() if self.folder else contextlib.nullcontext()
 
 
 @dataclass(frozen=True)
 class Contest:
-    """Everything that a measurement depends on; picklable.
-
-    Parameters
-    ----------
-    setting : Setting
-    competitors : tuple of Competitor
-    seconds : float
-        For all rounds together; the first calls come on top.
-    rounds : int
-    seed : int
-    to_the_end : bool
-        For a history, which needs the shortest times: who is near the best stays to the end, and the baseline; blocks are brief.
-    longest : float
-        Seconds after which a contest to the end is given no more processes than it must have.
-    """
+    """Everything that a measurement depends on, in a form that can be pickled."""
 
     setting: Setting
     competitors: tuple[Competitor, ...]
-    seconds: float = 6.0
-    rounds: int = ROUNDS
+    seconds: float = 6.0  # for all rounds together; the first calls come on top
+    rounds: int = 400  # at most
     seed: int = 0
+    # For histories, which need the shortest times: blocks are brief, and the baseline and all near the best stay to the end.
     to_the_end: bool = False
-    longest: float = math.inf
+    longest: float = math.inf  # seconds after which a contest to the end starts no more processes than it needs
 
     @property
     def operation(self) -> str:
@@ -115,33 +85,17 @@ class Contest:
 
 @dataclass
 class ContestResult:
-    """What a contest showed, by competitors' labels.
+    """What a contest showed, by competitors' labels, where `FLOOR` stands for copying the least bytes."""
 
-    Parameters
-    ----------
-    seconds : dict of str to numpy.ndarray of shape (rounds,)
-        Of one call; NaN where a competitor sat out. `FLOOR` stands for copying the least bytes.
-    least : dict of str to float
-        Of the shortest block, by the longer of both clocks: of a block that nothing disturbed.
-    calls : dict of str to int
-        In a block.
-    faults : dict of str to str
-        Why a competitor was disqualified.
-    ulps : dict of str to float
-        The largest error seen.
-    left : set of str
-        Who left early, slower than the best by far in every round.
-    """
-
-    seconds: dict[str, np.ndarray] = field(default_factory=dict)
-    least: dict[str, float] = field(default_factory=dict)
-    calls: dict[str, int] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
-    ulps: dict[str, float] = field(default_factory=dict)
-    left: set[str] = field(default_factory=set)
+    seconds: dict[str, np.ndarray] = field(default_factory=dict)  # of one call, by round; NaN where it sat out
+    least: dict[str, float] = field(default_factory=dict)  # of one call in the shortest block, by the longer clock
+    calls: dict[str, int] = field(default_factory=dict)  # in a block
+    faults: dict[str, str] = field(default_factory=dict)  # why a competitor was disqualified
+    ulps: dict[str, float] = field(default_factory=dict)  # the largest error seen
+    left: set[str] = field(default_factory=set)  # left early, being slower than the best by far in every round
 
     def add_one_call(self, name: str, seconds: float) -> None:
-        """Add a competitor of which one call has told enough."""
+        """Add a competitor that was called once only."""
         column = np.full(len(next(iter(self.seconds.values()), ())) or 1, np.nan)
         column[0] = seconds
         self.seconds[name] = column
@@ -149,13 +103,12 @@ class ContestResult:
         self.left.add(name)
 
     def joined(self, other: ContestResult) -> ContestResult:
-        """The rounds of this and, after them, those of another; who has a fault in either has none."""
-        faults = {**other.faults, **self.faults}
+        """The rounds of this and then of another result, of the competitors that have times in both."""
         return ContestResult(
             {n: np.concatenate([c, other.seconds[n]]) for n, c in self.seconds.items() if n in other.seconds},
             {name: min(value, other.least.get(name, value)) for name, value in self.least.items()},
             self.calls,
-            faults,
+            {**other.faults, **self.faults},
             {name: max(value, other.ulps.get(name, value)) for name, value in self.ulps.items()},
             self.left | other.left,
         )
@@ -181,26 +134,23 @@ def step_of(function: Callable[..., Any], case: Case, gradient: bool, slowed: fl
 
 def _backward(function: Callable[..., Any], case: Case) -> TimedStep:
     places = case.differentiable
-    incoming: dict[Any, torch.Tensor] = {}
+    incoming: dict[torch.dtype, torch.Tensor] = {}
 
     def step(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         result = function(*args, **kwargs)
-        key = result.dtype
-        if key not in incoming:
-            generator = torch.Generator().manual_seed(0)
-            drawn = torch.randn(result.shape, dtype=torch.float64, generator=generator)
-            incoming[key] = drawn.to(result.device, key)
+        dtype = result.dtype
+        if dtype not in incoming:
+            drawn = torch.randn(result.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+            incoming[dtype] = drawn.to(result.device, dtype)
         leaves = [args[place] if isinstance(place, int) else kwargs[place] for place in places]
-        return (result, *torch.autograd.grad(result, leaves, incoming[key]))
+        return (result, *torch.autograd.grad(result, leaves, incoming[dtype]))
 
     return step
 
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many threads for torch and for the libraries beneath NumPy."""
-    from threadpoolctl import threadpool_limits
-
+    """Limit torch and the libraries beneath NumPy to `count` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -211,41 +161,31 @@ def threads(count: int) -> Iterator[None]:
 
 
 class Lineup:
-    """The competitors of a contest, called once each, verified, and ready to be timed in any order.
-
-    Parameters
-    ----------
-    contest : Contest
-
-    Attributes
-    ----------
-    steps : dict of str to callable
-        By label, that of the floor included; empty where nobody is ready.
-    first : dict of str to list of Times
-        The calls before the rounds.
-    outcome : ContestResult
-        Filled with the calls in a block, faults and errors as they are found.
-    """
+    """The competitors of a contest, called once each, verified, and ready to be timed in any order."""
 
     def __init__(self, contest: Contest) -> None:
         self.contest, self.setting = contest, contest.setting
         self.workload = registry.workload(contest.operation)
-        self.outcome = ContestResult()
+        self.outcome = ContestResult()  # calls in a block, faults and errors are added as they are found
         self.cases = [workload_case(self.workload, self.setting, contest.seed + i) for i in range(SOURCES)]
-        self.steps: dict[str, TimedStep] = {}
-        self.homes = {c.label: c.at_home for c in contest.competitors if c.folder}
-        self.first: dict[str, list[Times]] = {}
+        self.steps: dict[str, TimedStep] = {}  # by label, with `FLOOR`; empty where no competitor is ready
+        self.first: dict[str, list[Times]] = {}  # of the calls before the rounds
+        self.at_home = {FLOOR: contextlib.nullcontext, **{c.label: c.at_home for c in contest.competitors}}
         self.inputs = Inputs(self.cases, self.setting.device, self.setting.gradient, 1)
-        self.witness: Witness | None = None
+        self.expected: list[list[np.ndarray]] = []  # by case, of the first competitor that can be called
         for competitor in contest.competitors:
-            with self._home(competitor.label):
-                self._first_calls(competitor)
+            with competitor.at_home():
+                try:
+                    self._first_calls(competitor)
+                except Exception as error:
+                    self.outcome.faults[competitor.label] = f"raises {describe(error)}"
         if not self.steps:
             return
         expected = {name: min(times.clock for times in calls) for name, calls in self.first.items()}
         best = min(expected.values())
         length = BRIEF if contest.to_the_end else BLOCK
-        most = int(min(_MOST_CALLS, max(1, length / best), max(1, _INPUT_BYTES // max(_bytes(self.cases[0]), 1))))
+        input_bytes = 8 * max(self.cases[0].elements, 1)
+        most = int(min(_MOST_CALLS, max(1, length / best), max(1, _INPUT_BYTES // input_bytes)))
         self.inputs = Inputs(self.cases, self.setting.device, self.setting.gradient, most)
         self.steps[FLOOR] = self._copying()
         # The first call of a block is the coldest: what may turn out to be as fast as the best gets as many calls.
@@ -255,10 +195,10 @@ class Lineup:
             self.outcome.left = {name for name, s in expected.items() if s > max(OBVIOUSLY * best, _THREE_TELL)}
 
     def turn(self, name: str, verify: bool = False) -> Times | None:
-        """The time of one block on fresh inputs; None for a fault."""
+        """The times of one block on fresh inputs, or None for a fault."""
         live = self.inputs.refresh(self.outcome.calls[name])
         try:
-            with self._home(name):
+            with self.at_home[name]():
                 times, result = block(self.steps[name], live, self.setting.device)
         except Exception as error:
             self.outcome.faults[name] = f"raises {describe(error)}"
@@ -267,57 +207,43 @@ class Lineup:
             self._verified(name, result, self.inputs.held[len(live) - 1])
         return times
 
-    def _home(self, name: str) -> contextlib.AbstractContextManager[None]:
-        return self.homes[name]() if name in self.homes else contextlib.nullcontext()
-
-    def _called_at_home(self, name: str, step: TimedStep) -> TimedStep:
-        def call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-            with self._home(name):
-                return step(args, kwargs)
-
-        return call
+    def _timed_call(self, step: TimedStep) -> tuple[Times, tuple[Any, ...]]:
+        return block(step, self.inputs.refresh(1), self.setting.device)
 
     def _first_calls(self, competitor: Competitor) -> None:
         name = competitor.label
-        try:
-            function = competitor.load(self.contest.operation)
-            step = step_of(function, self.cases[0], self.setting.gradient, competitor.slowed)
-            if competitor.compiled:
-                block(step, self.inputs.refresh(1), self.setting.device)
-            calls, result = block(step, self.inputs.refresh(1), self.setting.device)
-            if self.witness is None:
-                self.witness = Witness(
-                    self._called_at_home(name, step), self.cases, self.setting.device, self.setting.gradient
-                )
-            if not self._verified(name, result, self.inputs.held[0]):
-                return
-            del result
-            best = min((times.clock for known in self.first.values() for times in known), default=calls.clock)
-            told = not self.contest.to_the_end and calls.clock > max(OBVIOUSLY * best, LONG)
-            self.first[name] = [calls]
-            for _ in range(0 if told else 2):
-                self.first[name].append(block(step, self.inputs.refresh(1), self.setting.device)[0])
-            self.steps[name] = step
-        except Exception as error:
-            self.outcome.faults[name] = f"raises {describe(error)}"
+        function = competitor.load(self.contest.operation)
+        step = step_of(function, self.cases[0], self.setting.gradient, competitor.slowed)
+        if competitor.compiled:
+            self._timed_call(step)
+        times, result = self._timed_call(step)
+        if not self.expected:
+            self.expected = expected_results(step, self.cases, self.setting.device, self.setting.gradient)
+        if not self._verified(name, result, self.inputs.held[0]):
+            return
+        del result
+        best = min((times.clock for known in self.first.values() for times in known), default=times.clock)
+        told = not self.contest.to_the_end and times.clock > max(OBVIOUSLY * best, LONG)
+        self.first[name] = [times]
+        for _ in range(0 if told else 2):
+            self.first[name].append(self._timed_call(step)[0])
+        self.steps[name] = step
 
-    def _verified(self, name: str, result: Any, number: int) -> bool:
-        assert self.witness is not None
-        found = self.witness.deviation(result, number)
-        self.outcome.ulps[name] = max(found.ulps, self.outcome.ulps.get(name, 0.0))
-        if found.wrong:
-            self.outcome.faults[name] = (
-                f"returns something else than the others at these sizes: off by {found.relative:.2g} of the largest element"
-            )
-        return not found.wrong
+    def _verified(self, name: str, result: tuple[Any, ...], number: int) -> bool:
+        """Whether a result is the expected one of a case, which otherwise disqualifies the competitor."""
+        # Smaller errors are for the audit, which knows the exact result.
+        relative, ulps = deviation(result, self.expected[number], self.cases[number].dtype)
+        self.outcome.ulps[name] = max(ulps, self.outcome.ulps.get(name, 0.0))
+        if relative < _ANOTHER_RESULT:
+            return True
+        self.outcome.faults[name] = (
+            f"returns a different result than the others at these sizes: off by {relative:.2g} of the largest element"
+        )
+        return False
 
     def _copying(self) -> TimedStep:
-        """Copying the least bytes that a call must read and write: half of them, into fresh memory."""
-        width = torch.empty((), dtype=getattr(torch, self.setting.dtype)).element_size()
+        """Copy the least bytes that a call must read and write: half of them, into fresh memory."""
+        width = torch_dtype(self.setting.dtype).itemsize
         least = self.workload.least_bytes(width, **self.setting.sizes) * (2 if self.setting.gradient else 1)
         source = torch.zeros(max(least // 2, 1), dtype=torch.uint8, device=self.setting.device)
         return lambda args, kwargs: (source.clone(),)
-
-
-def _bytes(case: Case) -> int:
-    return case.elements * 8

@@ -1,27 +1,32 @@
-"""Of what a contest has shown: who is how fast beside the best, and which one to take."""
+"""What a choice is for, the measurements of the implementations that hold up, and a recommendation."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from opjury.measure.contest import FLOOR, ContestResult
-from opjury.measure.footprint import Footprint
+from opjury.measure.apart import Footprint, first_calls, run_contest
+from opjury.measure.contest import FLOOR, Competitor, Contest, ContestResult
 from opjury.measure.statistics import RELEVANT, fastest, ratio
 from opjury.model import registry
 from opjury.model.environment import environment
+from opjury.model.implementation import Implementation
 from opjury.model.records import Measurement, Recommendation
 from opjury.model.setting import Setting
+from opjury.run.ship import Function
+
+_HOPELESS, _TOLD = 20.0, 0.05  # times as long as the best, and seconds, from which one call tells enough
 
 
 @dataclass(frozen=True)
 class ChoiceRequest:
-    """What is to be chosen for; the parameters of `choose`."""
+    """What a choice is for, with the fields that `opjury.choose` documents."""
 
     setting: Setting
     needs: tuple[str, ...] = ()
@@ -36,12 +41,12 @@ class ChoiceRequest:
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What records of all kinds say of it."""
+        """The fields that it has in records."""
         return msgspec.structs.asdict(self.setting) | dict(seed=self.seed, environment=environment())
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """What must hold."""
+        """The names of the checks that must hold."""
         required = ("always", "gradient") if self.setting.gradient else ("always",)
         return tuple(
             check.name
@@ -49,6 +54,53 @@ class ChoiceRequest:
             if (check.required in required or check.name in self.needs)
             and self.setting.device.partition(":")[0] in check.devices
         )
+
+
+def measured(
+    request: ChoiceRequest,
+    holding: Sequence[Implementation],
+    shipped: Mapping[str, Function],
+    waived: Mapping[str, dict[str, str]],
+    excluded: dict[str, str],
+    notify: Callable[[str], None],
+) -> tuple[Measurement, ...]:
+    """The measurements of implementations, the fastest first, with the reasons why some are not ranked added to `excluded`."""
+    setting = request.setting
+    competitors = [
+        Competitor(entry.name, shipped.get(entry.name), compiled)
+        for entry in holding
+        for compiled in ((False, True) if request.compile and entry.gradient is not None else (False,))
+    ]
+    contest = Contest(setting, (), seconds=request.seconds, seed=request.seed, to_the_end=request.thorough)
+    until = time.monotonic() + request.longest
+    notify(f"first calls of {len(competitors)}")
+    first = first_calls(contest, competitors, excluded)
+    most_bytes = math.inf if request.max_memory is None else request.max_memory
+    for name, peak in [(name, calls.peak_bytes or 0) for name, calls in first.items()]:
+        if peak > most_bytes:
+            excluded[name] = f"needs {peak / 2**20:.4g} MiB; {most_bytes / 2**20:.4g} are allowed"
+            del first[name]
+    seconds = {name: min(calls.seconds, calls.again_seconds) for name, calls in first.items()}
+    ranked = sorted((c for c in competitors if c.label in seconds), key=lambda c: seconds[c.label])
+    most_seconds = max(_TOLD, _HOPELESS * min(seconds.values(), default=0.0))
+    baseline = registry.operation(setting.operation).baseline
+    hopeless = [c for c in ranked if seconds[c.label] > most_seconds and c.name != baseline]
+    field = tuple(c for c in ranked if c not in hopeless)
+    notify(f"measuring {len(field)} against each other")
+    outcome = run_contest(replace(contest, competitors=field, longest=until - time.monotonic()), excluded)
+    for competitor in hopeless:
+        outcome.add_one_call(competitor.label, seconds[competitor.label])
+    if request.max_error is not None:
+        for name in [name for name in outcome.seconds if name != FLOOR]:
+            error = outcome.ulps.get(name)
+            if error is None:
+                excluded[name] = "is so much slower that its error was not measured"
+            elif error > request.max_error:
+                excluded[name] = f"errs by {error:.3g} ulps; {request.max_error:g} are allowed"
+            if name in excluded:
+                del outcome.seconds[name]
+    twice = {entry.name for entry in holding if entry.gradient is not None and entry.gradient.second}
+    return measurements(request, outcome, first, waived, twice)
 
 
 def measurements(
@@ -60,10 +112,10 @@ def measurements(
 ) -> tuple[Measurement, ...]:
     """The records of a contest, the fastest first."""
     seconds = {name: column for name, column in outcome.seconds.items() if name != FLOOR}
-    if not seconds or FLOOR not in outcome.seconds:  # who takes one call alone is ranked behind others only
+    if not seconds or FLOOR not in outcome.seconds:  # competitors with one call are ranked only behind timed ones
         return ()
     best = fastest({name: column for name, column in seconds.items() if name not in outcome.left} or seconds)
-    pairs = max(1, math.comb(len(seconds), 2))  # which of them is the best was not known before
+    pairs = max(1, math.comb(len(seconds), 2))  # which one is the best was not known before: any pair may be compared
     found = []
     for name, column in seconds.items():
         to_best = ratio(column, seconds[best], pairs)
@@ -92,7 +144,7 @@ def measurements(
 
 
 def recommend(request: ChoiceRequest, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:
-    """The fastest; among ties the one that waives least, then errs least, then needs least memory."""
+    """The fastest, and among ties the one that waives the least, then has the smallest error, then needs the least memory."""
     tied = [m for m in found if m.tied]
     close = [m for m in tied if m.ratio <= RELEVANT]
     taken = min(close, key=lambda m: (*_merits(m), m.ratio), default=None)
@@ -102,8 +154,8 @@ def recommend(request: ChoiceRequest, found: Sequence[Measurement], excluded: di
         reason = "it is the only one that holds up and fulfils the request"
     elif len(tied) == 1:
         second = next(m for m in found if m is not taken)
-        reason = f"the next, {second.implementation}, takes {second.ratio:.3g} times as long"
-        reason += f" [{second.low:.3g}, {second.high:.3g}]" if second.low else ""
+        interval = f" [{second.low:.3g}, {second.high:.3g}]" if second.low else ""
+        reason = f"the next, {second.implementation}, takes {second.ratio:.3g} times as long{interval}"
     else:
         reason = f"as fast as {', '.join(m.implementation for m in tied if m is not taken)}, as far as can be told"
         worst = map(max, zip(*map(_merits, tied)))
@@ -122,5 +174,5 @@ _MERITS = ("it waives less", "it errs less", "it needs less memory")
 
 
 def _merits(m: Measurement) -> tuple[int, ...]:
-    """What decides between ties, smaller being better; errors and memory that differ by less than a half count as the same."""
+    """The number of waivers, the error and the memory, the last two on a logarithmic scale with steps of 50 %."""
     return len(m.waived), *(round(math.log(size + 1, 1.5)) for size in (m.error_ulps or 0, (m.peak_bytes or 0) / 2**20))

@@ -1,4 +1,4 @@
-"""What measurements on this machine can tell: how often the same thing is called different, and which slow-down is found."""
+"""How precise measurements on this machine are: how often equal times are called different, and which slow-downs are found."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ from opjury.model import registry
 from opjury.model.setting import Setting
 from opjury.run.pool import Fallen, isolated
 
-SLOWED = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1)
-SUBJECTS = (
-    ("cumsum", "torch_cumsum", "medium"),
-    ("toeplitz", "unfold_flip", "medium"),
-    ("moving_mean", "prefix_sum_difference", "medium"),
-)
-FOUND_SURELY = 0.95
+SLOWED = (0.0, 0.01, 0.02, 0.03, 0.05, 0.1)  # shares of a call's time
+_SUBJECTS = (("cumsum", "torch_cumsum"), ("toeplitz", "unfold_flip"), ("moving_mean", "prefix_sum_difference"))
+FOUND_SURELY = 0.95  # share of the trials in which a slow-down must be found
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Of `trials` contests of an implementation with itself, slowed by a share of its time, so many were called different."""
+    """In how many contests an implementation, slowed by a share of its time, was called different from itself."""
 
     slowed: float
     called_different: int
@@ -31,41 +27,24 @@ class Detection:
 
     @property
     def share(self) -> float:
-        """Of the trials that were called different."""
+        """The share of the trials that were called different."""
         return self.called_different / self.trials
 
 
 def self_test(
-    trials: int,
-    *,
-    slowed: Sequence[float] = SLOWED,
-    seconds: float = 6.0,
-    seed: int = 0,
-    notify: Callable[[str], None] = lambda stage: None,
+    trials: int, *, slowed: Sequence[float], seconds: float, seed: int, notify: Callable[[str], None]
 ) -> list[Detection]:
-    """Let implementations compete with themselves; for 0.0, being called faster is as wrong as being called slower.
+    """Let implementations compete with copies of themselves that are slowed by shares of their time.
 
-    Parameters
-    ----------
-    trials : int
-        Contests for each slow-down; short, middle and long calls take turns.
-    slowed : sequence of float
-    seconds : float
-        The budget of each contest, as in `choose`.
-    seed : int
-    notify : callable, optional
-
-    Returns
-    -------
-    list of Detection
+    Each share is tried in `trials` contests of `seconds` each, with short, middle and long calls in turn. Where nothing is slowed,
+    "faster" counts as different, too.
     """
     found = []
     for share in slowed:
         contests = [_contest(i, share, seconds, seed) for i in range(trials)]
         different = 0
-        for number, (_, outcome) in enumerate(
-            isolated(measure, contests, 1, lambda contest: 60 + 5 * seconds), start=1
-        ):
+        outcomes = isolated(measure, contests, 1, lambda contest: 60 + 5 * seconds)
+        for number, (_, outcome) in enumerate(outcomes, start=1):
             notify(f"slowed by {share:.0%}: {number} of {trials}")
             if isinstance(outcome, Fallen):
                 raise RuntimeError(outcome.why)
@@ -77,7 +56,7 @@ def self_test(
 
 
 def _contest(number: int, slowed: float, seconds: float, seed: int) -> Contest:
-    operation, name, workload = SUBJECTS[number % len(SUBJECTS)]
-    setting = Setting(operation=operation, sizes=dict(registry.workload(operation).sizes[workload]), dtype="float32")
+    operation, name = _SUBJECTS[number % len(_SUBJECTS)]
+    setting = Setting(operation=operation, sizes=dict(registry.workload(operation).sizes["medium"]), dtype="float32")
     pair = (Competitor(name), Competitor(name, copy=2, slowed=slowed))
     return Contest(setting, pair, seconds=seconds, seed=seed + number)

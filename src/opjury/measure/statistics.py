@@ -1,4 +1,4 @@
-"""Ratios of paired times: a median, an interval that needs no assumption on their distribution, and when that is a difference."""
+"""Ratios of paired times: the median, an interval that is valid for any distribution, and when that is a difference."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.99
-RELEVANT = 1.02  # a smaller ratio is no difference, however sure
+RELEVANT = 1.02  # a smaller ratio is no difference, however narrow its interval
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long one thing takes as another: the median, and the interval that holds it.
-
-    Where there are too few pairs for an interval it is (0, inf).
-    """
+    """How many times as long one thing takes as another: the median and its interval, (0, inf) for too few pairs."""
 
     median: float
     low: float
@@ -24,7 +21,7 @@ class Ratio:
 
     @property
     def slower(self) -> bool:
-        """Whether the first takes longer: the interval is clear of 1, and the difference matters."""
+        """Whether the first takes longer: the interval is above 1, and the difference is relevant."""
         return self.low > 1 and self.median > RELEVANT
 
     @property
@@ -44,27 +41,12 @@ class Ratio:
 def ratio(first: np.ndarray, second: np.ndarray, comparisons: int = 1) -> Ratio:
     """The median ratio of paired times, with an interval at 99 % for all of `comparisons` together (Bonferroni).
 
-    The interval is that of the sign test: two order statistics of the log-ratios, exact for any distribution.
-
-    Parameters
-    ----------
-    first, second : numpy.ndarray of shape (rounds,)
-        Seconds; a round in which either is NaN is left out.
-    comparisons : int
-
-    Returns
-    -------
-    Ratio
-
-    Raises
-    ------
-    ValueError
-        When no round has both.
+    The interval is that of the sign test: two order statistics of the log-ratios, exact for any distribution. The times are seconds
+    of shape (rounds,). A round in which either is NaN does not count, and `ValueError` is raised where no round has both.
     """
-    from scipy.stats import quantile_test  # takes a second, and reports of stored records need none
+    from scipy.stats import quantile_test  # takes a second to import, and reports of stored records do not need it
 
-    logs = np.log(first) - np.log(second)
-    logs = logs[~np.isnan(logs)]
+    logs = _log_ratios(first, second)
     if not logs.size:
         raise ValueError("no round has both times")
     if not logs.any():  # a thing compared with itself
@@ -76,15 +58,15 @@ def ratio(first: np.ndarray, second: np.ndarray, comparisons: int = 1) -> Ratio:
 
 
 def fastest(seconds: dict[str, np.ndarray]) -> str:
-    """The name whose paired times are the shortest: the one that no other beats in more rounds than not, by median log-ratio.
-
-    Medians alone would compare rounds that one of them did not take part in.
-    """
-    names = list(seconds)
-    best = names[0]
-    for name in names[1:]:
-        logs = np.log(seconds[name]) - np.log(seconds[best])
-        logs = logs[~np.isnan(logs)]
+    """The name with the shortest times, by the median log-ratio of the rounds in which both took part."""
+    best, *others = seconds
+    for name in others:
+        logs = _log_ratios(seconds[name], seconds[best])
         if logs.size and np.median(logs) < 0:
             best = name
     return best
+
+
+def _log_ratios(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    logs = np.log(first) - np.log(second)
+    return logs[~np.isnan(logs)]

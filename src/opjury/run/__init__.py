@@ -1,1 +1,1 @@
-"""Where work is done: worker processes, and what is sent to them. Nothing here knows what is judged or measured."""
+"""Worker processes, and what is sent to them, whatever is judged or measured there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -9,7 +10,7 @@ import os
 import pickle
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 from opjury.model import declared
 from opjury.model.implementation import Error
 from opjury.model.registry import Impossible
+
+_unpickled = functools.lru_cache(maxsize=16)(pickle.loads)  # the same declarations come with every item
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Function:
 
     @staticmethod
     def of(function: Callable[..., Any]) -> Function:
-        """Raises `TypeError` for what can be neither imported nor pickled."""
+        """For another process on this machine, with `TypeError` raised for what can be neither imported nor pickled."""
         name = getattr(function, "__qualname__", "")
         module = sys.modules.get(getattr(function, "__module__", "") or "")
         path = getattr(module, "__file__", None) or ""
@@ -39,15 +42,14 @@ class Function:
         try:
             return Function(name, pickled=_by_value(function, ()))
         except Exception as error:
-            raise TypeError(
-                f"{name or function!r} cannot be sent to another process ({error}); define it in a module"
-            ) from error
+            why = f"{name or function!r} cannot be sent to another process ({error})"
+            raise TypeError(f"{why}; define it in a module") from error
 
     @staticmethod
     def to_send(function: Callable[..., Any]) -> Function:
-        """For another machine, where the function's file may not be: by value, with what it uses of the files beside it.
+        """For another machine, which may not have the function's file: by value, with what it uses of the files beside it.
 
-        What belongs to a package goes by name: it has to be installed there. Raises `TypeError` for what cannot be pickled.
+        What belongs to a package goes by name and has to be installed there. Raises `TypeError` for what cannot be pickled.
         """
         name = getattr(function, "__qualname__", "")
         try:
@@ -56,7 +58,7 @@ class Function:
             raise TypeError(f"{name or function!r} cannot be sent to another machine ({error})") from error
 
     def load(self) -> Callable[..., Any]:
-        """The function itself, in whatever process this is."""
+        """The function, in any process."""
         if self.pickled:
             return pickle.loads(self.pickled)
         return _attribute(import_file(self.path, self.module), self.name)
@@ -64,7 +66,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Here:
-    """What stays in this process: a function or an error model."""
+    """A function or an error model that stays in this process."""
 
     function: Any
 
@@ -81,7 +83,7 @@ class Sent:
 
     @staticmethod
     def error(model: Error) -> Sent:
-        """Raises `TypeError` for one that cannot be pickled."""
+        """An error model, with `TypeError` raised for one that cannot be pickled."""
         try:
             return Sent(_self_contained(model, [model.magnitude, model.terms]))
         except Exception as error:
@@ -89,13 +91,7 @@ class Sent:
 
     @staticmethod
     def declarations(operation: str) -> Sent | None:
-        """What this process alone declared of an operation; None where every process knows it.
-
-        Raises
-        ------
-        Impossible
-            For declarations that cannot be pickled.
-        """
+        """What only this process has declared of an operation, or None, with `Impossible` raised for what cannot be pickled."""
         entries = declared.own_entries(operation)
         if not entries:
             return None
@@ -107,46 +103,40 @@ class Sent:
             raise Impossible(f"{why}; declare it in a module") from error
 
     def load(self) -> Any:
-        """What was sent."""
+        """The error model, or the declarations."""
         return _unpickled(self.pickled)
 
 
 def register(declarations: Iterable[Sent]) -> None:
-    """Take what another process declared into this one's tables."""
+    """Add what another process declared to this one's tables."""
     for sent in declarations:
         declared.adopt(sent.load())
 
 
-@functools.lru_cache(maxsize=16)
-def _unpickled(pickled: bytes) -> Any:
-    return pickle.loads(pickled)
-
-
-def _self_contained(value: Any, functions: Sequence[Any]) -> bytes:
+def _self_contained(value: Any, functions: Iterable[Any]) -> bytes:
     """A value, pickled together with what these functions use of files that are in no package."""
     modules = [module for each in functions for module in _loose(getattr(each, "__module__", "") or "")]
-    return _by_value(value, list({module.__name__: module for module in modules}.values()))
+    return _by_value(value, {module.__name__: module for module in modules}.values())
 
 
-def _by_value(value: Any, modules: Sequence[ModuleType]) -> bytes:
-    """The value, pickled together with what it uses of these modules, and tried."""
+def _by_value(value: Any, modules: Collection[ModuleType]) -> bytes:
+    """A value, pickled together with what it uses of these modules, and loaded once, to see that this works."""
     import cloudpickle
 
-    before = cloudpickle.list_registry_pickle_by_value()
-    for module in modules:
+    added = [module for module in modules if module.__name__ not in cloudpickle.list_registry_pickle_by_value()]
+    for module in added:
         cloudpickle.register_pickle_by_value(module)
     try:
         pickled: bytes = cloudpickle.dumps(value)
     finally:
-        for module in modules:
-            if module.__name__ not in before:
-                cloudpickle.unregister_pickle_by_value(module)
+        for module in added:
+            cloudpickle.unregister_pickle_by_value(module)
     pickle.loads(pickled)
     return pickled
 
 
 def _loose(name: str) -> list[ModuleType]:
-    """The module, if it is a file of its own in no package and not installed, and such modules beside it."""
+    """The module and those beside it, if they are files in no package and not installed."""
 
     def folder(module: Any) -> str:
         return os.path.dirname(os.path.abspath(getattr(module, "__file__", None) or os.sep))
@@ -166,22 +156,21 @@ def _attribute(module: Any, qualified: str) -> Any:
 
 
 def import_file(path: str, name: str = "") -> ModuleType:
-    """The module at a path: the one imported already, by its name where that leads to the path, else from the file."""
+    """The module at a path: the one that is imported already, else by its name if that leads to the path, else from the file."""
     path = os.path.abspath(path)
+
+    def is_there(module: Any) -> bool:
+        file = getattr(module, "__file__", None) or ""
+        return os.path.abspath(file) == path and module.__name__ != "__main__"
+
     for module in list(sys.modules.values()):
-        if (
-            getattr(module, "__file__", None)
-            and os.path.abspath(module.__file__ or "") == path
-            and module.__name__ != "__main__"
-        ):
+        if is_there(module):
             return module
     if name:
-        try:
+        with contextlib.suppress(ImportError):
             module = importlib.import_module(name)
-            if os.path.abspath(module.__file__ or "") == path:
+            if is_there(module):
                 return module
-        except ImportError:
-            pass
     name = name or os.path.splitext(os.path.basename(path))[0]
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
