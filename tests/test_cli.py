@@ -154,7 +154,7 @@ def test_a_function_that_never_answers_is_1(tmp_path):
         (["report", "--sarif", "nowhere/found.sarif"], "'--sarif': there is no folder 'nowhere'"),
         (["audit", "cumsum", "--waive", "specials=why"], "--waive and --error are for functions of a file or module"),
         (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specails=why"], "did you mean 'specials'?"),
-        (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specials"], "'specials' names no reason"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specials"], "'specials' gives no reason"),
         (
             ["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:one"],
             "mine.py:10: error model for slice_",

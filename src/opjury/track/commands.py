@@ -18,10 +18,10 @@ from opjury.cli.options import (
     EXAMPLE_DB,
     JOBS,
     Decorator,
-    Duration,
     OutputFile,
     combined,
     database_of,
+    duration,
     json_option,
     warn_if_gone,
 )
@@ -61,7 +61,7 @@ _HISTORY = combined(
 
 
 def _budget(help: str) -> Decorator:
-    return click.option("--budget", type=Duration(), default="40m", show_default=True, help=help)
+    return click.option("--budget", type=duration, default="40m", show_default=True, help=help)
 
 
 _NIGHT = combined(
