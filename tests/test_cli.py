@@ -159,7 +159,7 @@ def test_a_function_that_never_answers_is_1(tmp_path):
             ["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:one"],
             "mine.py:10: error model for slice_",
         ),
-        (["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:two"], "has no attribute 'two'"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:two"], "unknown function of mine.py 'two'"),
     ],
 )
 def test_usage_errors_are_2_with_the_nearest_names_and_no_traceback(tmp_path, arguments, message):

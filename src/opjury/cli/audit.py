@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import reprlib
 import secrets
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from opjury.audit import Audit, identity, in_order, judge_tasks, planned
 from opjury.cli import exports
@@ -27,12 +24,13 @@ from opjury.cli.options import (
     database_of,
     function_at,
     json_option,
+    module_at,
     refuse_others,
     shard_of,
     waiver,
     warn_if_gone,
 )
-from opjury.cli.terminal import STYLE, Refutations, console, exit_status, show_sums
+from opjury.cli.terminal import STYLE, Refutations, console, exit_status, progress_bar, show_sums
 from opjury.cli.text import counted
 from opjury.judge.request import Request, names_checked
 from opjury.judge.task import Task, applies, implementation_of
@@ -43,14 +41,12 @@ from opjury.model.journal import Journal, left_in
 from opjury.model.records import Part, Record, Verdict
 from opjury.model.sources import family_of, judging
 from opjury.model.wings import wing
-from opjury.run.ship import Function, imported
+from opjury.run.ship import Function
 
 
 @click.command("audit")
-@click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION] | FILE.py[:FUNCTION] | MODULE[:FUNCTION]]...")
-@click.option(
-    "--as", "operation", metavar="OPERATION", help="The operation that the functions of a file or module implement."
-)
+@click.argument("targets", nargs=-1, metavar="[TARGET]...")
+@click.option("--as", "operation", metavar="OPERATION", help="The operation that the given functions implement.")
 @click.option(
     "--waive",
     "waives",
@@ -62,8 +58,8 @@ from opjury.run.ship import Function, imported
 @click.option(
     "--error",
     metavar="FILE.py:FUNCTION",
-    help="With --as: the functions' error model. It is called like the operation, with NumPy arrays of absolute values, "
-    "and returns the Σ|a·x| of the error bound.",
+    help="With --as: the functions' error model. It is called like the operation, with NumPy arrays of absolute values,"
+    " and returns the Σ|a·x| of the error bound.",
 )
 @click.option(
     "--profile",
@@ -86,11 +82,11 @@ from opjury.run.ship import Function, imported
 @click.option(
     "--costs",
     type=RECORDS_FILE,
-    help="Records of an earlier audit; they balance the shards by run time. Give all shards the same file.",
+    help="Records of an earlier audit, which balance the shards by run time. Give all shards the same file.",
 )
 @json_option("Write the records (JSON Lines); an interrupted audit resumes from them.")
 @JUNIT
-@click.option("--claims", is_flag=True, help="Check what published answers claim instead; arguments name questions.")
+@click.option("--claims", is_flag=True, help="Check the claims of published answers instead; targets are questions.")
 @ALL_VERDICTS
 @click.pass_context
 def audit_command(
@@ -119,7 +115,8 @@ def audit_command(
 ) -> None:
     """Judge implementations and shrink each failure to a small case.
 
-    Without arguments, every implementation of every operation is judged.
+    A TARGET is OPERATION[:IMPLEMENTATION], or, with --as, FILE.py[:FUNCTION] or MODULE[:FUNCTION]. By default every implementation of
+    every operation is judged.
     """
     if claims:
         refuse_others(context, "--claims", "claims", "targets")
@@ -133,10 +130,13 @@ def audit_command(
     if cluster and (jobs or no_isolation):
         raise click.UsageError("--jobs and --no-isolation are about this machine; they do not go with --cluster")
     partial = Path(json_file + ".partial") if json_file else None
+    if seed is None:  # an interrupted audit resumes with its own seed
+        left = left_in(partial) if partial else []
+        seed = next((r.seed for r in left if isinstance(r, Verdict)), secrets.randbits(32))
     request = Request(
         checks=checks or None,
         dtypes=dtypes or None,
-        seed=_seed_left_in(partial) if seed is None else seed,
+        seed=seed,
         database=database_of(example_db) if example_db or not cluster else "",
         waives=dict(waives),
         error=function_at(error) if error else None,
@@ -149,7 +149,8 @@ def audit_command(
         context.exit(NOTHING)
     head: list[Record] = []
     if shard:
-        tasks, part = wing("scale.shards").part(whole, shard, _recorded(costs))
+        recorded = [r for r in records.read(costs) if isinstance(r, Verdict)] if costs else []
+        tasks, part = wing("scale.shards").part(whole, shard, recorded)
         head = [part]
     journal = None
     if partial:
@@ -166,20 +167,6 @@ def audit_command(
         files.write_whole(junit_file, exports.junit(found.verdicts))
     elsewhere = bool(shard) and any(map(applies, whole)) and not any(map(applies, tasks))
     context.exit(exit_status(found, elsewhere=elsewhere))
-
-
-def _seed_left_in(partial: Path | None) -> int:
-    """The seed of the interrupted audit that left records in a file, else a new one."""
-    left = (r.seed for r in left_in(partial) if isinstance(r, Verdict)) if partial else iter(())
-    return next(left, secrets.randbits(32))
-
-
-def _recorded(costs: Path | None) -> list[Verdict]:
-    """The verdicts of an earlier audit; raises `click.UsageError` for an unreadable line, which another shard might read."""
-    try:
-        return [r for r in records.read(costs) if isinstance(r, Verdict)] if costs else []
-    except ValueError as error:
-        raise click.UsageError(f"--costs: {error}") from None
 
 
 def _resumed(
@@ -214,14 +201,7 @@ def _judged(tasks: Sequence[Task], journal: Journal | None, how: dict[str, Any])
     done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
     verdicts = list(done.values())
     refutations = Refutations()
-    columns = (
-        TextColumn("judging{task.fields[where]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
-    )
-    bar = Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
+    bar = progress_bar("judging{task.fields[where]}", "{task.description}")
     progress = bar.add_task("", total=len(tasks), completed=len(done), where="")
     try:
         with bar:
@@ -238,11 +218,11 @@ def _judged(tasks: Sequence[Task], journal: Journal | None, how: dict[str, Any])
                 refutations.show(verdict)
                 bar.update(progress, advance=1, description=f"{verdict.implementation} {verdict.check}"[:40])
     except (KeyboardInterrupt, registry.Impossible) as error:
-        impossible = isinstance(error, registry.Impossible)
-        kept = f"; {len(verdicts)} of {len(tasks)} verdicts are in {journal.path}" if journal else ""
-        resumes = ", the same command resumes" if journal else ""
-        click.echo(f"opjury: {error if impossible else 'interrupted'}{kept}{resumes}", err=True)
-        raise click.exceptions.Exit(USAGE if impossible else 130) from None
+        message, status = (str(error), USAGE) if isinstance(error, registry.Impossible) else ("interrupted", 130)
+        if journal:
+            message += f"; {len(verdicts)} of {len(tasks)} verdicts are in {journal.path}; the same command resumes"
+        click.echo(f"opjury: {message}", err=True)
+        raise click.exceptions.Exit(status) from None
     return verdicts
 
 
@@ -263,22 +243,12 @@ def tasks_of(request: Request, target: str, operation: str | None, *, far: bool 
         if place.endswith(".py"):
             raise click.UsageError(f"{target} needs --as OPERATION, the operation that it implements")
         return planned(request, target, None)[0]
-    registry.operation(operation)  # an unknown one is told before anything is imported
-    if place.endswith(".py") and not Path(place).is_file():
-        raise click.UsageError(f"there is no file {place}")
-    try:
-        module = imported(place)
-    except BaseException as error:
-        raise click.UsageError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
-    public = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
+    registry.operation(operation)  # an unknown operation is an error before anything is imported
     if name:
-        if name not in public:
-            value = vars(module).get(name, len)
-            if not callable(value):
-                raise click.UsageError(f"{target} is {reprlib.repr(value)}, which is not callable")
-            raise click.UsageError(registry.unknown(f"function of {place}", name, public))
-        wanted = {name: public[name]}
+        wanted = {name: function_at(target)}
     else:
+        module = module_at(place)
+        public = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
         functions = {key: value for key, value in public.items() if not isinstance(value, type)}
         wanted = {k: v for k, v in functions.items() if getattr(v, "__module__", "") == module.__name__}
         if not wanted:

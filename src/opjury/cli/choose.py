@@ -14,11 +14,14 @@ from opjury.cli.exit import GOOD, NOTHING
 from opjury.cli.options import (
     CLUSTER,
     DEVICE,
+    GRADIENT,
     JOBS,
+    RECORDS_FILE,
     OutputFile,
     function_at,
     json_option,
     refuse_others,
+    seconds_option,
     size_in_bytes,
 )
 from opjury.cli.terminal import console, plain_table, right
@@ -35,48 +38,27 @@ from opjury.sweep import Sweep, dispatcher, sweep
 @click.argument("sizes", nargs=-1, metavar="[WORKLOAD] [SIZE=NUMBER]...")
 @click.option("--dtype", metavar="DTYPE", help="By default float32, if the operation has it.")
 @DEVICE
-@click.option("--gradient", is_flag=True, help="Measure forward and backward together.")
+@GRADIENT
 @click.option(
     "--needs",
     multiple=True,
     metavar="second_order|forward_mode|vmap",
     help="Also require that this check holds (repeatable).",
 )
-@click.option(
-    "--strict",
-    is_flag=True,
-    help="Rank only implementations that waive nothing and keep to the contract's error bound.",
-)
+@click.option("--strict", is_flag=True, help="Rank only implementations without waivers and error models of their own.")
 @click.option("--max-error", type=float, help="The largest error allowed, in ulps of the largest element.")
 @click.option(
-    "--max-memory",
-    type=size_in_bytes,
-    metavar="SIZE",
-    help="The most memory that a call may take: 64MiB, 1.5GB or a number of bytes.",
+    "--max-memory", type=size_in_bytes, metavar="SIZE", help="The most memory that a call may take: 64MiB, 1.5GB."
 )
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch and of NumPy's libraries."
 )
 @click.option("--compile", is_flag=True, help="Also measure each torch implementation under torch.compile.")
 @click.option(
-    "--with",
-    "rivals",
-    multiple=True,
-    metavar="FILE.py:FUNCTION",
-    help="Also judge and measure this function (repeatable).",
+    "--with", "rivals", multiple=True, metavar="FILE.py:FUNCTION", help="Let this function compete, too (repeatable)."
 )
-@click.option(
-    "--trust",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Use the verdicts in this file instead of running an audit.",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.1),
-    default=6.0,
-    show_default=True,
-    help="Time for the timed rounds, in seconds.",
-)
+@click.option("--trust", type=RECORDS_FILE, help="Use the verdicts in this file instead of running an audit.")
+@seconds_option(6.0, "Time for the timed rounds, in seconds.")
 @JOBS
 @CLUSTER
 @click.option("--seed", type=int, help="By default a new one; it is stored in every record.")
@@ -89,7 +71,7 @@ from opjury.sweep import Sweep, dispatcher, sweep
     "--self-test",
     type=click.IntRange(1),
     metavar="TRIALS",
-    help="Measure this machine's false-alarm rate and the smallest slow-down that it detects.",
+    help="Measure the false-alarm rate of this machine and the smallest slow-down that it detects.",
 )
 @click.pass_context
 def choose_command(
@@ -109,8 +91,8 @@ def choose_command(
 ) -> None:
     """Measure the implementations that hold up and recommend one.
 
-    Give a workload by its name, `large`; by its sizes, `rows=1e5 features=64`; or by a name and the sizes that differ from it.
-    Sizes that you leave out are those of `medium`.
+    The workload is a name, `large`; sizes, `rows=1e5 features=64`; or a name and the sizes that differ from it. Sizes that are not
+    given are those of `medium`.
     """
     if self_test:
         refuse_others(context, "--self-test", "self_test", "seed", "seconds")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import re
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from opjury.model import registry
 from opjury.run.ship import imported
 
 _NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:e\d+)?)"
@@ -20,15 +23,28 @@ _DURATION = re.compile(_NUMBER + r" *([smh]?)")
 _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
-def function_at(target: str) -> Any:
+def module_at(place: str) -> ModuleType:
+    """The module at `path/to/file.py`, or of the name `package.module`; raises `click.UsageError` if it cannot be imported."""
+    if place.endswith(".py") and not Path(place).is_file():
+        raise click.UsageError(f"there is no file {place}")
+    try:
+        return imported(place)
+    except BaseException as error:
+        raise click.UsageError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
+
+
+def function_at(target: str) -> Callable[..., Any]:
     """The function at `path/to/file.py:function` or `package.module:function`; raises `click.UsageError` if there is none."""
     place, _, name = target.rpartition(":")
     if not place:
         raise click.UsageError(f"{target} is not of the form FILE.py:FUNCTION or MODULE:FUNCTION")
-    try:
-        return getattr(imported(place), name)
-    except BaseException as error:
-        raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {error}") from None
+    known = vars(module_at(place))
+    if name not in known:
+        public = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
+        raise click.UsageError(registry.unknown(f"function of {place}", name, public))
+    if not callable(known[name]):
+        raise click.UsageError(f"{target} is {reprlib.repr(known[name])}, which is not callable")
+    return known[name]
 
 
 def size_in_bytes(text: str) -> float:
@@ -92,8 +108,9 @@ DEVICE = click.option(
     "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="The device of all tensors."
 )
 JOBS = click.option(
-    "--jobs", type=click.IntRange(1), help="Worker processes of the audit.  [default: one for each core]"
+    "--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core."
 )
+GRADIENT = click.option("--gradient", is_flag=True, help="Measure forward and backward together.")
 JUNIT = click.option("--junit", "junit_file", type=OutputFile(), help="Write the verdicts as JUnit XML.")
 ALL_VERDICTS = click.option("--all-verdicts", is_flag=True, help="Also show each verdict on a line of its own.")
 CLUSTER = combined(
@@ -120,6 +137,11 @@ RECORDS_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def json_option(help: str) -> Decorator:
     """The option `--json`."""
     return click.option("--json", "json_file", type=OutputFile(), help=help)
+
+
+def seconds_option(default: float, help: str, *, least: float = 0.1) -> Decorator:
+    """The option `--seconds`: the time for measuring."""
+    return click.option("--seconds", type=click.FloatRange(least), default=default, show_default=True, help=help)
 
 
 def refuse_others(context: click.Context, option: str, *honoured: str) -> None:

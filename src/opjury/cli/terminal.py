@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from opjury.audit import Audit
@@ -49,6 +51,12 @@ def plain_table(*columns: Column | str, gap: int = 2, **options: Any) -> Table:
 def right(header: str) -> Column:
     """A column of numbers, which never wrap."""
     return Column(header, justify="right", no_wrap=True)
+
+
+def progress_bar(before: str, after: str = "") -> Progress:
+    """A progress bar between two texts on a terminal; nothing is shown elsewhere."""
+    columns = (TextColumn(before), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn(after))
+    return Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
 
 
 def verdict_table(found: Sequence[Standing]) -> Table:

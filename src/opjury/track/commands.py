@@ -23,6 +23,7 @@ from opjury.cli.options import (
     database_of,
     duration,
     json_option,
+    seconds_option,
     warn_if_gone,
 )
 from opjury.cli.terminal import add_to_job_summary, console
@@ -73,13 +74,7 @@ _NIGHT = combined(
         "--device", "devices", multiple=True, help="By default cpu, and cuda where there is one (repeatable)."
     ),
     _budget("After the first audit, for measuring and for more cases: 90s, 40m, 2h."),
-    click.option(
-        "--seconds",
-        type=click.FloatRange(0.05),
-        default=2.0,
-        show_default=True,
-        help="Time for the timed rounds of one contest, in seconds.",
-    ),
+    seconds_option(2.0, "Time for the timed rounds of one contest, in seconds.", least=0.05),
     click.option(
         "--scale", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Share of the first audit's cases."
     ),
