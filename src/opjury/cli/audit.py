@@ -11,32 +11,15 @@ import click
 from rich.markup import escape
 
 from opjury.audit import Audit, identity, in_order, judge_tasks, planned
-from opjury.cli import exports
+from opjury.cli import exports, options
 from opjury.cli.exit import BAD, GOOD, NOTHING, USAGE
-from opjury.cli.options import (
-    ALL_VERDICTS,
-    CLUSTER,
-    DEVICE,
-    EXAMPLE_DB,
-    JOBS,
-    JUNIT,
-    RECORDS_FILE,
-    database_of,
-    function_at,
-    json_option,
-    module_at,
-    refuse_others,
-    shard_of,
-    waiver,
-    warn_if_gone,
-)
 from opjury.cli.terminal import STYLE, Refutations, console, exit_status, progress_bar, show_sums
 from opjury.cli.text import counted
 from opjury.judge.request import Request, names_checked
 from opjury.judge.task import Task, applies, implementation_of
 from opjury.model import files, records, registry
 from opjury.model.device import present
-from opjury.model.environment import environment
+from opjury.model.environment import Environment, environment
 from opjury.model.journal import Journal, left_in
 from opjury.model.records import Part, Record, Verdict
 from opjury.model.sources import family_of, judging
@@ -50,7 +33,7 @@ from opjury.run.ship import Function
 @click.option(
     "--waive",
     "waives",
-    type=waiver,
+    type=options.waiver,
     multiple=True,
     metavar="CHECK=REASON",
     help="With --as: a check that the functions are known to fail, and why (repeatable).",
@@ -62,32 +45,26 @@ from opjury.run.ship import Function
     " and returns the Σ|a·x| of the error bound.",
 )
 @click.option(
-    "--profile",
-    default="quick",
-    show_default=True,
-    metavar="quick|full|nightly",
-    help="How many cases to try; full and nightly also try every dtype by itself.",
+    "--profile", default="quick", show_default=True, metavar="quick|full|nightly", help="How many cases to try."
 )
 @click.option("--check", "checks", multiple=True, metavar="CHECK", help="Only this check (repeatable).")
 @click.option("--dtype", "dtypes", multiple=True, metavar="DTYPE", help="Only this dtype (repeatable).")
-@DEVICE
-@JOBS
+@options.DEVICE
+@options.JOBS
 @click.option("--seed", type=int, help="Seed of the cases; by default a new one, printed at the end.")
-@EXAMPLE_DB
+@options.EXAMPLE_DB
 @click.option("--no-isolation", is_flag=True, help="Judge in this process; a crash or a hang then ends the audit.")
-@CLUSTER
+@options.CLUSTER
 @click.option(
-    "--shard", type=shard_of, metavar="I/N", help="Judge only part I of N, for a CI matrix; `opjury merge` joins them."
+    "--shard", type=options.shard_of, metavar="I/N", help="Only part I of N, for a CI matrix; `opjury merge` joins all."
 )
 @click.option(
-    "--costs",
-    type=RECORDS_FILE,
-    help="Records of an earlier audit, which balance the shards by run time. Give all shards the same file.",
+    "--costs", type=options.RECORDS_FILE, help="Records of an earlier audit, to balance shards; the same for all."
 )
-@json_option("Write the records (JSON Lines); an interrupted audit resumes from them.")
-@JUNIT
+@options.json_option("Write the records (JSON Lines); an interrupted audit resumes from them.")
+@options.JUNIT
 @click.option("--claims", is_flag=True, help="Check the claims of published answers instead; targets are questions.")
-@ALL_VERDICTS
+@options.ALL_VERDICTS
 @click.pass_context
 def audit_command(
     context: click.Context,
@@ -119,7 +96,7 @@ def audit_command(
     every operation is judged.
     """
     if claims:
-        refuse_others(context, "--claims", "claims", "targets")
+        options.refuse_others(context, "--claims", "claims", "targets")
         context.exit(_judge_claims(targets))
     if (waives or error) and not operation:
         raise click.UsageError("--waive and --error are for functions of a file or module; they need --as OPERATION")
@@ -137,9 +114,9 @@ def audit_command(
         checks=checks or None,
         dtypes=dtypes or None,
         seed=seed,
-        database=database_of(example_db) if example_db or not cluster else "",
+        database=options.database_of(example_db) if example_db or not cluster else "",
         waives=dict(waives),
-        error=function_at(error) if error else None,
+        error=options.function_at(error) if error else None,
         **asked,
     )
     targets = targets or [o.name for o in registry.operations() if not dtypes or set(dtypes) & set(o.dtypes)]
@@ -157,7 +134,7 @@ def audit_command(
         journal = Journal(partial, lambda before: [*head, *_resumed(before, head, tasks, partial, cluster, mixed)])
     how: dict[str, Any] = dict(jobs=jobs, isolate=not no_isolation, cluster=cluster, mixed=mixed)
     found = Audit(in_order(tasks, _judged(tasks, journal, how)))
-    warn_if_gone(request.database)
+    options.warn_if_gone(request.database)
     show_sums(found, all_verdicts)
     click.echo(f"seed {request.seed}; the same audit again: --seed {request.seed}")
     if json_file and journal:
@@ -177,18 +154,18 @@ def _resumed(
         return []
     functions = {(t.operation, t.implementation): implementation_of(t).function for t in tasks}.values()
     sources = {*judging(), *(source for function in functions for source in family_of(function))}
-    if any(source.stat().st_mtime > file.stat().st_mtime for source in sources):
+    if any(source.stat().st_mtime > file.stat().st_mtime for source in sources):  # the code has changed since
         return []
 
-    def fits(verdict: Verdict) -> bool:
-        theirs, ours = verdict.environment, environment()
-        if (verdict.profile, verdict.seed) != (tasks[0].profile, tasks[0].seed):
-            return False
+    ours, asked = environment(), (tasks[0].profile, tasks[0].seed)
+
+    def fits(theirs: Environment | None) -> bool:
         if theirs is None or not cluster:
             return theirs == ours
         return mixed or theirs.versions == ours.versions
 
-    return [r for r in before if isinstance(r, Verdict) and fits(r)]
+    verdicts = [r for r in before if isinstance(r, Verdict)]
+    return [v for v in verdicts if (v.profile, v.seed) == asked and fits(v.environment)]
 
 
 def _judged(tasks: Sequence[Task], journal: Journal | None, how: dict[str, Any]) -> list[Verdict]:
@@ -245,9 +222,9 @@ def tasks_of(request: Request, target: str, operation: str | None, *, far: bool 
         return planned(request, target, None)[0]
     registry.operation(operation)  # an unknown operation is an error before anything is imported
     if name:
-        wanted = {name: function_at(target)}
+        wanted = {name: options.function_at(target)}
     else:
-        module = module_at(place)
+        module = options.module_at(place)
         public = {key: value for key, value in vars(module).items() if callable(value) and not key.startswith("_")}
         functions = {key: value for key, value in public.items() if not isinstance(value, type)}
         wanted = {k: v for k, v in functions.items() if getattr(v, "__module__", "") == module.__name__}
@@ -264,15 +241,15 @@ def _judge_claims(questions: Sequence[str]) -> int:
     """Judge all claims, or those of some questions, and print their evidence; 1 if a verdict differs from the expected one."""
     names_checked("question", questions, {claim.name.partition(".")[0] for claim in registry.claims()})
     found = [claim for claim in registry.claims() if not questions or claim.name.partition(".")[0] in questions]
-    news, title = 0, ""
+    changed, title = 0, ""
     for claim in found:
         if claim.question != title:
             title = claim.question
             console.print(f"\n[bold]{escape(title)}[/]")
         verdict, evidence = claim.judge()
-        news += verdict != claim.expected
-        was = "" if verdict == claim.expected else f"  [bold yellow](news: was {claim.expected})[/]"
+        changed += verdict != claim.expected
+        was = "" if verdict == claim.expected else f"  [bold yellow](changed: was {claim.expected})[/]"
         console.print(f"  [{STYLE[verdict]}]{verdict:8}[/] {escape(claim.text)}{was}")
         console.print(f"           [dim]{escape(claim.name)}: {escape(evidence)}[/]")
-    console.print(f"\n{len(found)} claims; {news} with another verdict than with the tested versions.")
-    return BAD if news else GOOD
+    console.print(f"\n{len(found)} claims; {changed} with another verdict than with the tested versions.")
+    return BAD if changed else GOOD

@@ -10,21 +10,9 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from opjury.choose import Choice, choose, sizes_of
+from opjury.cli import options
 from opjury.cli.exit import GOOD, NOTHING
-from opjury.cli.options import (
-    CLUSTER,
-    DEVICE,
-    GRADIENT,
-    JOBS,
-    RECORDS_FILE,
-    OutputFile,
-    function_at,
-    json_option,
-    refuse_others,
-    seconds_option,
-    size_in_bytes,
-)
-from opjury.cli.terminal import console, plain_table, right
+from opjury.cli.terminal import console, numeric, plain_table
 from opjury.cli.text import counted, memory, seconds, shortened, times
 from opjury.model import files, records
 from opjury.model.records import Measurement, Recommendation
@@ -37,18 +25,18 @@ from opjury.sweep import Sweep, dispatcher, sweep
 @click.argument("operation", required=False)
 @click.argument("sizes", nargs=-1, metavar="[WORKLOAD] [SIZE=NUMBER]...")
 @click.option("--dtype", metavar="DTYPE", help="By default float32, if the operation has it.")
-@DEVICE
-@GRADIENT
+@options.DEVICE
+@options.GRADIENT
 @click.option(
-    "--needs",
-    multiple=True,
-    metavar="second_order|forward_mode|vmap",
-    help="Also require that this check holds (repeatable).",
+    "--needs", multiple=True, metavar="second_order|forward_mode|vmap", help="Also require this check (repeatable)."
 )
 @click.option("--strict", is_flag=True, help="Rank only implementations without waivers and error models of their own.")
 @click.option("--max-error", type=float, help="The largest error allowed, in ulps of the largest element.")
 @click.option(
-    "--max-memory", type=size_in_bytes, metavar="SIZE", help="The most memory that a call may take: 64MiB, 1.5GB."
+    "--max-memory",
+    type=options.size_in_bytes,
+    metavar="SIZE",
+    help="The most memory that a call may take: 64MiB, 1.5GB.",
 )
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch and of NumPy's libraries."
@@ -57,16 +45,18 @@ from opjury.sweep import Sweep, dispatcher, sweep
 @click.option(
     "--with", "rivals", multiple=True, metavar="FILE.py:FUNCTION", help="Let this function compete, too (repeatable)."
 )
-@click.option("--trust", type=RECORDS_FILE, help="Use the verdicts in this file instead of running an audit.")
-@seconds_option(6.0, "Time for the timed rounds, in seconds.")
-@JOBS
-@CLUSTER
+@click.option("--trust", type=options.RECORDS_FILE, help="Use the verdicts in this file instead of running an audit.")
+@options.seconds_option(6.0, "Time for the timed rounds, in seconds.")
+@options.JOBS
+@options.CLUSTER
 @click.option("--seed", type=int, help="By default a new one; it is stored in every record.")
 @click.option(
     "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Find where the choice changes over a range of one size."
 )
-@click.option("--emit", type=OutputFile(), help="Write a Python function that dispatches by size as the sweep found.")
-@json_option("Write the records (JSON Lines).")
+@click.option(
+    "--emit", type=options.OutputFile(), help="Write a Python function that dispatches by size as the sweep found."
+)
+@options.json_option("Write the records (JSON Lines).")
 @click.option(
     "--self-test",
     type=click.IntRange(1),
@@ -87,7 +77,7 @@ def choose_command(
     emit: str | None,
     json_file: str | None,
     self_test: int | None,
-    **options: Any,
+    **asked: Any,
 ) -> None:
     """Measure the implementations that hold up and recommend one.
 
@@ -95,38 +85,38 @@ def choose_command(
     given are those of `medium`.
     """
     if self_test:
-        refuse_others(context, "--self-test", "self_test", "seed", "seconds")
-        context.exit(run_self_test(self_test, options["seed"] or 0, options["seconds"]))
+        options.refuse_others(context, "--self-test", "self_test", "seed", "seconds")
+        context.exit(run_self_test(self_test, asked["seed"] or 0, asked["seconds"]))
     if operation is None:
         raise click.UsageError("name an operation: opjury choose OPERATION [WORKLOAD] [SIZE=NUMBER]...")
     if emit and not over:
         raise click.UsageError("--emit writes what --sweep finds; it needs --sweep SIZE=LOW..HIGH")
     if emit and rivals:
         raise click.UsageError("--emit writes registered implementations only; it does not go with --with")
-    if cluster and (options["jobs"] or options["trust"]):
+    if cluster and (asked["jobs"] or asked["trust"]):
         raise click.UsageError("--jobs and --trust are about this machine; they do not go with --cluster")
     if mixed and not cluster:
         raise click.UsageError("--mixed is about the workers of a cluster; it needs --cluster")
-    if options["trust"] and options["jobs"]:
+    if asked["trust"] and asked["jobs"]:
         raise click.UsageError("--jobs is about an audit; with --trust there is none")
-    functions = [function_at(target) for target in rivals]
+    functions = [options.function_at(target) for target in rivals]
     try:
         for function in functions:
             (Function.to_send if cluster else Function.of)(function)
     except TypeError as error:
         raise click.UsageError(str(error)) from None
-    options |= dict(operation=operation, workload=parsed(operation, sizes))
+    asked |= dict(operation=operation, workload=parsed(operation, sizes))
     if over:
-        options |= _range(over)
-        options["strict"] |= bool(emit)  # a function by itself is held to the whole contract
+        asked |= _range(over)
+        asked["strict"] |= bool(emit)  # a function by itself is held to the whole contract
 
     def found(call: Callable[..., Any]) -> Any:
         with console.status("") as status:
             if not cluster:
-                return call(**options, functions=functions, notify=status.update)
+                return call(**asked, functions=functions, notify=status.update)
             status.update(f"on a worker of {cluster}")
             run_there = wing("scale.cluster").run_there
-            return run_there(call, options, functions, cluster, device=options["device"], mixed=mixed)
+            return run_there(call, asked, functions, cluster, device=asked["device"], mixed=mixed)
 
     if over:
         swept: Sweep = found(sweep)
@@ -186,7 +176,7 @@ def _whole_number(name: str, text: str) -> int:
 def show_sweep(found: Sweep) -> None:
     """A line for each size, then where the choice changes."""
     _show_heading(found.choices[0].recommendation, without=found.size)
-    table = plain_table(right(found.size), "use", right("time"), right("× floor"), "tied")
+    table = plain_table(numeric(found.size), "use", numeric("time"), numeric("× floor"), "tied")
     for choice in found.choices:
         chosen = choice.recommendation
         own = next(m for m in choice.measurements if m.implementation == chosen.implementation)
@@ -242,7 +232,7 @@ def _table(found: Sequence[Measurement]) -> Table:
     }
     if any(m.first_seconds > 1 for m in found):  # something was compiled
         columns["first call"] = lambda m: seconds(m.first_seconds)
-    table = plain_table(Column("implementation", no_wrap=True), *map(right, columns), gap=1)
+    table = plain_table(Column("implementation", no_wrap=True), *map(numeric, columns), gap=1)
     for m in found:
         label = escape(m.implementation) + (" w" if m.waived else "")
         table.add_row(label, *(cell(m) for cell in columns.values()), style="bold" if m.tied else "")

@@ -48,7 +48,7 @@ def plain_table(*columns: Column | str, gap: int = 2, **options: Any) -> Table:
     return Table(*columns, box=None, padding=(0, gap, 0, 0), show_edge=False, **options)
 
 
-def right(header: str) -> Column:
+def numeric(header: str) -> Column:
     """A column of numbers, which never wrap."""
     return Column(header, justify="right", no_wrap=True)
 
@@ -62,7 +62,7 @@ def progress_bar(before: str, after: str = "") -> Progress:
 def verdict_table(found: Sequence[Standing]) -> Table:
     """A row for each implementation: the cases tried, how many checks hold, and the names of the others."""
     name = Column("implementation", no_wrap=True)
-    table = plain_table(name, right("cases"), right("holds"), "other checks", gap=1)
+    table = plain_table(name, numeric("cases"), numeric("holds"), "other checks", gap=1)
     operations, devices = {s.operation for s in found}, {s.device for s in found}
     for s in found:
         label = s.name if len(operations) > 1 else s.implementation
@@ -127,13 +127,10 @@ class Refutations:
 
 
 def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
-    """1 if something is not as declared, else 3 if nothing was judged, else 0.
-
-    `elsewhere` says that all tasks with something to execute are in other shards: then nothing judged is 0.
-    """
+    """1 if something is not as declared, else 3 if nothing was judged, else 0; 0 for 3 if all tasks that apply are `elsewhere`."""
     if found.judged:
         return GOOD if found.ok else BAD
-    click.echo(f"opjury: nothing was executed{'; what applies is in other shards' * elsewhere}", err=True)
+    click.echo(f"opjury: nothing was executed{'; all tasks that apply are in other shards' * elsewhere}", err=True)
     return BAD if found.surprises() else GOOD if elsewhere else NOTHING
 
 

@@ -170,9 +170,8 @@ class Cluster:
         deadline = time.monotonic() + CONNECT
         while not self.threads():
             if time.monotonic() > deadline:
-                raise Impossible(
-                    f"the scheduler at {self.address} has no workers; start one: dask worker {self.address}"
-                )
+                command = f"dask worker {self.address}"
+                raise Impossible(f"the scheduler at {self.address} has no workers; start one: {command}")
             time.sleep(0.05)
         answers = self.client.run(_fitness, self.expected, pickle.dumps((needs, self.declarations)), on_error="return")
         faults = [fault for worker, answer in answers.items() if (fault := _fault(worker, answer))]
@@ -347,13 +346,11 @@ def _fault(worker: str, answer: Any) -> str:
 @functools.cache
 def versions() -> dict[str, str]:
     """The versions that a verdict depends on: those of the libraries, and a digest of opjury's code."""
-    found = environment().versions
-    folders = [find_spec(name) for name in ("opjury", *declared.GROUPS)]
-    files = {
-        file for spec in folders if spec for file in Path((spec.submodule_search_locations or [""])[0]).rglob("*.py")
-    }
-    digests = sorted({hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
-    return found | {"opjury's code": hashlib.sha256("".join(digests).encode()).hexdigest()[:12]}
+    specs = filter(None, map(find_spec, ("opjury", *declared.GROUPS)))
+    folders = [Path(spec.submodule_search_locations[0]) for spec in specs if spec.submodule_search_locations]
+    digests = {hashlib.sha256(file.read_bytes()).hexdigest() for folder in folders for file in folder.rglob("*.py")}
+    code = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:12]
+    return environment().versions | {"opjury's code": code}
 
 
 @functools.cache
