@@ -30,13 +30,10 @@ from opjury.sweep import Sweep, dispatcher, sweep
 @click.option(
     "--needs", multiple=True, metavar="second_order|forward_mode|vmap", help="Also require this check (repeatable)."
 )
-@click.option("--strict", is_flag=True, help="Rank only implementations without waivers and error models of their own.")
+@click.option("--strict", is_flag=True, help="Rank only what waives nothing and has no error model of its own.")
 @click.option("--max-error", type=float, help="The largest error allowed, in ulps of the largest element.")
 @click.option(
-    "--max-memory",
-    type=options.size_in_bytes,
-    metavar="SIZE",
-    help="The most memory that a call may take: 64MiB, 1.5GB.",
+    "--max-memory", type=options.size_in_bytes, metavar="SIZE", help="The most memory a call may take: 64MiB, 1.5GB."
 )
 @click.option(
     "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch and of NumPy's libraries."
@@ -54,7 +51,7 @@ from opjury.sweep import Sweep, dispatcher, sweep
     "--sweep", "over", metavar="SIZE=LOW..HIGH", help="Find where the choice changes over a range of one size."
 )
 @click.option(
-    "--emit", type=options.OutputFile(), help="Write a Python function that dispatches by size as the sweep found."
+    "--emit", type=options.OutputFile(), help="With --sweep: write a Python function that dispatches by size."
 )
 @options.json_option("Write the records (JSON Lines).")
 @click.option(

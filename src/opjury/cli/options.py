@@ -38,13 +38,14 @@ def function_at(target: str) -> Callable[..., Any]:
     place, _, name = target.rpartition(":")
     if not place:
         raise click.UsageError(f"{target} is not of the form FILE.py:FUNCTION or MODULE:FUNCTION")
-    known = vars(module_at(place))
-    if name not in known:
-        public = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
-        raise click.UsageError(registry.unknown(f"function of {place}", name, public))
-    if not callable(known[name]):
-        raise click.UsageError(f"{target} is {reprlib.repr(known[name])}, which is not callable")
-    return known[name]
+    module = module_at(place)
+    if not hasattr(module, name):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise click.UsageError(registry.unknown(f"function of {place}", name, known))
+    function = getattr(module, name)
+    if not callable(function):
+        raise click.UsageError(f"{target} is {reprlib.repr(function)}, which is not callable")
+    return function
 
 
 def size_in_bytes(text: str) -> float:

@@ -29,7 +29,7 @@ def replay_command(context: click.Context, /, file: Path) -> None:
     Records: exit status 1 if a counterexample still refutes an implementation that should hold up, 3 if none can be tried here. A
     function of your own cannot be tried by its record: run its script.
 
-    A script prints the observed and the expected value, and exits with 1 while the fault is there.
+    A script shows what is wrong and exits with 1 while the fault is there.
     """
     if file.suffix == ".py":
         context.exit(BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD)

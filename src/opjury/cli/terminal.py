@@ -130,7 +130,10 @@ def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
     """1 if something is not as declared, else 3 if nothing was judged, else 0; 0 for 3 if all tasks that apply are `elsewhere`."""
     if found.judged:
         return GOOD if found.ok else BAD
-    click.echo(f"opjury: nothing was executed{'; all tasks that apply are in other shards' * elsewhere}", err=True)
+    why = "" if found.verdicts else "; no check that was asked for applies to these dtypes"
+    if elsewhere:
+        why = "; all tasks that apply are in other shards"
+    click.echo(f"opjury: nothing was executed{why}", err=True)
     return BAD if found.surprises() else GOOD if elsewhere else NOTHING
 
 
@@ -163,7 +166,8 @@ def show_sums(found: Audit, all_verdicts: bool) -> None:
 
 def _show_table(found: Sequence[Standing]) -> None:
     """The table and, below it, the meaning of the marks in it."""
-    console.print(verdict_table(found))
+    if found:
+        console.print(verdict_table(found))
     marks = [f"[{STYLE[status]}]{STATUS_MARKS[status]}[/] {status}" for status in _marked(found)]
     if any(s.control for s in found):
         marks.append("† known to be wrong, must be refuted")

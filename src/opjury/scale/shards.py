@@ -31,10 +31,9 @@ def split(tasks: Sequence[Task], of: int, recorded: Iterable[Verdict] = ()) -> l
     for task in sorted(tasks, key=identity):
         units.setdefault(_unit(task), []).append(task)
     total = {unit: sum(cost[identity(task)] for task in mine) for unit, mine in units.items()}
-    load = [
-        (0.0, 0, number) for number in range(of)
-    ]  # the most expensive unit goes to the part with the least cost, then the fewest tasks
+    load = [(0.0, 0, number) for number in range(of)]
     part_of = {}
+    # The most expensive unit goes to the part with the least cost so far, then with the fewest tasks.
     for unit in sorted(units, key=lambda unit: (-total[unit], unit)):
         seconds, count, number = heapq.heappop(load)
         part_of[unit] = number
