@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import opjury
 from opjury.choose import setting_of
 from opjury.cli.main import main
-from opjury.cli.options import Bytes
+from opjury.cli.options import size_in_bytes
 from opjury.judge.draw import workload_case
 from opjury.judge.oracle import evaluate
 from opjury.measure.apart import Footprint, footprint
@@ -309,19 +309,19 @@ def test_workloads_read_their_sizes_from_a_call(operation):
     ("arguments", "message"),
     [
         (["circulant", "n=-1"], "at least 0"),
-        (["circulant", "n=1.5"], "no whole number"),
+        (["circulant", "n=1.5"], "not a whole number"),
         (["circulant", "m=3"], "unknown size of circulant 'm'"),
         (["circulant", "huge"], "unknown workload of circulant 'huge'"),
         (["circulant", "n=1e9"], "GiB are free"),
         (["circulant", "small", "large"], "two workloads"),
         (["circulant", "--needs", "vamp"], "did you mean 'vmap'"),
-        (["circulant", "--emit", "x.py"], "give --sweep"),
+        (["circulant", "--emit", "x.py"], "it needs --sweep"),
         (["circulant", "--sweep", "n=5"], "SIZE=LOW..HIGH"),
         (["circulant", "--sweep", "n=9..5"], "no range"),
         (["slice_mean", "length=1e5"], "between 1 and 10000"),
         (["difference_matrix", "--gradient"], "has no gradient"),
-        (["circulant", "--with", "nowhere.py:f"], "cannot be imported"),
-        (["circulant", "--mixed"], "about the workers of a --cluster"),
+        (["circulant", "--with", "nowhere.py:f"], "there is no file nowhere.py"),
+        (["circulant", "--mixed"], "it needs --cluster"),
         (["circulant", "--trust", __file__, "--jobs", "2"], "with --trust there is none"),
     ],
 )
@@ -359,10 +359,10 @@ def test_the_command_writes_records(trusted, tmp_path):
     ("text", "size"), [("4096", 4096), ("64MiB", 2**26), ("1.5GB", 1_500_000_000), ("1e6", 1_000_000), ("2 kib", 2048)]
 )
 def test_memory_is_allowed_with_units(text, size):
-    assert Bytes().convert(text, None, None) == size
+    assert size_in_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "1.2.3MB", "-4", "5XB"])
 def test_memory_that_is_no_size_is_named(text):
-    with pytest.raises(click.BadParameter, match="is no size"):
-        Bytes().convert(text, None, None)
+    with pytest.raises(click.BadParameter, match="is not a size"):
+        size_in_bytes(text)

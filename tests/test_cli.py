@@ -154,12 +154,12 @@ def test_a_function_that_never_answers_is_1(tmp_path):
         (["report", "--sarif", "nowhere/found.sarif"], "'--sarif': there is no folder 'nowhere'"),
         (["audit", "cumsum", "--waive", "specials=why"], "--waive and --error are for functions of a file or module"),
         (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specails=why"], "did you mean 'specials'?"),
-        (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specials"], "'specials' names no reason"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specials"], "'specials' gives no reason"),
         (
             ["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:one"],
             "mine.py:10: error model for slice_",
         ),
-        (["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:two"], "has no attribute 'two'"),
+        (["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:two"], "unknown function of mine.py 'two'"),
     ],
 )
 def test_usage_errors_are_2_with_the_nearest_names_and_no_traceback(tmp_path, arguments, message):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,50 +16,36 @@ from opjury.model import registry
 from opjury.model.records import Verdict
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(verdicts: Sequence[Verdict]) -> bytes:
-    """JUnit XML: a test suite for each implementation, a test case for each verdict; what is not as declared fails."""
-    wrong: dict[int, str] = {}
-    for v, text in surprising(verdicts):
-        wrong.setdefault(id(v), text)
+    """JUnit XML: a test suite for each implementation, a test case for each verdict; a verdict that is not as declared fails."""
+    wrong = {id(v): text for v, text in surprising(verdicts)}
     root = ET.Element("testsuites", name="opjury")
     suites: dict[str, ET.Element] = {}
     for v in verdicts:
         if v.name not in suites:
-            suites[v.name] = ET.SubElement(root, "testsuite", name=_printable(v.name))
-        case = ET.SubElement(
-            suites[v.name],
-            "testcase",
-            classname=_printable(v.name),
-            name=_printable(f"{v.check}[{'-'.join(v.dtypes)}-{v.device}]"),
-            time=f"{v.seconds:.3f}",
-        )
+            suites[v.name] = ET.SubElement(root, "testsuite", name=v.name)
+        name = f"{v.check}[{'-'.join(v.dtypes)}-{v.device}]"
+        case = ET.SubElement(suites[v.name], "testcase", classname=v.name, name=name, time=f"{v.seconds:.3f}")
         if id(v) in wrong:
             kind = "error" if v.status == "error" else "failure"
-            ET.SubElement(case, kind, message=_printable(wrong[id(v)])).text = _printable(v.script)
+            ET.SubElement(case, kind, message=wrong[id(v)]).text = v.script
         elif v.status not in ("holds", "refuted"):
-            ET.SubElement(
-                case, "skipped", message=_printable(f"{v.status}: {v.told}" if v.status != "waived" else v.told)
-            )
-    for suite in suites.values():
+            ET.SubElement(case, "skipped", message=v.told if v.status == "waived" else f"{v.status}: {v.told}")
+    for suite in root:
         suite.set("tests", str(len(suite)))
-        suite.set("failures", str(len(suite.findall("*/failure"))))
-        suite.set("errors", str(len(suite.findall("*/error"))))
-        suite.set("skipped", str(len(suite.findall("*/skipped"))))
-    return ET.tostring(root, encoding="utf-8", xml_declaration=True)
-
-
-def _printable(text: str) -> str:
-    """Without what XML cannot hold."""
-    return "".join(c for c in text if c in "\n\t" or " " <= c < "\ud800" or "\ue000" <= c < "\ufffe" or c > "\uffff")
+        for count, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+            suite.set(count, str(len(suite.findall(f"*/{kind}"))))
+    return _NOT_XML.sub("", ET.tostring(root, encoding="unicode", xml_declaration=True)).encode()
 
 
 def sarif(verdicts: Sequence[Verdict], root: Path | None = None) -> bytes:
-    """SARIF 2.1.0: a result for each check that is not as declared, at the implementation's line.
+    """SARIF 2.1.0: a result for each check that is not as declared, at the line of the implementation.
 
-    What follows from another check's failure is left out where that one has a result. Paths are relative to `root`, by default the working
-    directory.
+    A failure that follows from another check is left out if that check has a result. Paths are relative to `root`, by default the
+    working directory.
     """
     found = list(surprising(verdicts))
     refuted = {(v.name, v.check) for v, _ in found if v.status == "refuted"}
@@ -67,19 +54,14 @@ def sarif(verdicts: Sequence[Verdict], root: Path | None = None) -> bytes:
         if (v.name, v.cause) not in refuted:
             wrong.setdefault((v.name, v.check), (v, why))
     checks = sorted({v.check for v, _ in wrong.values()})
-    driver = dict(
-        name="opjury",
-        rules=[_rule(check) for check in checks],
-    )
+    summaries = {name: check.summary for name, check in registry.checks().items()}
+    rules = [
+        dict(id=name, shortDescription=dict(text=summaries.get(name, f"The check of {name.replace('_', ' ')}")))
+        for name in checks
+    ]
     results = [_result(v, why, checks.index(v.check), root or Path.cwd()) for v, why in wrong.values()]
-    log = {"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [dict(tool=dict(driver=driver), results=results)]}
-    return json.dumps(log, indent=1).encode()
-
-
-def _rule(check: str) -> dict[str, Any]:
-    known = registry.checks()
-    text = known[check].summary if check in known else f"The check of {check.replace('_', ' ')}"
-    return dict(id=check, shortDescription=dict(text=text))
+    run = dict(tool=dict(driver=dict(name="opjury", rules=rules)), results=results)
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1).encode()
 
 
 def _result(v: Verdict, text: str, rule: int, root: Path) -> dict[str, Any]:
@@ -101,7 +83,7 @@ def _result(v: Verdict, text: str, rule: int, root: Path) -> dict[str, Any]:
 
 
 def _place(v: Verdict, root: Path) -> tuple[str, int] | None:
-    """File and line of a function below the root: as recorded, or of the implementation that is registered."""
+    """File and line of a function below the root: as recorded, else of the registered implementation."""
     if v.file and (root / v.file).is_file():
         return v.file, v.line
     try:

@@ -1,4 +1,4 @@
-"""Modules whose code runs when something of them is first used."""
+"""Modules whose code runs when one of their attributes is first used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class _LazyModule(ModuleType):
 def import_later(*names: str) -> None:
     """Let `import torch` cost nothing until torch is used, for a process that may only list what is declared.
 
-    Files that declare implementations begin with `import torch` like any others. Meant for the beginning of a process with one thread.
+    Files that declare implementations can then begin with a plain `import torch`. Call this at the start of a process, while it has
+    one thread.
     """
     for name in names:
         spec = None if name in sys.modules else importlib.util.find_spec(name)

@@ -6,9 +6,9 @@ import inspect
 
 import click
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column
 
-from opjury.cli.terminal import console
+from opjury.cli.terminal import console, plain_table
 from opjury.model import registry
 from opjury.model.operation import KINDS, Operation
 from opjury.model.validate import shown_parameters
@@ -17,24 +17,20 @@ from opjury.model.validate import shown_parameters
 @click.command("list")
 @click.argument("operation", required=False)
 def list_command(operation: str | None) -> None:
-    """Show the operations, or one operation's implementations."""
+    """List the operations, or one operation's implementations."""
+    entries = registry.implementations(operation)
     if operation is None:
-        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-        table.add_column("operation")
-        table.add_column("implementations", overflow="fold")
         by_operation: dict[str, list[str]] = {}
-        for entry in registry.implementations():
+        for entry in entries:
             by_operation.setdefault(entry.operation, []).append(entry.name + ("†" if entry.refuted else ""))
+        table = plain_table("operation", Column("implementations", overflow="fold"))
         for name, names in sorted(by_operation.items()):
             table.add_row(name, " ".join(names))
         console.print(table)
         console.print("† published but wrong: kept as a negative control")
         return
-    entries = registry.implementations(operation)
     _show_contract(registry.operation(operation))
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    table.add_column("implementation", no_wrap=True)
-    table.add_column("idea, and what is declared")
+    table = plain_table(Column("implementation", no_wrap=True), "idea, and what is declared")
     for entry in entries:
         notes = [escape(entry.summary)]
         notes += [f"waives {what}: {escape(reason)}" for what, reason in entry.waived]
@@ -44,11 +40,10 @@ def list_command(operation: str | None) -> None:
 
 
 def _show_contract(contract: Operation) -> None:
-    """How the operation is called, what it means, what is legal, and how results are judged."""
+    """How the operation is called, what it computes, which calls are legal, and how results are judged."""
     head, _, more = (inspect.getdoc(inspect.getmodule(contract.reference)) or "").partition("\n\n")
-    console.print(
-        f"[bold]{escape(contract.name + shown_parameters(contract.reference))}[/]: {escape(contract.summary)}\n"
-    )
+    call = escape(contract.name + shown_parameters(contract.reference))
+    console.print(f"[bold]{call}[/]: {escape(contract.summary)}\n")
     if head.startswith(f"{contract.name}("):
         for paragraph in more.split("\n\n"):
             console.print(escape(" ".join(paragraph.split())) + "\n")
@@ -59,7 +54,7 @@ def _show_contract(contract: Operation) -> None:
         "rejects": "every other call, by ValueError, TypeError, IndexError or RuntimeError with a message",
         "baseline": contract.baseline or "",
     }
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, show_header=False)
+    table = plain_table(show_header=False)
     for name, text in rows.items():
         if text:
             table.add_row(name, escape(text))

@@ -1,104 +1,100 @@
-"""Kinds of options, and the options that several commands have."""
+"""Types of options, and options that several commands share."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
+import reprlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from opjury.model import registry
 from opjury.run.ship import imported
 
-_BYTES = re.compile(r"([\d.]+(?:e\d+)?) *([kmgt]?)(i?)b?", re.IGNORECASE)
+_NUMBER = r"((?:\d+\.?\d*|\.\d+)(?:e\d+)?)"
+_SIZE = re.compile(_NUMBER + r" *([kmgt]?)(i?)b?", re.IGNORECASE)
+_DURATION = re.compile(_NUMBER + r" *([smh]?)")
 _SHARD = re.compile(r"(\d+)/(\d+)")
-_SPAN = re.compile(r"([\d.]+) *([smh]?)")
 
 
-def function_at(target: str) -> Any:
-    """The function at `path/to/file.py:function` or `package.module:function`; `click.UsageError` where there is none."""
+def module_at(place: str) -> ModuleType:
+    """The module at `path/to/file.py`, or of the name `package.module`; raises `click.UsageError` if it cannot be imported."""
+    if place.endswith(".py") and not Path(place).is_file():
+        raise click.UsageError(f"there is no file {place}")
+    try:
+        return imported(place)
+    except BaseException as error:
+        raise click.UsageError(f"{place} cannot be imported: {type(error).__name__}: {error}") from None
+
+
+def function_at(target: str) -> Callable[..., Any]:
+    """The function at `path/to/file.py:function` or `package.module:function`; raises `click.UsageError` if there is none."""
     place, _, name = target.rpartition(":")
     if not place:
-        raise click.UsageError(f"{target} is no FILE.py:FUNCTION or MODULE:FUNCTION")
-    try:
-        return getattr(imported(place), name)
-    except BaseException as error:
-        raise click.UsageError(f"{target} cannot be imported: {type(error).__name__}: {error}") from None
+        raise click.UsageError(f"{target} is not of the form FILE.py:FUNCTION or MODULE:FUNCTION")
+    module = module_at(place)
+    if not hasattr(module, name):
+        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        raise click.UsageError(registry.unknown(f"function of {place}", name, known))
+    function = getattr(module, name)
+    if not callable(function):
+        raise click.UsageError(f"{target} is {reprlib.repr(function)}, which is not callable")
+    return function
 
 
-class Bytes(click.ParamType):  # type: ignore[type-arg]
-    """A number of bytes, with a unit or without: 4096, 64MiB, 1.5 GB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """In bytes."""
-        found = _BYTES.fullmatch(str(value).strip())
-        try:
-            number, prefix, binary = found.groups()  # type: ignore[union-attr]
-            return float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
-        except (AttributeError, ValueError):
-            self.fail(f"{value!r} is no size in bytes; write it like 64MiB or 1.5GB", param, ctx)
+def size_in_bytes(text: str) -> float:
+    """Bytes from a number with an optional unit: 4096, 64MiB, 1.5 GB."""
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise click.BadParameter(f"{text!r} is not a size in bytes; write it like 64MiB or 1.5GB")
+    number, prefix, binary = found.groups()
+    return float(number) * (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
 
 
-class ShardOf(click.ParamType):  # type: ignore[type-arg]
-    """One part of several: 3/8."""
-
-    name = "shard"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """Its number, from 1, and how many there are."""
-        found = _SHARD.fullmatch(str(value).strip())
-        number, of = map(int, found.groups()) if found else (0, 0)
-        if not 1 <= number <= of:
-            self.fail(f"{value!r} is no shard; the third of eight is 3/8, the last 8/8", param, ctx)
-        return number, of
+def duration(text: str) -> float:
+    """Seconds from a number with an optional unit: 90s, 50m, 2h."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise click.BadParameter(f"{text!r} is not a duration; write it like 90s, 50m or 2h")
+    number, unit = found.groups()
+    return float(number) * {"": 1, "s": 1, "m": 60, "h": 3600}[unit]
 
 
-class Reason(click.ParamType):  # type: ignore[type-arg]
-    """A check and why it is waived: `specials=prefix sums`."""
+def shard_of(text: str) -> tuple[int, int]:
+    """The number of a shard, from 1, and how many shards there are: 3/8."""
+    found = _SHARD.fullmatch(text.strip())
+    number, of = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise click.BadParameter(f"{text!r} is not a shard; the third of eight is 3/8, the last 8/8")
+    return number, of
 
-    name = "reason"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        """The two."""
-        check, _, reason = value if isinstance(value, tuple) else str(value).partition("=")
-        if not reason.strip():
-            self.fail(f"{value!r} names no reason; write it like specials='a NaN spreads'", param, ctx)
-        return check.strip(), reason.strip()
+def waiver(text: str) -> tuple[str, str]:
+    """A check and the reason why it is waived: `specials=prefix sums`."""
+    check, _, reason = map(str.strip, text.partition("="))
+    if not reason:
+        raise click.BadParameter(f"{text!r} gives no reason; write it like specials='a NaN spreads'")
+    return check, reason
 
 
 class OutputFile(click.Path):
-    """A file to be written, in a folder that exists."""
+    """A file to write, in a folder that exists."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path; a folder that does not exist is an error before anything is run."""
+        """The path; a missing folder is an error before anything runs."""
         folder = os.path.dirname(value)
         if folder and not os.path.isdir(folder):
             self.fail(f"there is no folder {folder!r}", param, ctx)
         return super().convert(value, param, ctx)
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]
-    """A span of time: 90s, 50m, 2h; seconds without a unit."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """In seconds."""
-        found = _SPAN.fullmatch(str(value).strip())
-        try:
-            number, unit = found.groups()  # type: ignore[union-attr]
-            return float(number) * {"": 1, "s": 1, "m": 60, "h": 3600}[unit]
-        except (AttributeError, ValueError):
-            self.fail(f"{value!r} is no span of time; write it like 90s, 50m or 2h", param, ctx)
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -113,22 +109,28 @@ DEVICE = click.option(
     "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N", help="The device of all tensors."
 )
 JOBS = click.option(
-    "--jobs", type=click.IntRange(1), help="Worker processes of an audit; by default one for each core."
+    "--jobs", type=click.IntRange(1), help="Worker processes of the audit; by default one for each core."
 )
-JUNIT = click.option("--junit", "junit_file", type=OutputFile(), help="Write JUnit XML.")
-ALL_VERDICTS = click.option(
-    "--all-verdicts", is_flag=True, help="Show every verdict, not one line for each implementation."
-)
+GRADIENT = click.option("--gradient", is_flag=True, help="Measure forward and backward together.")
+JUNIT = click.option("--junit", "junit_file", type=OutputFile(), help="Write the verdicts as JUnit XML.")
+ALL_VERDICTS = click.option("--all-verdicts", is_flag=True, help="Also show each verdict on a line of its own.")
 CLUSTER = combined(
-    click.option("--cluster", default="", metavar="tcp://HOST:PORT", help="Run on the workers of this dask scheduler."),
     click.option(
-        "--mixed", is_flag=True, help="Accept workers with other versions of opjury, Python, torch, NumPy or SciPy."
+        "--cluster",
+        default="",
+        metavar="tcp://HOST:PORT",
+        help="Run on the workers of this dask scheduler (extra `cluster`).",
+    ),
+    click.option(
+        "--mixed",
+        is_flag=True,
+        help="With --cluster: accept workers with other versions of opjury, Python, torch, NumPy or SciPy.",
     ),
 )
 EXAMPLE_DB = click.option(
     "--example-db",
     metavar="FOLDER|redis://HOST:PORT/NUMBER",
-    help="Where failing cases are kept to be tried first; a server shares them between machines (extra `team`).",
+    help="Where failing cases are kept, to be tried first in the next audit. A redis server (extra `team`) shares them between machines.",
 )
 RECORDS_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -138,22 +140,26 @@ def json_option(help: str) -> Decorator:
     return click.option("--json", "json_file", type=OutputFile(), help=help)
 
 
+def seconds_option(default: float, help: str, *, least: float = 0.1) -> Decorator:
+    """The option `--seconds`: the time for measuring."""
+    return click.option("--seconds", type=click.FloatRange(least), default=default, show_default=True, help=help)
+
+
 def refuse_others(context: click.Context, option: str, *honoured: str) -> None:
-    """Raise `click.UsageError` for what was given and `option` would ignore."""
-    given = [
-        p
-        for p in context.command.params
-        if p.name not in honoured and context.get_parameter_source(p.name or "") is ParameterSource.COMMANDLINE
-    ]
+    """Raise `click.UsageError` for parameters that were given and that `option` would ignore."""
     names = [
-        p.opts[0] if isinstance(p, click.Option) else "an operation" for p in given if context.params[p.name or ""]
+        p.opts[0] if isinstance(p, click.Option) else "an operation"
+        for p in context.command.params
+        if p.name not in honoured
+        and context.params[p.name or ""]
+        and context.get_parameter_source(p.name or "") is ParameterSource.COMMANDLINE
     ]
     if names:
         raise click.UsageError(f"{option} does not go with {', '.join(dict.fromkeys(names))}")
 
 
 def database_of(example_db: str | None) -> str:
-    """The folder or server to use. Raises `click.UsageError` for what is neither."""
+    """The folder or server to use; raises `click.UsageError` for anything else."""
     from opjury.judge.database import local_folder, usable
 
     try:
@@ -166,9 +172,9 @@ def database_of(example_db: str | None) -> str:
 
 
 def warn_if_gone(database: str) -> None:
-    """After a run: whether the server stayed."""
+    """Print a warning if the server stopped answering during the run."""
     from opjury.judge.database import usable
 
     folder, problem = usable(database)
     if problem:
-        click.echo(f"opjury: {problem} any more; the failing cases since then are kept in {folder} alone", err=True)
+        click.echo(f"opjury: {problem} any more; failing cases since then are kept in {folder} alone", err=True)

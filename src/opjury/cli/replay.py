@@ -10,43 +10,39 @@ import click
 
 from opjury.audit import Audit, judge_tasks
 from opjury.cli.exit import BAD, GOOD, NOTHING
+from opjury.cli.options import RECORDS_FILE
 from opjury.cli.terminal import console
 from opjury.judge.request import device_checked, names_checked
 from opjury.judge.task import PROFILES, Task
 from opjury.model import records, registry
 from opjury.model.records import Verdict
-from opjury.model.registry import Impossible, UnknownName
 
 
 @click.command("replay")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=RECORDS_FILE)
 @click.pass_context
 def replay_command(context: click.Context, /, file: Path) -> None:
-    """Try the counterexamples in FILE (records, or a replay script) again.
+    """Try stored counterexamples again.
 
-    Exit status 1 where one still refutes what should hold up, 3 where none can be tried here: a function of your own has its script.
-    A script prints what is and what should be, and exits with 1 while the fault is there.
+    FILE holds records (JSON Lines), or is a replay script (.py).
+
+    Records: exit status 1 if a counterexample still refutes an implementation that should hold up, 3 if none can be tried here. A
+    function of your own cannot be tried by its record: run its script.
+
+    A script shows what is wrong and exits with 1 while the fault is there.
     """
-    context.exit(_run_script(file) if file.suffix == ".py" else _judge_again(file))
-
-
-def _run_script(file: Path) -> int:
-    return BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD
-
-
-def _judge_again(file: Path) -> int:
-    """Try stored counterexamples as an audit tries its cases, by the declarations of now; the exit status."""
+    if file.suffix == ".py":
+        context.exit(BAD if subprocess.run([sys.executable, str(file)], check=False).returncode else GOOD)
     stored = [v for v in records.read(file) if isinstance(v, Verdict) and v.counterexample]
     if not stored:
         click.echo(f"opjury: {file} holds no counterexample", err=True)
-        return NOTHING
-    tasks = []
+        context.exit(NOTHING)
+    tasks, found = [], []
     for verdict in stored:
         try:
-            tasks.append(_again(verdict))
-        except (UnknownName, Impossible) as error:
+            tasks.append(_task_of(verdict))
+        except (registry.UnknownName, registry.Impossible) as error:
             console.print(f"{verdict.name} {verdict.check}: cannot be tried here: {error}", markup=False)
-    found = []
     for verdict in judge_tasks(tasks, jobs=1):
         found.append(verdict)
         known = {
@@ -57,12 +53,15 @@ def _judge_again(file: Path) -> int:
         outcome = known.get(verdict.status, f"{verdict.status}: {verdict.message}")
         console.print(f"{verdict.name} {verdict.check}: {outcome}", markup=False)
     if any(v.status == "refuted" and not v.control for v in found):
-        return BAD
-    return GOOD if Audit(tuple(found)).judged else NOTHING
+        context.exit(BAD)
+    context.exit(GOOD if Audit(tuple(found)).judged else NOTHING)
 
 
-def _again(verdict: Verdict) -> Task:
-    """The task of trying a counterexample. Raises `UnknownName` for what is not registered, `Impossible` for want of its device."""
+def _task_of(verdict: Verdict) -> Task:
+    """The task that tries a counterexample again as a case of an audit, by what is declared now.
+
+    Raises `UnknownName` for a name that is not registered, `Impossible` if there is no such device.
+    """
     profile = verdict.profile or "quick"
     registry.check(verdict.check)
     names_checked("profile", [profile], PROFILES)

@@ -11,5 +11,5 @@ from opjury.model import records
 
 @click.command("schema")
 def schema_command() -> None:
-    """Print the JSON schema of a record."""
+    """Print the JSON schema of the records."""
     click.echo(json.dumps(records.schema(), indent=2))

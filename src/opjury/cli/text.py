@@ -1,4 +1,4 @@
-"""Numbers as text."""
+"""Numbers and texts as they are shown."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def times(value: float) -> str:
 def counted(count: int, what: str) -> str:
     """`1 night`, `2 nights`, `no nights`"""
     return f"{count or 'no'} {what}{'' if count == 1 else 's'}"
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, cut after `length` characters."""
+    return text if len(text) < length else text[:length] + " …"

@@ -1,4 +1,4 @@
-"""Verdicts in short: their marks, what became of an implementation in words, how many hold up."""
+"""Verdicts in short: marks, outcomes in words, and how many implementations hold up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ORDER: tuple[OutcomeState, ...] = ("unjudged", "holds", "waives", "control", "e
 
 
 def state_of(standing: Standing | None) -> tuple[OutcomeState, str]:
-    """What became of an implementation, and the same in words."""
+    """The outcome of an implementation, and the same in words."""
     if standing is None:
         return "unjudged", _WORDS["unjudged"]
     state, found = Outcome.of(standing).state, list(standing.verdicts.values())
@@ -54,12 +54,12 @@ def worst_standings(standings: Iterable[Standing]) -> dict[tuple[str, str], Stan
 
 
 def state_legend(states: Sequence[str]) -> list[tuple[str, str, str]]:
-    """OutcomeState, mark and words of those that occur."""
+    """The state, its mark and its words, for each state that occurs."""
     return [(state, mark, _WORDS[state]) for state, mark in STATE_MARKS.items() if state in states]
 
 
 class Tally(NamedTuple):
-    """The names of implementations by what became of them; negative controls compete with nobody and are counted apart."""
+    """The names of implementations by outcome; negative controls do not compete and are counted apart."""
 
     holding: tuple[str, ...]
     refuted: tuple[str, ...]
@@ -70,24 +70,24 @@ class Tally(NamedTuple):
 
     @staticmethod
     def of(standings: Iterable[Standing]) -> Tally:
-        """Of any number of operations."""
+        """The tally of the standings of any operations."""
         found = [(s.implementation, state_of(s)[0], s.control) for s in worst_standings(standings).values()]
 
-        def those(*states: OutcomeState, control: bool) -> tuple[str, ...]:
-            return tuple(name for name, state, known in found if state in states and known == control)
+        def those(*states: OutcomeState, control: bool | None = None) -> tuple[str, ...]:
+            return tuple(name for name, state, known in found if state in states and control in (None, known))
 
         return Tally(
-            holding=those("holds", "waives", control=False),
+            holding=those("holds", "waives"),
             refuted=those("refuted", control=False),
-            errors=those("error", control=False) + those("error", control=True),
-            controls=those("control", control=True),
+            errors=those("error"),
+            controls=those("control"),
             loose=those("refuted", control=True),
-            unjudged=those("unjudged", control=False) + those("unjudged", control=True),
+            unjudged=those("unjudged"),
         )
 
     @property
     def judged(self) -> int:
-        """How many could hold up."""
+        """How many implementations hold up or are refuted, without negative controls."""
         return len(self.holding) + len(self.refuted)
 
     def __str__(self) -> str:

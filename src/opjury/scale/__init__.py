@@ -1,1 +1,1 @@
-"""One audit on several machines: dask clusters, shards of a CI matrix, merged records."""
+"""Audits on several machines: dask clusters, shards of a CI matrix, merged records."""

@@ -1,4 +1,4 @@
-"""Where tasks run on a dask cluster: its workers judge in isolated processes of their own, as `opjury.judge.isolated` does here."""
+"""Running tasks on a dask cluster, whose workers judge in isolated processes as `opjury.judge.isolated` does here."""
 
 from __future__ import annotations
 
@@ -32,16 +32,14 @@ if TYPE_CHECKING:
     from opjury.model.records import Verdict
 
 CONNECT = 5.0  # seconds to reach the scheduler, and to see a worker
-WORKERLESS = 60.0  # seconds without a worker that could go on
-TOGETHER = 16  # judgements that travel together: a scheduler needs milliseconds for whatever travels
-CROWD = (
-    256  # threads; where there are more, more travel together, so that parcels a second do not grow with the cluster
-)
-PARTS = 12  # parcels for each thread, at least, so that all threads end at about the same time
-BATCH = 3  # parcels for each thread that are sent at a time; fewer, and dask would not queue them
-IN_FLIGHT = 3 * BATCH  # and that wait or are under way: a scheduler's work and memory grow with them
-WATCH = 2.0  # seconds between looks at who is there
-LOADING = 120.0  # seconds that a worker may take to import torch and what is declared
+WORKERLESS = 60.0  # seconds without a suitable worker after which the cluster is lost
+TOGETHER = 16  # judgements in a parcel, because a scheduler needs milliseconds for each parcel
+CROWD = 256  # threads above which parcels grow, so that parcels a second do not grow with the cluster
+PARTS = 12  # least number of parcels for each thread, so that all threads end at about the same time
+BATCH = 3  # parcels for each thread that are sent at a time; dask would not queue fewer
+IN_FLIGHT = 3 * BATCH  # parcels for each thread that wait or run: the scheduler's work and memory grow with them
+WATCH = 2.0  # seconds between counts of the workers
+LOADING = 120.0  # seconds in which a worker has to import torch and all declarations
 JUDGING = {"cuda": {"gpu": 1.0}}  # resources that workers have to offer, by the kind of device
 MEASURING = {"cpu": {"measure": 1.0}, "cuda": {"gpu": 1.0}}
 
@@ -49,18 +47,18 @@ Call = Callable[[Any], Any]
 
 
 class Lost(Impossible):
-    """The cluster was lost in the middle; what had been found is whole."""
+    """The cluster was lost during the audit; the results so far are complete."""
 
 
 @dataclass(frozen=True)
 class Unfit:
-    """In place of a result: why the worker cannot do what it was given; or its versions, where they are others."""
+    """In place of a result: why the worker cannot do its task, or the worker's versions if they differ."""
 
     why: str = ""
     versions: Mapping[str, str] | None = None
 
-    def said(self, worker: str) -> str:
-        """In words, with the worker's address."""
+    def message(self, worker: str) -> str:
+        """The reason in words, with the worker's address."""
         if self.versions is None:
             return f"{worker}: {self.why}"
         pairs = {name: (theirs, versions().get(name, "absent")) for name, theirs in self.versions.items()}
@@ -71,16 +69,16 @@ class Unfit:
 def run_on_cluster(
     tasks: Sequence[Task], address: str, *, mixed: bool = False, notify: Callable[[int], None] = lambda workers: None
 ) -> Iterator[tuple[Task, Verdict]]:
-    """Judge on the workers of the scheduler at an address; results come as they are done, as from `opjury.judge.isolated.run_isolated`.
+    """Judge on the workers of the scheduler at an address, in place of `opjury.judge.isolated.run_isolated`.
 
-    A task whose worker ends is judged again on another one. With `mixed` workers may have other versions than this machine;
-    `notify` is told how many workers there are.
+    Results come as they are done. A task whose worker ends is judged again by another worker. With `mixed`, workers may have other
+    versions than this machine. `notify` is called with the number of workers.
 
     Raises
     ------
     Impossible
-        Before anything is judged: no scheduler or worker is there, a worker has other versions or lacks an implementation, none
-        offers the resource. `Lost` in the middle: the scheduler has ended, or all workers.
+        Before anything is judged: there is no scheduler or no worker, a worker has other versions or lacks an implementation, or
+        no worker offers the resource. `Lost` later: the scheduler or all workers have ended.
     """
     from opjury.judge.isolated import verdict_of
 
@@ -103,12 +101,12 @@ def run_there(
     device: str = "cpu",
     mixed: bool = False,
 ) -> Any:
-    """`call(**arguments, functions=functions)` on a worker that measures: no other measurement is on its machine, or its GPU.
+    """`call(**arguments, functions=functions)` on a worker that offers to measure, so that nothing else runs on its machine or GPU.
 
     Raises
     ------
     Impossible
-        As `run_on_cluster`; and what the call raises.
+        As `run_on_cluster`; the errors of the call are raised, too.
     TypeError
         For a function that cannot be sent.
     """
@@ -129,7 +127,7 @@ def connected(
     notify: Callable[[int], None] = lambda workers: None,
     operations: Iterable[str] = (),
 ) -> Iterator[Cluster]:
-    """The cluster of a scheduler, until the end of the block; workers get what this process alone declared of the operations."""
+    """The cluster of a scheduler until the end of the block; workers get the declarations of the operations that only this process has."""
     declarations = [sent for name in operations if (sent := Sent.declarations(name))]
     require_extra("cluster", "a cluster")
     from distributed import Client
@@ -147,36 +145,22 @@ def connected(
             client.close(timeout=CONNECT)
 
 
+@dataclass(eq=False)
 class Cluster:
-    """The workers of one scheduler.
+    """The workers of one scheduler."""
 
-    Parameters
-    ----------
-    client : Client
-    address : str
-        For messages.
-    expected : str
-        The mark of the versions that workers must have; "" for any.
-    notify : callable
-        Told how many workers there are whenever that was asked.
-    declarations : sequence of Sent
-        What workers register before anything else.
-    """
+    client: Client
+    address: str
+    expected: str  # the mark of the versions that workers must have; "" for any
+    notify: Callable[[int], None]  # called with the number of workers whenever they are counted
+    declarations: Sequence[Sent]  # what workers register before anything else
 
-    def __init__(
-        self,
-        client: Client,
-        address: str,
-        expected: str,
-        notify: Callable[[int], None],
-        declarations: Sequence[Sent] = (),
-    ) -> None:
-        self.client, self.address, self.expected, self.notify = client, address, expected, notify
-        self.declarations = declarations
-        self.stream = client.scheduler_comm  # another one: the scheduler is another, or has forgotten this client
+    def __post_init__(self) -> None:
+        # It changes when another scheduler answers, or when this one has forgotten the client.
+        self.stream = self.client.scheduler_comm
 
     def check(self, needs: Sequence[Task] = ()) -> None:
-        """Raise `Impossible` unless there are workers, all of the right versions and able to do such tasks."""
+        """Raise `Impossible` unless there are workers, all with the right versions and able to judge such tasks."""
         try:
             self.client.run_on_scheduler(mark)
         except ImportError as error:
@@ -186,7 +170,8 @@ class Cluster:
         deadline = time.monotonic() + CONNECT
         while not self.threads():
             if time.monotonic() > deadline:
-                raise Impossible(f"the scheduler at {self.address} has no workers; dask worker {self.address}")
+                command = f"dask worker {self.address}"
+                raise Impossible(f"the scheduler at {self.address} has no workers; start one: {command}")
             time.sleep(0.05)
         answers = self.client.run(_fitness, self.expected, pickle.dumps((needs, self.declarations)), on_error="return")
         faults = [fault for worker, answer in answers.items() if (fault := _fault(worker, answer))]
@@ -195,7 +180,7 @@ class Cluster:
             raise Impossible("; ".join([*faults[:5], *more]))
 
     def threads(self, resources: Mapping[str, float] | None = None) -> int:
-        """How many threads the workers have that offer these resources."""
+        """The number of threads of the workers that offer these resources."""
         if self.client.scheduler_comm is not self.stream:
             raise Lost(f"the scheduler at {self.address} has ended or was restarted")
         try:
@@ -213,9 +198,9 @@ class Cluster:
     def each(
         self, call: Call, items: Sequence[Any], resources: Mapping[str, float] | None = None, *, together: int = 1
     ) -> Iterator[tuple[Any, Any]]:
-        """Each item with `call(item)`, or `Dropped`, from the workers that offer the resources, as they are done.
+        """Each item with `call(item)`, or with `Dropped`, from the workers that offer the resources, as they are done.
 
-        Up to so many travel `together`, in proportion more in a crowd, if that leaves enough parcels for all workers.
+        A parcel has up to `together` items, in proportion more above `CROWD` threads, if that leaves enough parcels for all.
         """
         from distributed import as_completed
 
@@ -223,7 +208,7 @@ class Cluster:
         if not threads:
             named = " ".join(f"{name}={amount:g}" for name, amount in (resources or {}).items())
             command = f"dask worker {self.address} --resources {named}"
-            raise Impossible(f"no worker of {self.address} offers the resource {named}; {command}")
+            raise Impossible(f"no worker of {self.address} offers the resource {named}; start one: {command}")
         done = as_completed(loop=self.client.loop, with_results=True, raise_errors=False)
         size = max(1, min(together * max(threads, CROWD) // CROWD, len(items) // (PARTS * threads)))
         rest = deque(items[first : first + size] for first in range(0, len(items), size))
@@ -242,7 +227,7 @@ class Cluster:
                 parcel, outcomes = waiting.pop(future), self._received(future, result)
                 if isinstance(outcomes, list):
                     yield from zip(parcel, outcomes)
-                elif len(parcel) > 1:  # one of them may be to blame
+                elif len(parcel) > 1:  # workers ended with it: each item is tried by itself, to find the one at fault
                     rest.extendleft([item] for item in parcel)
                 else:
                     yield parcel[0], outcomes
@@ -252,7 +237,7 @@ class Cluster:
                 asked, able = time.monotonic(), self.threads(resources)
                 threads, seen = (able, asked) if able else (threads, seen)
                 if asked - seen > WORKERLESS:
-                    raise Lost(f"the scheduler at {self.address} has had no worker for this for {WORKERLESS:g} s")
+                    raise Lost(f"the scheduler at {self.address} has had no suitable worker for {WORKERLESS:g} s")
 
     def _sent(self, call: Call, parcels: Sequence[Any], resources: Mapping[str, float] | None) -> list[Future]:
         name = uuid.uuid4().hex
@@ -268,20 +253,20 @@ class Cluster:
             worker, outcomes = pickle.loads(result)
             for outcome in outcomes:
                 if isinstance(outcome, Unfit):
-                    raise Impossible(outcome.said(worker))
+                    raise Impossible(outcome.message(worker))
             return outcomes
         if future.status == "error":
             _, error, _ = result
             if isinstance(error, KilledWorker):
-                return Dropped(f"{error.allowed_failures + 1} workers ended, one after another, while they had it")
-            if isinstance(error, ValueError):  # unknown or impossible, as the call says
+                return Dropped(f"{error.allowed_failures + 1} workers ended, one after another, during this task")
+            if isinstance(error, ValueError):  # `UnknownName` or `Impossible`, raised by the call
                 raise error
             raise Impossible(f"a worker of {self.address} failed: {type(error).__name__}: {error}") from error
         raise Lost(f"the scheduler at {self.address} has ended or was restarted")
 
 
 def _serve(given: tuple[str, bytes]) -> bytes:
-    """On a worker: one call after another, if the versions are as expected, and from where their outcomes come."""
+    """On a worker: its address and the outcomes of the calls, made one after another if the versions are as expected."""
     from distributed import get_worker
 
     expected, pickled = given
@@ -294,13 +279,13 @@ def _serve(given: tuple[str, bytes]) -> bytes:
 
 
 def _apply(given: tuple[Callable[..., Any], Mapping[str, Any], Sequence[Function]]) -> Any:
-    """On a worker: a call that isolates by itself what has to be."""
+    """On a worker: a call that does its own isolation."""
     call, arguments, functions = given
     return call(**arguments, functions=[function.load() for function in functions])
 
 
 def _judge(task: Task) -> Verdict | Unfit:
-    """On a worker: judge in a process of its own."""
+    """On a worker: judge in another process."""
     from distributed import get_worker
 
     from opjury.judge.isolated import time_limit_of, verdict_of
@@ -316,7 +301,7 @@ def _judged(task: Task) -> Verdict | Unfit:
 
 
 def _lacking(needs: Sequence[Task]) -> Unfit | None:
-    """What is not here of what tasks need."""
+    """The first implementation that tasks need and that cannot be loaded here."""
     for task in needs:
         try:
             registry.operation(task.operation)
@@ -328,7 +313,7 @@ def _lacking(needs: Sequence[Task]) -> Unfit | None:
 
 
 async def _fitness(expected: str, needs: bytes, dask_worker: Any = None) -> Any:
-    """On a worker: why it is not fit for such tasks, or None."""
+    """On a worker: why it cannot judge such tasks, or None."""
     return await asyncio.to_thread(_unfit, expected, needs, dask_worker)
 
 
@@ -341,36 +326,34 @@ def _unfit(expected: str, needs: bytes, worker: Any) -> Any:
 
 
 def _kept(call: Call, item: Any, limit: float, device: str, worker: Any) -> Any:
-    """`call(item)` in one of the processes that a worker keeps, as many as it has threads."""
+    """`call(item)` in one of the processes that a worker keeps, one for each of its threads."""
     return kept(call, item, limit, jobs=worker.state.nthreads, device=device, owner=worker.address)
 
 
 def _fault(worker: str, answer: Any) -> str:
-    """What is wrong with a worker, in words; "" where nothing is, or it has just ended."""
+    """What is wrong with a worker, in words; "" if nothing is, or if it has just ended."""
+    if answer is None or isinstance(answer, OSError):
+        return ""
     if isinstance(answer, Unfit):
-        return answer.said(worker)
+        return answer.message(worker)
     if isinstance(answer, Fallen):
-        return Unfit(answer.why).said(worker)
+        return f"{worker}: {answer.why}"
     if isinstance(answer, ImportError):
-        return Unfit(f"opjury cannot be imported there: {answer}").said(worker)
-    if isinstance(answer, Exception) and not isinstance(answer, OSError):
-        return Unfit(f"{type(answer).__name__}: {answer}").said(worker)
-    return ""
+        return f"{worker}: opjury cannot be imported there: {answer}"
+    return f"{worker}: {type(answer).__name__}: {answer}"
 
 
 @functools.cache
 def versions() -> dict[str, str]:
-    """What a verdict depends on beside its task: the versions of libraries, and the code of opjury itself."""
-    found = environment().versions
-    folders = [find_spec(name) for name in ("opjury", *declared.GROUPS)]
-    files = {
-        file for spec in folders if spec for file in Path((spec.submodule_search_locations or [""])[0]).rglob("*.py")
-    }
-    digests = sorted({hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
-    return found | {"opjury's code": hashlib.sha256("".join(digests).encode()).hexdigest()[:12]}
+    """The versions that a verdict depends on: those of the libraries, and a digest of opjury's code."""
+    specs = filter(None, map(find_spec, ("opjury", *declared.GROUPS)))
+    folders = [Path(spec.submodule_search_locations[0]) for spec in specs if spec.submodule_search_locations]
+    digests = {hashlib.sha256(file.read_bytes()).hexdigest() for folder in folders for file in folder.rglob("*.py")}
+    code = hashlib.sha256("".join(sorted(digests)).encode()).hexdigest()[:12]
+    return environment().versions | {"opjury's code": code}
 
 
 @functools.cache
 def mark() -> str:
-    """The versions in one word, which goes with every task."""
+    """A digest of the versions, which is sent with every parcel."""
     return hashlib.sha256(repr(versions()).encode()).hexdigest()[:12]

@@ -17,7 +17,7 @@ from opjury.scale.merge import merge
 
 @click.command("merge")
 @click.argument("paths", nargs=-1, required=True, metavar="RECORDS.jsonl...", type=RECORDS_FILE)
-@json_option("Write the records as one file (JSON Lines).")
+@json_option("Write all records to one file (JSON Lines).")
 @JUNIT
 @ALL_VERDICTS
 @click.pass_context
@@ -30,9 +30,10 @@ def merge_command(
     junit_file: str | None,
     all_verdicts: bool,
 ) -> None:
-    """Join the records of several runs: the table and exit status that one audit of all would have given.
+    """Join the records of several runs into those of one audit.
 
-    Exit status 1 also where a shard or a part of it is missing, or two runs contradict each other.
+    The table and the exit status are those of one audit of everything. The exit status is 1, too, if a shard or a part of it is
+    missing, or if two runs contradict each other.
     """
     merged = merge(paths)
     for told in (*merged.notes, *merged.problems):
@@ -45,6 +46,6 @@ def merge_command(
     if junit_file:
         files.write_whole(junit_file, exports.junit(merged.verdicts))
     if not merged.verdicts:
-        click.echo("opjury: there is no verdict in these files", err=True)
+        click.echo("opjury: these files hold no verdict", err=True)
         context.exit(NOTHING)
     context.exit(BAD if merged.problems else exit_status(found))

@@ -1,4 +1,4 @@
-"""The records of several runs as those of one: shards of an audit, audits of different operations, runs on several machines."""
+"""Merging the records of several runs: shards of an audit, audits of different operations, runs on several machines."""
 
 from __future__ import annotations
 
@@ -14,28 +14,19 @@ from opjury.model.records import Part, Record, Verdict
 
 @dataclass(frozen=True)
 class Merged:
-    """Several runs as one.
+    """Several runs as one."""
 
-    Parameters
-    ----------
-    verdicts : tuple of Verdict
-        One for each task, in the order of an audit of everything.
-    others : tuple of Record
-        The records that are no verdicts, and the parts that are complete.
-    problems : tuple of str
-        Why this is less than all of an audit, or contradicts itself.
-    notes : tuple of str
-        What else should be known: that they are of several environments or seeds.
-    """
-
-    verdicts: tuple[Verdict, ...]
-    others: tuple[Record, ...]
-    problems: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...]  # one for each task, in the order of an audit of everything
+    others: tuple[Record, ...]  # the other records, with the parts that are complete
+    problems: tuple[str, ...]  # what is missing, unreadable or contradictory
+    notes: tuple[str, ...]  # differences in environment or seed
 
 
 def merge(paths: Sequence[Path]) -> Merged:
-    """The records of files, as far as they can be read: every line that cannot is a problem, it may have been a refutation."""
+    """Merge the records of files.
+
+    A line that cannot be read is a problem, because it may have been a refutation.
+    """
     problems: list[str] = []
     files = {path: records.lenient(path, problems) for path in dict.fromkeys(paths)}
     problems += [f"{path} holds no record" for path, mine in files.items() if not mine]
@@ -53,7 +44,7 @@ def merge(paths: Sequence[Path]) -> Merged:
 
 
 def _one(first: tuple[Path, Verdict], second: tuple[Path, Verdict], problems: list[str]) -> tuple[Path, Verdict]:
-    """Of two verdicts of one task the first where they agree, else the worse; what was skipped somewhere does not contradict."""
+    """The worse of two verdicts of one task, the first if they agree; a skipped one contradicts nothing."""
     ours, theirs = first[1], second[1]
     worse = max(first, second, key=lambda each: records.SEVERITY.index(each[1].status))
     if ours.status != theirs.status and "skipped" not in (ours.status, theirs.status):
@@ -63,7 +54,7 @@ def _one(first: tuple[Path, Verdict], second: tuple[Path, Verdict], problems: li
 
 
 def _parts(files: dict[Path, list[Record]]) -> tuple[list[Part], list[str]]:
-    """The parts of divided audits whose verdicts are all in their files; and what is missing of those audits."""
+    """The parts whose verdicts are all in their files, and what is missing of the audits that they belong to."""
     seen: dict[tuple[str, int], Part] = {}
     complete: dict[tuple[str, int], Part] = {}
     cut: dict[tuple[str, int], str] = {}
@@ -87,25 +78,28 @@ def _parts(files: dict[Path, list[Record]]) -> tuple[list[Part], list[str]]:
 
 
 def _shards(parts: Iterable[Part]) -> str:
-    """`shard 2/8, 5/8 of audit 3f0c…`, by what all shards of an audit have in common."""
+    """`shard 2/8, 5/8 of audit 3f0c…`"""
     parts = list(parts)
     return f"shard {', '.join(f'{part.number}/{part.of}' for part in parts)} of audit {parts[0].whole}"
 
 
 def _place(verdict: Verdict) -> tuple[object, ...]:
-    """Where a verdict stands in an audit of everything; what is not registered here comes last."""
-    known = [contract.name for contract in registry.operations()]
-    if verdict.operation not in known:
-        return (len(known), verdict.operation, 0, *_within(verdict, ()))
-    contract = registry.operation(verdict.operation)
-    names = [entry.name for entry in registry.implementations(contract.name)]
-    place = names.index(verdict.implementation) if verdict.implementation in names else len(names)
-    return (known.index(verdict.operation), "", place, *_within(verdict, contract.dtypes))
+    """The place of a verdict in an audit of everything; what is not registered here comes last."""
+    operations = {contract.name: contract for contract in registry.operations()}
+    contract = operations.get(verdict.operation)
+    names = [entry.name for entry in registry.implementations(contract.name)] if contract else []
+    dtypes = contract.dtypes if contract else ()
+    return (
+        _index(list(operations), verdict.operation),
+        _index(names, verdict.implementation),
+        registry.place_of_check(verdict.check),
+        [dtypes.index(name) for name in verdict.dtypes if name in dtypes],
+        verdict.dtypes,
+    )
 
 
-def _within(verdict: Verdict, dtypes: Sequence[str]) -> tuple[object, ...]:
-    check, _ = registry.place_of_check(verdict.check)
-    return (verdict.implementation, check, [dtypes.index(d) for d in verdict.dtypes if d in dtypes], verdict.dtypes)
+def _index(known: Sequence[str], name: str) -> tuple[int, str]:
+    return (known.index(name) if name in known else len(known)), name
 
 
 def _notes(found: Iterable[Record]) -> list[str]:

@@ -1,4 +1,4 @@
-"""One audit as several runs, a CI matrix: a split of its tasks that every run computes alike."""
+"""Shards: a split of an audit's tasks that every job of a CI matrix computes alike."""
 
 from __future__ import annotations
 
@@ -11,31 +11,29 @@ from opjury.judge.search import wanted
 from opjury.judge.task import Task
 from opjury.model.records import Part, Verdict
 
-Shard = tuple[int, int]  # the third of eight
-
 
 def split(tasks: Sequence[Task], of: int, recorded: Iterable[Verdict] = ()) -> list[list[Task]]:
     """Parts of about equal cost, with every task in exactly one.
 
-    It depends on nothing but the arguments. The tasks of one operation and check stay together: they share their cases, which
-    are drawn once, and what must hold of a check in whatever dtype, that a negative control is refuted in it, can be said of a
-    part alone.
+    The split depends on the arguments only. The tasks of one operation and check stay together: they share their cases, which are
+    drawn once, and one part is enough to tell whether a check refutes a negative control in some dtype.
 
     Parameters
     ----------
     tasks : sequence of Task
     of : int
-        How many parts; some are empty where there are more of them than operations with checks.
+        The number of parts; some are empty if there are fewer pairs of operation and check.
     recorded : iterable of Verdict
-        What an earlier audit found: its seconds are the costs. Without a record, examples are.
+        The verdicts of an earlier audit: their seconds are the costs. Without a record, the number of examples is.
     """
     cost = _costs(tasks, recorded)
     units: dict[tuple[str, ...], list[Task]] = {}
     for task in sorted(tasks, key=identity):
         units.setdefault(_unit(task), []).append(task)
     total = {unit: sum(cost[identity(task)] for task in mine) for unit, mine in units.items()}
-    load = [(0.0, 0, number) for number in range(of)]  # the dearest unit goes where cost and tasks are least
+    load = [(0.0, 0, number) for number in range(of)]
     part_of = {}
+    # The most expensive unit goes to the part with the least cost so far, then with the fewest tasks.
     for unit in sorted(units, key=lambda unit: (-total[unit], unit)):
         seconds, count, number = heapq.heappop(load)
         part_of[unit] = number
@@ -43,8 +41,8 @@ def split(tasks: Sequence[Task], of: int, recorded: Iterable[Verdict] = ()) -> l
     return [[task for task in tasks if part_of[_unit(task)] == number] for number in range(of)]
 
 
-def part(tasks: Sequence[Task], shard: Shard, recorded: Iterable[Verdict] = ()) -> tuple[list[Task], Part]:
-    """The tasks of one part, counted from 1, and its record."""
+def part(tasks: Sequence[Task], shard: tuple[int, int], recorded: Iterable[Verdict] = ()) -> tuple[list[Task], Part]:
+    """The tasks of part `shard[0]`, counted from 1, of `shard[1]`, and its record."""
     number, of = shard
     parts = split(tasks, of, recorded)
     mine = parts[number - 1]
@@ -60,7 +58,7 @@ def _unit(task: Task) -> tuple[str, ...]:
 
 
 def _costs(tasks: Sequence[Task], recorded: Iterable[Verdict]) -> dict[tuple[object, ...], float]:
-    """Recorded seconds, and for tasks without a record what their examples would cost at the rate of the others."""
+    """The recorded seconds of each task; without a record, its examples at the rate of the other tasks."""
     seconds = {identity(verdict): verdict.seconds for verdict in recorded}
     examples = {identity(task): float(wanted(task)) for task in tasks}
     known = seconds.keys() & examples.keys()

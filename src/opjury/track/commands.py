@@ -18,11 +18,12 @@ from opjury.cli.options import (
     EXAMPLE_DB,
     JOBS,
     Decorator,
-    Duration,
     OutputFile,
     combined,
     database_of,
+    duration,
     json_option,
+    seconds_option,
     warn_if_gone,
 )
 from opjury.cli.terminal import add_to_job_summary, console
@@ -61,7 +62,7 @@ _HISTORY = combined(
 
 
 def _budget(help: str) -> Decorator:
-    return click.option("--budget", type=Duration(), default="40m", show_default=True, help=help)
+    return click.option("--budget", type=duration, default="40m", show_default=True, help=help)
 
 
 _NIGHT = combined(
@@ -73,13 +74,7 @@ _NIGHT = combined(
         "--device", "devices", multiple=True, help="By default cpu, and cuda where there is one (repeatable)."
     ),
     _budget("After the first audit, for measuring and for more cases: 90s, 40m, 2h."),
-    click.option(
-        "--seconds",
-        type=click.FloatRange(0.05),
-        default=2.0,
-        show_default=True,
-        help="Time for the timed rounds of one contest, in seconds.",
-    ),
+    seconds_option(2.0, "Time for the timed rounds of one contest, in seconds.", least=0.05),
     click.option(
         "--scale", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Share of the first audit's cases."
     ),

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from opjury.cli.exit import BAD, GOOD, NOTHING
-from opjury.cli.options import DEVICE, json_option
+from opjury.cli.options import DEVICE, GRADIENT, json_option, seconds_option
 from opjury.cli.terminal import console
 from opjury.cli.text import seconds as in_print
 from opjury.judge.request import names_checked
@@ -28,15 +28,9 @@ if TYPE_CHECKING:
 @click.argument("second", metavar="B")
 @click.argument("targets", nargs=-1, metavar="[OPERATION[:IMPLEMENTATION]]...")
 @click.option("--workload", "workloads", multiple=True, default=["medium"], show_default=True, help="Repeatable.")
-@click.option("--gradient", is_flag=True, help="Forward and backward together.")
+@GRADIENT
 @DEVICE
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0.1),
-    default=3.0,
-    show_default=True,
-    help="Time for each implementation, in seconds.",
-)
+@seconds_option(3.0, "Time for each implementation, in seconds.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="The arguments are drawn from it, the same in A and in B."
 )
