@@ -39,9 +39,9 @@ from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import environment
 from opjury.model.journal import Journal, left_in
+from opjury.model.modules import wing
 from opjury.model.records import Part, Record, Verdict
 from opjury.model.sources import family_of, judging
-from opjury.model.wings import wing
 from opjury.run.ship import Function, imported
 
 

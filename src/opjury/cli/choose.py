@@ -15,8 +15,8 @@ from opjury.cli.options import CLUSTER, DEVICE, JOBS, Bytes, OutputFile, functio
 from opjury.cli.terminal import console
 from opjury.cli.text import memory, seconds, times
 from opjury.model import files, records
+from opjury.model.modules import wing
 from opjury.model.records import Measurement, Recommendation
-from opjury.model.wings import wing
 from opjury.run.ship import Function
 from opjury.sweep import Sweep, dispatcher, sweep
 
