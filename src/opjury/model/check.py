@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from opjury.model import declared
 from opjury.model.implementation import DEVICES, Gradient, Implementation
 from opjury.model.operation import TIERS, Operation
-from opjury.model.validate import Declaration, location
+from opjury.model.validate import Declaration
 
 if TYPE_CHECKING:
     from opjury.model.case import Case
@@ -79,38 +79,29 @@ class Check:
     applies: Callable[[Operation], str] = lambda operation: ""
     elementary: tuple[str, ...] = ()
     required: Required = "always"
-    place: str = field(init=False, repr=False, compare=False)
+    declaration: Declaration = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", location())
-        given = self.declaration
+        given = Declaration.of(self, f"check {self.name!r}")
+        object.__setattr__(self, "declaration", given)
         given.label("name", self.name)
         given.text("summary", self.summary)
         given.call("run", self.run, ("trial", "case"))
-        for name, known in (("tiers", (*TIERS, "special", "illegal")), ("sizes", ("medium", "long", "beyond"))):
-            given.tuple_of(name, getattr(self, name), str, "str")
-            for number, value in enumerate(getattr(self, name)):
-                given.one_of(f"{name}[{number}]", value, known)
-        given.tuple_of("layouts", self.layouts, str, "str")
+        given.tuple_of("tiers", self.tiers, str, (*TIERS, "special", "illegal"))
+        given.tuple_of("sizes", self.sizes, str, ("medium", "long", "beyond"))
+        given.tuple_of("layouts", self.layouts, str)
         for name in ("tiers", "layouts"):
             if not getattr(self, name):
                 given.fail(name, (), "not empty")
         given.at_least("weight", self.weight, 0, whole=False)
         given.one_of("needs", self.needs, ("", "gradient", *(promise.name for promise in fields(Gradient))))
-        for name in ("boundaries", "floating", "together"):
-            given.kind(name, getattr(self, name), bool, "a bool")
         if self.needs and not self.floating:
             given.fail("floating", False, "True where needs is given")
         given.some_of("devices", self.devices, DEVICES)
         given.call("applies", self.applies, ("operation",))
-        given.tuple_of("elementary", self.elementary, str, "str")
+        given.tuple_of("elementary", self.elementary, str)
         given.one_of("required", self.required, get_args(Required))
         declared.add(declared.CHECKS, self.name, self, f"check {self.name}", lambda check: check.run)
-
-    @property
-    def declaration(self) -> Declaration:
-        """What errors about it begin with."""
-        return Declaration(f"check {self.name!r}", self.place)
 
     def promised(self, implementation: Implementation) -> bool:
         """Whether an implementation promises what the check needs."""
@@ -129,10 +120,8 @@ class Check:
         if kind not in self.devices:
             return "skipped", f"judged on {only(self.devices)} only"
         if self.floating and not operation.differentiable:
-            return (
-                "skipped",
-                "the operation has no gradient" if self.needs else "the operation takes no floating tensors",
-            )
+            missing = "has no gradient" if self.needs else "takes no floating tensors"
+            return "skipped", f"the operation {missing}"
         if reason := self.applies(operation):
             return "skipped", reason
         if not self.promised(implementation):

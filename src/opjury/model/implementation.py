@@ -35,9 +35,7 @@ class Gradient:
     vmap: bool = False
 
     def __post_init__(self) -> None:
-        given = Declaration("Gradient", location())
-        for name in ("second", "forward", "vmap"):
-            given.kind(name, getattr(self, name), bool, "a bool")
+        Declaration.of(self, "Gradient")
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class Error:
     accumulates: Accumulates = "float32"
 
     def __post_init__(self) -> None:
-        given = Declaration("Error", location())
+        given = Declaration.of(self, "Error")
         for name in ("magnitude", "terms"):
             if getattr(self, name) is not None:
                 given.function(name, getattr(self, name), "the operation is")
@@ -102,11 +100,11 @@ class Implementation:
     requires: str | None = None
     view: bool = False
     asynchronous: bool = False
-    place: str = field(init=False, repr=False, compare=False)
+    declaration: Declaration = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", location())
-        given = self.declaration
+        given = Declaration.of(self, f"implementation {self.operation}:{self.name}")
+        object.__setattr__(self, "declaration", given)
         given.label("operation", self.operation)
         given.label("name", self.name)
         given.function("function", self.function, "the operation is")
@@ -120,23 +118,10 @@ class Implementation:
             given.function("domain", self.domain, "the operation is")
         if self.requires is not None:
             given.label("requires", self.requires)
-        for name in ("view", "asynchronous"):
-            given.kind(name, getattr(self, name), bool, "a bool")
         if self.asynchronous and "cuda" not in self.devices:
             given.fail("asynchronous", True, "left out where devices is without 'cuda'")
-        self._check_waives(given)
-
-    def _check_waives(self, given: Declaration) -> None:
-        given.mapping("waives", self.waives, str, "reasons")
-        given.reasons(
-            "waives",
-            {check: "by device" if isinstance(why, Mapping) else why for check, why in self.waives.items()},
-            list(declared.CHECKS),
-        )
-        for check, why in self.waives.items():
-            if isinstance(why, Mapping):
-                given.reasons(f"waives[{check!r}]", why, DEVICES)
-        given.reasons("refuted", self.refuted, list(declared.CHECKS))
+        given.reasons("waives", self.waives, declared.CHECKS, DEVICES)
+        given.reasons("refuted", self.refuted, declared.CHECKS)
         for check in self.refuted:
             if check in self.waives:
                 given.fail("waives", check, "another check than those of refuted, which must fail")
@@ -147,11 +132,6 @@ class Implementation:
             for check in checks:
                 if not declared.CHECKS[check].promised(self):
                     self.declaration.fail(name, check, "a check of what gradient promises")
-
-    @property
-    def declaration(self) -> Declaration:
-        """What errors about it begin with."""
-        return Declaration(f"implementation {self.operation}:{self.name}", self.place)
 
     @property
     def summary(self) -> str:

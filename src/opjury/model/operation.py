@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opjury.model import declared
 from opjury.model.dtypes import COMPLEX, DTYPES, FLOATING
-from opjury.model.validate import Declaration, location, parameters
+from opjury.model.validate import Declaration, parameters
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -45,10 +45,9 @@ class Law:
     large: bool = False
 
     def __post_init__(self) -> None:
-        given = Declaration(f"Law {self.name!r}", location())
+        given = Declaration.of(self, f"Law {self.name!r}")
         given.text("name", self.name)
         given.function("sides", self.sides, "(f, rng, *args, **kwargs)")
-        given.kind("large", self.large, bool, "a bool")
 
 
 def _one_rounding(*args: Any, **kwargs: Any) -> int:
@@ -146,26 +145,24 @@ class Operation:
     effort: float = 1.0
     baseline: str | None = None
     usual: tuple[str, ...] = ()
-    place: str = field(init=False, repr=False, compare=False)
+    declaration: Declaration = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", location())
-        given = self.declaration
+        given = Declaration.of(self, f"Operation {self.name!r}")
+        object.__setattr__(self, "declaration", given)
         given.label("name", self.name)
         given.text("summary", self.summary)
         given.one_of("kind", self.kind, tuple(KINDS))
         given.one_of("result", self.result, get_args(Result))
         given.some_of("dtypes", self.dtypes, DTYPES)
         given.some_of("tiers", self.tiers, TIERS)
-        for name in ("conditioned", "differentiable", "fresh"):
-            given.kind(name, getattr(self, name), bool, "a bool")
         given.at_least("roundings", self.roundings, 0)
         given.at_least("ulps", self.ulps, 0)
         given.at_least("effort", self.effort, 0.01, whole=False)
         if self.baseline is not None:
             given.label("baseline", self.baseline)
-        given.tuple_of("usual", self.usual, str, "str")
-        given.tuple_of("laws", self.laws, Law, "Law")
+        given.tuple_of("usual", self.usual, str)
+        given.tuple_of("laws", self.laws, Law)
         given.kind("examples", self.examples, tuple, "a tuple of Case")
         for number, case in enumerate(self.examples):
             if not hasattr(case, "tier"):  # a Case: importing the class would import torch
@@ -173,11 +170,6 @@ class Operation:
         self._check_functions(given)
         self._check_together(given)
         declared.add(declared.OPERATIONS, self.name, self, f"operation {self.name!r}", lambda e: e.reference)
-
-    @property
-    def declaration(self) -> Declaration:
-        """What errors about it begin with."""
-        return Declaration(f"Operation {self.name!r}", self.place)
 
     def _check_functions(self, given: Declaration) -> None:
         if not callable(self.reference) or parameters(self.reference) is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opjury.model import declared
-from opjury.model.validate import Declaration, location
+from opjury.model.validate import Declaration
 
 if TYPE_CHECKING:
     from opjury.model.case import Case
@@ -35,13 +35,13 @@ class Growth:
     result: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        given = Declaration("Growth", location())
+        given = Declaration.of(self, "Growth")
         given.call("small", self.small, ("rng",))
         given.mapping("arguments", self.arguments, int, "int")
         for place, dim in self.arguments.items():
             given.at_least("arguments", place, 0)
             given.kind(f"arguments[{place}]", dim, int, "an int")
-        given.tuple_of("result", self.result, int, "int")
+        given.tuple_of("result", self.result, int)
         if not self.arguments or not self.result:
             given.fail("arguments" if not self.arguments else "result", (), "not empty: nothing would grow")
 
@@ -84,11 +84,11 @@ class Workload:
     read_from: Mapping[str, str] = field(default_factory=dict)
     long: tuple[Mapping[str, int], ...] = ()
     growths: tuple[Growth, ...] = ()
-    place: str = field(init=False, repr=False, compare=False)
+    declaration: Declaration = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", location())
-        given = self.declaration
+        given = Declaration.of(self, f"Workload of {self.operation!r}")
+        object.__setattr__(self, "declaration", given)
         given.label("operation", self.operation)
         self._check_sizes(given)
         names = dict.fromkeys(self.sizes["medium"])
@@ -103,7 +103,7 @@ class Workload:
                 ast.parse(code, mode="eval")
             except SyntaxError as error:
                 given.fail(f"read_from[{size!r}]", code, f"a Python expression ({error.msg})")
-        given.tuple_of("growths", self.growths, Growth, "Growth")
+        given.tuple_of("growths", self.growths, Growth)
         if not declared.is_operation(self.operation):
             given.one_of("operation", self.operation, sorted(declared.OPERATIONS))
         label = f"workload of {self.operation!r}"
@@ -115,7 +115,7 @@ class Workload:
             given.fail(
                 "sizes", list(self.sizes), f"a mapping that has {missing!r} too: small, medium and large are needed"
             )
-        given.tuple_of("long", self.long, dict, "dict")
+        given.tuple_of("long", self.long, dict)
         named = {f"sizes[{name!r}]": sizes for name, sizes in self.sizes.items()}
         named |= {f"long[{number}]": sizes for number, sizes in enumerate(self.long)}
         for where, sizes in named.items():
@@ -126,11 +126,6 @@ class Workload:
                 )
             for name, value in sizes.items():
                 given.at_least(f"{where}[{name!r}]", value, 0)
-
-    @property
-    def declaration(self) -> Declaration:
-        """What errors about it begin with."""
-        return Declaration(f"Workload of {self.operation!r}", self.place)
 
     def name_of(self, sizes: Mapping[str, int]) -> str:
         """What these sizes are called; "" where they have no name."""
