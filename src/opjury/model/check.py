@@ -1,4 +1,4 @@
-"""Checks: what must hold of an implementation, each declared in one row."""
+"""Checks: properties that implementations must have, each declared in one row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Required = Literal["always", "gradient", "request"]
 class Check:
     """One property of an implementation, how it is tried and when it applies.
 
-    Declaring one registers it; nothing else has to be changed. Checks are listed, tried and printed in the order of declaration.
+    Declaring a check registers it; nothing else has to be changed. Checks are listed, tried and printed in the order of declaration.
 
     Parameters
     ----------
@@ -30,38 +30,38 @@ class Check:
     summary : str
         What must hold.
     run : callable
-        `run(trial, case)`, with an `opjury.judge.trial.Trial`, returns where the property holds for a case. It raises `Refuted` where it
-        does not, and `Unsuitable` where the case says nothing about it. Whatever it needs besides the case it derives from
+        `run(trial, case)`, with an `opjury.judge.trial.Trial`, returns if the property holds for a case. It raises `Refuted` if it
+        does not, and `Unsuitable` if the case says nothing about it. Whatever it needs besides the case it derives from
         `case.seed`, so that a stored case replays.
     tiers : tuple of str
-        Of the cases: "exact", "rounding", "special", "illegal"; one that stands twice is drawn twice as often.
+        Tiers of the cases: "exact", "rounding", "special", "illegal". A tier that is given twice is drawn twice as often.
     layouts : tuple of str
-        Of the cases' tensors, by the names of `opjury.model.layouts`.
+        Layouts of the cases' tensors: names in `opjury.model.layouts.LAYOUTS`.
     boundaries : bool
         Whether sizes at the edges of blocks are drawn.
     weight : float
         Its share of the examples of a profile.
     sizes : tuple of str
-        Larger sizes at which it is tried, too: "medium", the workload's; "long", its long ones; "beyond" 2³¹ elements.
+        Larger sizes at which it is also tried: "medium" and "long" are the workload's, "beyond" has more than 2³¹ elements.
     needs : str
         What an implementation must promise for it to be tried: "gradient", or a field of `Gradient`; "" for nothing.
     floating : bool
-        Whether it is tried with floating dtypes of differentiable operations alone.
+        Whether it is tried only with floating dtypes of differentiable operations.
     together : bool
         Whether the quick profile judges all dtypes in one task.
     devices : tuple of str
-        The kinds of device that it is tried on.
+        The kinds of device on which it is tried.
     applies : callable
-        `applies(operation)` returns why it is not tried on an operation, "" where it is.
+        `applies(operation)` returns why it is not tried on an operation, or "" if it is.
     elementary : tuple of str
-        More elementary checks. Where one of them fails for the same case, its failure is the cause of this one's.
+        More elementary checks. If one of them fails for the same case, its failure is the cause of this one's.
     required : {"always", "gradient", "request"}
-        When `choose` requires that it holds: always, where gradients are measured, or where the user asks for it.
+        When `choose` requires that it holds: always, if gradients are measured, or if the user asks for it.
 
     Raises
     ------
     TypeError, ValueError
-        For a field that is wrong, naming the file and line of the declaration.
+        For a wrong field. The message names the file and line of the declaration.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Check:
         given.call("applies", self.applies, ("operation",))
         given.tuple_of("elementary", self.elementary, str)
         given.one_of("required", self.required, get_args(Required))
-        declared.add(declared.CHECKS, self.name, self, f"check {self.name}", lambda check: check.run)
+        declared.add(declared.CHECKS, self.name, self, given.what, lambda check: check.run)
 
     def promised(self, implementation: Implementation) -> bool:
         """Whether an implementation promises what the check needs."""
@@ -111,7 +111,7 @@ class Check:
     def why_not(
         self, operation: Operation, implementation: Implementation, device: str
     ) -> tuple[Literal["skipped", "not declared"], str] | None:
-        """Why it is not tried on an implementation, as a status and a reason; None where it is."""
+        """Why it is not tried on an implementation, as a status and a reason, or None if it is."""
         kind = device.partition(":")[0]
         if kind not in implementation.devices:
             return "skipped", f"runs on {only(implementation.devices)} only"
@@ -130,6 +130,6 @@ class Check:
 
 
 def only(names: Iterable[str]) -> str:
-    """Names in print: `CUDA`, `float32 and float64`."""
+    """Names in a sentence: `CUDA`, `float32 and float64`."""
     *most, last = [{"cpu": "the CPU", "cuda": "CUDA"}.get(name, name) for name in names]
     return f"{', '.join(most)} and {last}" if most else last
