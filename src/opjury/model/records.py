@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -25,7 +25,20 @@ class NoRecord(ValueError):
     """Something that is no record of this version. The message says what is wrong with it."""
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
+class _Named:
+    """A mixin for records of one implementation."""
+
+    __slots__ = ()
+    operation: str
+    implementation: str
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+
+class Verdict(_Named, msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
     """Whether one check holds for one implementation.
 
     `status` is "error" where the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
@@ -66,11 +79,6 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     environment: Environment | None = None
 
     @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
-
-    @property
     def told(self) -> str:
         """The message, after the reason of a waiver."""
         if self.waiver and self.status == "holds":
@@ -94,7 +102,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="rec
     format: int = FORMAT
 
 
-class Measurement(Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
+class Measurement(_Named, Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
     """What one implementation costs at one workload, beside the others that were measured in the same contest.
 
     `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
@@ -127,11 +135,6 @@ class Measurement(Setting, frozen=True, kw_only=True, tag="measurement", tag_fie
     environment: Environment | None = None
 
     @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
-
-    @property
     def of_floor(self) -> float:
         """Seconds as a multiple of the floor's."""
         return self.seconds / self.floor_seconds
@@ -152,7 +155,9 @@ class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", t
     environment: Environment | None = None
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True):
+class Standing(
+    _Named, msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True
+):
     """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged.
 
     `causes` names, for each refuted check, the more elementary ones that it follows from, "" among them where it fails for a reason of
@@ -171,11 +176,6 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_fi
     error_ulps: float = 0.0
     control: bool = False
     format: int = FORMAT
-
-    @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
 
 
 class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="record"):
@@ -198,7 +198,7 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     format: int = FORMAT
 
 
-class Alarm(Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
+class Alarm(_Named, Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
     """A change for the worse between two nights of one machine.
 
     `kind` is "time", "memory", "error", "verdict" or "recommendation"; `before` and `after` are in seconds, bytes or ulps, a verdict
@@ -225,11 +225,6 @@ class Alarm(Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record",
     message: str = ""
     command: str
     format: int = FORMAT
-
-    @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
 
 
 Record = Verdict | Part | Measurement | Recommendation | Standing | Night | Alarm
@@ -280,31 +275,71 @@ def upgraded(record: Record) -> Record:
     return msgspec.structs.replace(record, format=FORMAT, **changed)
 
 
-def read(path: Path | str) -> Iterator[Record]:
-    """The records of a file; a line that is none raises `NoRecord` with its number."""
+def lines_of(path: Path | str) -> Iterator[Record | NoRecord]:
+    """The records of a file, and for each line that is none the error that says why."""
     for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
         if line.strip():
             try:
                 yield decode(line)
             except NoRecord as error:
-                raise NoRecord(f"{path}, line {number}: {error}") from None
+                yield NoRecord(f"{path}, line {number}: {error}")
+
+
+def read(path: Path | str) -> Iterator[Record]:
+    """The records of a file. Raises `NoRecord`, with the number of the line, for a line that is none."""
+    for found in lines_of(path):
+        if isinstance(found, NoRecord):
+            raise found
+        yield found
 
 
 def lenient(path: Path, problems: list[str]) -> list[Record]:
-    """The records of a file; what is wrong with the other lines is added to the problems."""
-    kept: list[Record] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if line.strip():
-            try:
-                kept.append(decode(line))
-            except NoRecord as error:
-                problems.append(f"{path}, line {number}: {error}")
-    return kept
+    """The records of a file. What is wrong with the other lines is added to the problems."""
+    found = list(lines_of(path))
+    problems += [str(each) for each in found if isinstance(each, NoRecord)]
+    return [each for each in found if not isinstance(each, NoRecord)]
 
 
 def write(path: Path | str, records: Iterable[Record]) -> None:
     """Write a file of records whole or not at all; `Unwritable` otherwise."""
     files.write_whole(path, b"".join(encode(record) + b"\n" for record in records))
+
+
+class Journal:
+    """The records of an unfinished run, written to disk as they come, so that the run can be resumed.
+
+    Parameters
+    ----------
+    path : Path
+    fits : callable
+        Called with the records that an earlier run left, and returns those to keep.
+    """
+
+    def __init__(self, path: Path, fits: Callable[[list[Record]], list[Record]]) -> None:
+        self.path = path
+        self.kept = fits(left_in(path))
+        write(path, self.kept)
+
+    def add(self, found: Sequence[Record]) -> None:
+        """Append records."""
+        with files.writing(self.path), self.path.open("ab") as stream:
+            stream.write(b"".join(encode(record) + b"\n" for record in found))
+        self.kept += found
+
+    def end(self) -> None:
+        """Delete the file of a finished run, whose records are kept elsewhere."""
+        self.path.unlink(missing_ok=True)
+
+
+def left_in(path: Path) -> list[Record]:
+    """The records that an earlier run left, up to the first line that was cut short."""
+    found: list[Record] = []
+    with files.writing(path):
+        for each in lines_of(path) if path.exists() else ():
+            if isinstance(each, NoRecord):
+                break
+            found.append(each)
+    return found
 
 
 def schema() -> dict[str, Any]:
