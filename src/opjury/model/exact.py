@@ -1,4 +1,4 @@
-"""Numbers: exact ones, those that a dtype holds, and how they are written as Python."""
+"""Numbers: exact ones, the values of a dtype, and numbers as Python."""
 
 from __future__ import annotations
 
@@ -10,13 +10,6 @@ import numpy as np
 import torch
 
 from opjury.model.dtypes import is_floating
-
-_INTEGER_LIMITS = {
-    "uint8": (0, 255),
-    "int8": (-128, 127),
-    "int16": (-(2**15), 2**15 - 1),
-    "int32": (-(2**31), 2**31 - 1),
-}
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -38,7 +31,7 @@ def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 class ExactComplex:
-    """A complex number of two `Fraction`s: what `Fraction` is for the reals."""
+    """A complex number of two `Fraction`s."""
 
     __slots__ = ("imag", "real")
 
@@ -80,7 +73,7 @@ class ExactComplex:
         return self._of(other) / self
 
     def conjugate(self) -> ExactComplex:
-        """The same with the opposite imaginary part."""
+        """The number with the opposite imaginary part."""
         return ExactComplex(self.real, -self.imag)
 
     def __abs__(self) -> float:
@@ -107,15 +100,16 @@ def literal(value: Any) -> str:
         return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, complex):
         return f"complex({literal(value.real)}, {literal(value.imag)})"
-    if isinstance(value, float):
-        return (
-            repr(int(value)) + "."
-            if value.is_integer() and abs(value) < 1e6 and str(value) != "-0.0"
-            else (repr(value) if math.isfinite(value) else f"float('{value}')")
-        )
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 and str(value) != "-0.0":
+        return f"{int(value)}."
     return repr(value)
 
 
 def integer_limits(dtype: str) -> tuple[int, int]:
     """Smallest and largest value of an integer dtype (bool: 0 and 1)."""
-    return (0, 1) if dtype == "bool" else _INTEGER_LIMITS.get(dtype, (-(2**63), 2**63 - 1))
+    if dtype == "bool":
+        return 0, 1
+    limits = np.iinfo(dtype)
+    return limits.min, limits.max
