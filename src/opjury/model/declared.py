@@ -36,7 +36,7 @@ plugins: dict[tuple[int, Any], str] = {}
 own: set[tuple[int, Any]] = set()
 problems: list[str] = []
 _loaded: set[str] = set()
-_loading: list[str] = []
+_loading: list[str] = []  # what is being loaded: plug-ins, or "" for other modules
 
 
 def place_of(function: Any) -> tuple[str, int]:
@@ -84,8 +84,12 @@ def add(table: dict[Any, Any], key: Any, entry: Any, what: str, function: Callab
         places = ["{}:{}".format(*place_of(function(each))) for each in (table[key], entry)]
         raise ValueError(f"{what} is declared twice: at {places[0]} and at {places[1]}; rename one")
     table[key] = entry
-    if not _loading and not _is_ours(str(getattr(function(entry), "__module__", ""))):
-        own.add((next(number for number, each in enumerate(TABLES) if each is table), key))
+    number = next(number for number, each in enumerate(TABLES) if each is table)
+    if _loading:
+        if _loading[-1]:
+            plugins[number, key] = _loading[-1]
+    elif not _is_ours(str(getattr(function(entry), "__module__", ""))):
+        own.add((number, key))
 
 
 def _is_ours(module: str) -> bool:
@@ -102,7 +106,7 @@ def own_entries(operation: str) -> list[tuple[int, Any, Any]]:
     found = []
     for number, key in own:
         entry = TABLES[number].get(key)
-        if TABLES[number] is CHECKS or operation in (getattr(entry, "operation", None), key if number == 0 else None):
+        if TABLES[number] is CHECKS or getattr(entry, "operation", key) == operation:
             found.append((number, key, entry))
     return sorted(found, key=str)
 
@@ -129,7 +133,7 @@ def apart() -> Iterator[dict[tuple[str, str], Any]]:
     for table in TABLES:
         if table is not CHECKS:  # the declarations name these checks
             table.clear()
-    _loading.append("apart")
+    _loading.append("")
     try:
         yield found
         found.update(IMPLEMENTATIONS)
@@ -157,21 +161,17 @@ def load(group: str) -> None:
     _loaded.add(group)
     found = {point.value: point for point in importlib.metadata.entry_points(group=group)}
     for target in {group: None, **found}:  # the built-in group also without installation (PYTHONPATH alone)
-        before = [dict(table) for table in TABLES]
         distribution = getattr(getattr(found.get(target), "dist", None), "name", "an unknown distribution")
-        plugin = f"plug-in {target!r} of {distribution}"
-        _loading.append(group)
+        plugin = "" if target == group else f"plug-in {target!r} of {distribution}"
+        _loading.append(plugin)
         try:
             import_all(importlib.import_module(target))
         except Exception as error:
-            if target == group:
+            if not plugin:
                 raise
             leave_out(plugin, _described(error))
         finally:
             _loading.pop()
-        if target != group:
-            for number, (table, old) in enumerate(zip(TABLES, before)):
-                plugins.update({(number, key): plugin for key, entry in table.items() if old.get(key) is not entry})
 
 
 def leave_out(plugin: str, why: str) -> None:

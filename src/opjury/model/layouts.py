@@ -66,8 +66,7 @@ def laid_out(t: torch.Tensor, layout: str) -> torch.Tensor:
         if layout == "neg":  # only these dtypes have negative views
             return t
         filler = 1 if t.dtype == torch.bool else torch.iinfo(t.dtype).max
-    found: torch.Tensor = eval(_compiled(layout, t.ndim), {"torch": torch, "t": t, "filler": filler})
-    return found
+    return eval(_compiled(layout, t.ndim), {"torch": torch, "t": t, "filler": filler})
 
 
 @functools.cache

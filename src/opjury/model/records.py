@@ -236,7 +236,7 @@ def encode(record: Record) -> bytes:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
         return {key: _finite(v) for key, v in value.items()}

@@ -84,8 +84,7 @@ def operation(name: str) -> Operation:
         _check(name)
     if name not in declared.OPERATIONS:  # `_check` may have left it out
         raise UnknownName(unknown("operation", name, declared.OPERATIONS))
-    found: Operation = declared.OPERATIONS[name]
-    return found
+    return declared.OPERATIONS[name]
 
 
 _checked: dict[str, Sequence[object]] = {}
@@ -191,8 +190,7 @@ def check(name: str) -> Check:
     """One check by its name. Raises `UnknownName` for others."""
     if name not in declared.CHECKS and name not in checks():
         raise UnknownName(unknown("check", name, declared.CHECKS))
-    found: Check = declared.CHECKS[name]
-    return found
+    return declared.CHECKS[name]
 
 
 def claims() -> list[Claim]:
@@ -219,5 +217,4 @@ def workload(name: str) -> Workload:
     operation(name)
     if name not in declared.WORKLOADS:
         raise UnknownName(f"{name} has no workload: nothing says at which sizes it matters; declare a Workload")
-    found: Workload = declared.WORKLOADS[name]
-    return found
+    return declared.WORKLOADS[name]
