@@ -56,10 +56,8 @@ class Tensor:
     def build(self, device: str = "cpu", requires_grad: bool = False) -> torch.Tensor:
         """A new tensor with memory of its own. In the layout "expanded" the values have equal rows."""
         values = np.array(self.values, dtype=carrier(self.dtype), order="C")
-        plain = (
-            torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format).to(device)
-        )
-        laid = laid_out(plain, self.layout).detach()
+        plain = torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format)
+        laid = laid_out(plain.to(device), self.layout).detach()
         return laid.requires_grad_(True) if requires_grad and self.differentiable else laid
 
     def wide(self, mode: Mode) -> np.ndarray:

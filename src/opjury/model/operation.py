@@ -50,14 +50,6 @@ class Law:
         given.function("sides", self.sides, "(f, rng, *args, **kwargs)")
 
 
-def _one_rounding(*args: Any, **kwargs: Any) -> int:
-    return 1
-
-
-def _dtype_of_data(case: Case) -> str:
-    return case.dtype
-
-
 @dataclass(frozen=True)
 class Operation:
     """A contract: what an operation means, and which inputs it must be tried on.
@@ -131,12 +123,12 @@ class Operation:
     rejects: Callable[[Any], SearchStrategy[Case]]
     magnitude: Callable[..., Any] | None = None
     conditioned: bool = False
-    terms: Callable[..., Any] = _one_rounding
+    terms: Callable[..., Any] = lambda *args, **kwargs: 1
     roundings: int = 1
     differentiable: bool = True
     gradient: Callable[..., Any] | None = None
     dtypes: tuple[str, ...] = FLOATING + COMPLEX
-    result_dtype: Callable[[Case], str] = _dtype_of_data
+    result_dtype: Callable[[Case], str] = lambda case: case.dtype
     result: Result = "tensor"
     fresh: bool = False
     tiers: tuple[str, ...] = TIERS

@@ -1,4 +1,4 @@
-"""What was found, as stored: one JSON object a line, with a published schema."""
+"""Records: what was found, stored as one JSON object per line, with a published schema."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ READABLE = (1, 2, 3)
 
 Status = Literal["not declared", "skipped", "holds", "waived", "error", "refuted"]
 SEVERITY: tuple[Status, ...] = get_args(Status)
-_FAULT = "not judged, the contract or the harness failed: "  # how messages of status "error" began before format 3
+_FAULT = "not judged, the contract or the harness failed: "  # began messages of status "skipped" that are "error" since format 3
 
 
 class NoRecord(ValueError):
-    """Something that is no record of this version. The message says what is wrong with it."""
+    """A line that is no record of this version. The message says what is wrong with it."""
 
 
 class _Named:
@@ -41,15 +41,15 @@ class _Named:
 class Verdict(_Named, msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
     """Whether one check holds for one implementation.
 
-    `status` is "error" where the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
-    found, `waiver` the reason that is declared for not passing the check: the status is then "waived", or "holds" where the waiver is
-    not needed. `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
-    largest error ever seen, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge.
-    `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too. `profile` is
-    what it was judged under, "" in older records. `once` counts the examples that showed a kind of behaviour which no other example
-    did: inputs alike in dtype, tier, layouts and powers of two of the sizes, with errors alike to a power of two. `once` / `examples`
-    estimates the chance that one more example shows a new kind. `file` and `line` say where the function on trial stands: the path of
-    its module as it is imported from a package, else the path from the working directory; "" and 0 where that is not known.
+    `status` is "error" if the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
+    found. `waiver` is the declared reason for not passing the check; the status is then "waived", or "holds" if the waiver is not
+    needed. `examples` counts the executed cases; a check without any never "holds". `error_of_bound` and `error_ulps` are the largest
+    error, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge. `cause` names a more
+    elementary check that fails for the same reason, as wrong values also break laws. `profile` is "" in older records. `once` counts
+    the examples that showed a kind of behaviour which no other example did: inputs alike in dtype, tier, layouts and powers of two of
+    the sizes, with errors alike to a power of two. `once` / `examples` estimates the chance that one more example shows a new kind.
+    `file` and `line` locate the function on trial, by the path of its module in a package, else by the path from the working
+    directory; they are "" and 0 if it is not known.
     """
 
     operation: str
@@ -80,7 +80,7 @@ class Verdict(_Named, msgspec.Struct, frozen=True, kw_only=True, tag="verdict", 
 
     @property
     def told(self) -> str:
-        """The message, after the reason of a waiver."""
+        """The message, with the reason of a waiver before it."""
         if self.waiver and self.status == "holds":
             return f"waived ({self.waiver}), but the check holds"
         found = f" ({self.message})" if self.message else ""
@@ -103,15 +103,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="rec
 
 
 class Measurement(_Named, Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
-    """What one implementation costs at one workload, beside the others that were measured in the same contest.
+    """What one implementation costs at one workload, compared with the others that were measured in the same contest.
 
-    `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
-    write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
-    of the contest; `tied` that this is no difference. `least_seconds` and `least_floor_seconds` are the shortest blocks' times: what
-    else the machine does only adds to them, so they are what a history compares. `first_seconds` is the time of the first call in a
-    new process, `peak_bytes` the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
-    element, None where none was looked at. `rounds` counts its timed blocks. `second_order` says that it promises to be
-    differentiable twice.
+    `seconds` is the median time of a call, `floor_seconds` that of copying the least bytes that any implementation must read and write.
+    `ratio` is its time as a multiple of that of `reference`, with the 99 % interval from `low` to `high` over all comparisons of the
+    contest; `tied` says that they do not differ. `least_seconds` and `least_floor_seconds` are the times of the fastest blocks. A history
+    compares these, because load can only slow a block down. `first_seconds` is the time of the first call in a new process,
+    `peak_bytes` the peak memory of the second. `error_ulps` is the largest error, in units in the last place of the largest element, or
+    None if it was not measured. `rounds` counts its timed blocks. `second_order` says whether it promises a second derivative.
     """
 
     implementation: str
@@ -141,9 +140,10 @@ class Measurement(_Named, Setting, frozen=True, kw_only=True, tag="measurement",
 
 
 class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", tag_field="record"):
-    """Which implementation to use at one workload, and why; "" where none holds up.
+    """The implementation to use at one workload, and the reason.
 
-    `tied` names those that are no slower, itself among them; `excluded` gives the reason for each that was not ranked.
+    `implementation` is "" if none holds up. `tied` names those that are no slower, the recommended one included. `excluded` gives the
+    reason for each that was not ranked.
     """
 
     implementation: str
@@ -158,11 +158,11 @@ class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", t
 class Standing(
     _Named, msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True
 ):
-    """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged.
+    """All verdicts of one implementation in short, as a history keeps them: the status of each judged check.
 
-    `causes` names, for each refuted check, the more elementary ones that it follows from, "" among them where it fails for a reason of
-    its own; None in records of formats 1 and 2. `tried` says what each task of the nightly profile got, by check and dtypes: examples,
-    seconds, and how many of the examples showed a kind of behaviour that no other did.
+    `causes` names, for each refuted check, the more elementary checks that it follows from, with "" among them if it also fails for a
+    reason of its own. It is None in records of formats 1 and 2. `tried` gives, for each task of the nightly profile by check and
+    dtypes, its examples, its seconds, and how many of the examples showed a kind of behaviour that no other did.
     """
 
     operation: str
@@ -179,11 +179,11 @@ class Standing(
 
 
 class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="record"):
-    """The first record of a file of the history: when, of what and where the others in it were made.
+    """The first record of a file of the history: when, where and from which sources the others in it were made.
 
-    `date` is that of the start (ISO 8601, UTC); `commit` "" outside of a repository, `dirty` when files differed from it; `seconds`
-    the whole took. `sources` are digests of the files of each implementation and its contract, by name; `plan` says what was to be
-    tried and measured.
+    `date` is that of the start (ISO 8601, UTC). `commit` is "" outside of a repository, and `dirty` says whether files differed from it.
+    `seconds` is the time of the whole night. `sources` are digests of the files of each implementation and its contract, by name.
+    `plan` says what was to be tried and measured.
     """
 
     date: str
@@ -201,11 +201,10 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
 class Alarm(_Named, Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
     """A change for the worse between two nights of one machine.
 
-    `kind` is "time", "memory", "error", "verdict" or "recommendation"; `before` and `after` are in seconds, bytes or ulps, a verdict
-    or the name of an implementation. A verdict's alarm has no sizes and no dtype. `low` and `high` are the 99 % interval of how many
-    times as much it is now. `since` is the date of the first night with it, `commits` the commits of the nights before and after,
-    `versions` what else differs between them. `confirmed` says whether measuring again showed the same, None where that was not tried.
-    `command` shows it again.
+    `before` and `after` are, depending on `kind`, in seconds, bytes or ulps, a verdict, or the name of an implementation. An alarm of a
+    verdict has no sizes and no dtype. `low` and `high` are the 99 % interval of the ratio of `after` to `before`. `since` is the date of
+    the first night with the change. `commits` are those of the nights before and after, and `versions` what else differs between these.
+    `confirmed` says whether measuring again showed the same, or is None if that was not tried. `command` reproduces the change.
     """
 
     kind: Literal["time", "memory", "error", "verdict", "recommendation"]
@@ -231,7 +230,7 @@ Record = Verdict | Part | Measurement | Recommendation | Standing | Night | Alar
 
 
 def encode(record: Record) -> bytes:
-    """One line of JSON, without its end. Non-finite floats are strings."""
+    """One line of JSON, without a newline. Non-finite floats are strings."""
     return msgspec.json.encode(_finite({**msgspec.to_builtins(record), "format": FORMAT}))
 
 
@@ -249,7 +248,7 @@ def decode(line: bytes | str) -> Record:
     Raises
     ------
     NoRecord
-        Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
+        For a line that is not JSON, of another format, or with a missing or mistyped field.
     """
     try:
         found: Record = msgspec.json.decode(line, type=Record, strict=False)
@@ -262,7 +261,8 @@ def decode(line: bytes | str) -> Record:
 
 
 def upgraded(record: Record) -> Record:
-    """A record of an older format in the present one: the beginning of a verdict's message was its status."""
+    """A record of an older format in the present one."""
+    # The message of a verdict began with its status or waiver.
     if not isinstance(record, Verdict) or record.format == FORMAT:
         return record
     message, changed = record.message, dict[str, Any]()
@@ -301,7 +301,7 @@ def lenient(path: Path, problems: list[str]) -> list[Record]:
 
 
 def write(path: Path | str, records: Iterable[Record]) -> None:
-    """Write a file of records whole or not at all; `Unwritable` otherwise."""
+    """Write a file of records whole or not at all. Raises `Unwritable`."""
     files.write_whole(path, b"".join(encode(record) + b"\n" for record in records))
 
 
