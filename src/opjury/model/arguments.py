@@ -54,14 +54,14 @@ class Tensor:
         return self.data and is_floating(self.dtype)
 
     def build(self, device: str = "cpu", requires_grad: bool = False) -> torch.Tensor:
-        """A new tensor with memory of its own. In the layout "expanded" the values have equal rows."""
+        """A new tensor with memory of its own, whose rows are equal in the layout "expanded"."""
         values = np.array(self.values, dtype=carrier(self.dtype), order="C")
         plain = torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format)
         laid = laid_out(plain.to(device), self.layout).detach()
         return laid.requires_grad_(True) if requires_grad and self.differentiable else laid
 
     def wide(self, mode: Mode) -> np.ndarray:
-        """The values for the reference: float64/complex128, long double, or exact objects. Integers stay int64."""
+        """The values for the reference, as float64/complex128, long double or exact objects, with integers as int64."""
         return _widened(np.array(self.values), mode if self.differentiable else "float")
 
     def code(self) -> str:
@@ -124,7 +124,7 @@ class Sparse:
     layout = "contiguous"
 
     def build(self, device: str = "cpu", requires_grad: bool = False) -> Any:
-        """A new SciPy object with memory of its own. The parameters are those of `Tensor.build` and have no effect."""
+        """A new SciPy object with memory of its own (the parameters of `Tensor.build` have no effect)."""
         values = self.values.astype(self.dtype)
         if self.format == "dense":
             return values
@@ -156,7 +156,7 @@ class Sparse:
         return values[order], minor[order].astype(index), starts.astype(index)
 
     def wide(self, mode: Mode = "float") -> np.ndarray:
-        """The dense matrix, repeated entries added up: as float64/complex128, long double or exact objects.
+        """The dense matrix with repeated entries added up, as float64/complex128, long double or exact objects.
 
         Integers and bool keep their dtype, and wrap as NumPy's do.
         """
@@ -172,7 +172,7 @@ class Sparse:
         return dense
 
     def _coordinates(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row and column of every stored value, in the shape of `values`; for DIA also those outside the matrix."""
+        """Row and column of every stored value, in the shape of `values`, which for DIA may lie outside the matrix."""
         if self.format == "dia":
             columns = np.broadcast_to(np.arange(self.values.shape[1]), self.values.shape)
             return columns - self.places[0][:, None], columns
@@ -242,7 +242,7 @@ def _unlisted(listed: list[Any], kind: np.dtype) -> np.ndarray:
 
 
 def stored(matrix: Any) -> Iterator[np.ndarray]:
-    """Every array that a live sparse matrix or array consists of; of a DOK, copies."""
+    """The arrays of a live sparse matrix or array, which are copies for a DOK."""
     if matrix.format == "dok":
         keys = np.array(list(matrix.keys()), dtype=np.int64).reshape(-1, 2)
         yield from (keys[:, 0], keys[:, 1], np.array(list(matrix.values()), dtype=matrix.dtype))
@@ -255,7 +255,7 @@ def stored(matrix: Any) -> Iterator[np.ndarray]:
 
 
 def snapshot(matrix: Any) -> tuple[Any, ...]:
-    """All that a live sparse matrix or array stores, as bytes: equal before and after a call that does not modify it."""
+    """The contents of a live sparse matrix or array as bytes, which are equal after a call that does not modify it."""
 
     def frozen(array: np.ndarray) -> Any:
         if array.dtype == object:
@@ -268,11 +268,11 @@ def snapshot(matrix: Any) -> tuple[Any, ...]:
 
 
 def in_common(argument: Any, result: Any) -> bool:
-    """Whether a result shares memory with an argument, tensors or sparse arrays."""
+    """Whether a result shares memory with an argument, for tensors and for sparse arrays."""
     if isinstance(argument, torch.Tensor) and isinstance(result, torch.Tensor):
         try:
             one, other = (value.untyped_storage().data_ptr() for value in (argument, result))
-        except (RuntimeError, NotImplementedError):  # a layout that has none: the check of form's business
+        except (RuntimeError, NotImplementedError):  # a layout without storage, which the check of form judges
             return False
         return one == other and bool(argument.numel() and result.numel())
     both_sparse = hasattr(argument, "tocoo") and hasattr(result, "tocoo")
@@ -280,7 +280,7 @@ def in_common(argument: Any, result: Any) -> bool:
 
 
 def shares_memory(first: Any, second: Any) -> bool:
-    """Whether two live sparse matrices or arrays have an array, or a list of LIL's, in common."""
+    """Whether two live sparse matrices or arrays have an array, or a list of a LIL, in common."""
     if first is second or (first.format == second.format == "dok" and first._dict is second._dict):
         return True
     pairs = [(a, b) for a in stored(first) for b in stored(second)]

@@ -110,16 +110,16 @@ class Case:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the data arguments ("float64" where there are none)."""
+        """The dtype of the data arguments, or "float64" if there are none."""
         return next((leaf.dtype for _, leaf in self.leaves() if _is_data(leaf)), "float64")
 
     @property
     def elements(self) -> int:
-        """The number of elements of all data arguments, zeros that a sparse one does not store among them."""
+        """The number of elements of all data arguments, including zeros that a sparse one does not store."""
         return sum(math.prod(leaf.shape) for _, leaf in self.leaves() if _is_data(leaf))
 
     def build(self, device: str = "cpu", requires_grad: Any = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Live arguments, fresh in memory. `requires_grad`: for all differentiable ones, or a collection of places."""
+        """New live arguments, where `requires_grad` is a bool for all differentiable ones or a collection of places."""
 
         def live(place: int | str, leaf: Any) -> Any:
             wanted = requires_grad if isinstance(requires_grad, bool) else place in requires_grad
@@ -178,7 +178,7 @@ class Case:
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Case:
-        """The case that `to_json` wrote. Raises `ValueError` for an argument of an unknown kind."""
+        """The case that `to_json` wrote (raises `ValueError` for an argument of an unknown kind)."""
 
         def live(value: Any) -> Any:
             if not isinstance(value, dict):

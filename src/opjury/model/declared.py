@@ -72,7 +72,7 @@ def _same(first: Any, second: Any) -> bool:
 
 
 def add(table: dict[Any, Any], key: Any, entry: Any, what: str, function: Callable[[Any], Any]) -> None:
-    """Add an entry to a table; `function` returns the function that identifies an entry.
+    """Add an entry to a table, where `function` returns the function that identifies an entry.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def is_operation(name: str) -> bool:
 
 @contextlib.contextmanager
 def apart() -> Iterator[dict[tuple[str, str], Any]]:
-    """Keep what is declared meanwhile out of the tables; gives its implementations at the end, by operation and name."""
+    """Keep what is declared meanwhile out of the tables, and yield a dict that holds its implementations afterwards."""
     before = [dict(table) for table in TABLES]
     found: dict[tuple[str, str], Any] = {}
     for table in TABLES:
@@ -155,7 +155,7 @@ def import_all(module: ModuleType) -> None:
 
 
 def load(group: str) -> None:
-    """Import the modules of a group of entry points once. A plug-in that fails is left out with a warning."""
+    """Import the modules of a group of entry points once, leaving out plug-ins that fail, with a warning."""
     if group in _loaded:
         return
     _loaded.add(group)

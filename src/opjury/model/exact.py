@@ -13,7 +13,7 @@ from opjury.model.dtypes import is_floating
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """The torch dtype of a name; "default" is torch's default dtype at this moment."""
+    """The torch dtype of a name, where "default" is torch's current default dtype."""
     return torch.get_default_dtype() if name == "default" else getattr(torch, name)
 
 
@@ -57,9 +57,8 @@ class ExactComplex:
 
     def __mul__(self, other: Any) -> ExactComplex:
         other = self._of(other)
-        return ExactComplex(
-            self.real * other.real - self.imag * other.imag, self.real * other.imag + self.imag * other.real
-        )
+        real = self.real * other.real - self.imag * other.imag
+        return ExactComplex(real, self.real * other.imag + self.imag * other.real)
 
     def __truediv__(self, other: Any) -> ExactComplex:
         other = self._of(other)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Unwritable(OSError):
-    """A file that cannot be written. The message names it and says why."""
+    """A file cannot be written, for the reason in the message."""
 
 
 @contextlib.contextmanager
@@ -24,7 +24,7 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 def write_whole(path: Path | str, content: bytes) -> None:
-    """Write a file whole or not at all. Raises `Unwritable`."""
+    """Write a file whole or not at all (raises `Unwritable`)."""
     target = Path(path)
     with writing(path):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -84,7 +84,7 @@ def waived_on(waives: Waives, device: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Implementation:
-    """One implementation of an operation. The decorator `implementation` makes it and documents the fields."""
+    """One implementation of an operation, made by the decorator `implementation`, which documents the fields."""
 
     operation: str
     name: str

@@ -1,4 +1,4 @@
-"""How the values of a tensor argument may lie in memory. Gaps in memory hold NaN, or the largest integer."""
+"""Layouts: how the values of a tensor argument may lie in memory, where gaps hold NaN or the largest integer."""
 
 from __future__ import annotations
 

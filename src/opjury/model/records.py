@@ -22,7 +22,7 @@ _FAULT = "not judged, the contract or the harness failed: "  # began messages of
 
 
 class NoRecord(ValueError):
-    """A line that is no record of this version. The message says what is wrong with it."""
+    """A line is no record of this version, for the reason in the message."""
 
 
 class _Named:
@@ -230,7 +230,7 @@ Record = Verdict | Part | Measurement | Recommendation | Standing | Night | Alar
 
 
 def encode(record: Record) -> bytes:
-    """One line of JSON, without a newline. Non-finite floats are strings."""
+    """One line of JSON without a newline, with non-finite floats as strings."""
     return msgspec.json.encode(_finite({**msgspec.to_builtins(record), "format": FORMAT}))
 
 
@@ -286,7 +286,7 @@ def lines_of(path: Path | str) -> Iterator[Record | NoRecord]:
 
 
 def read(path: Path | str) -> Iterator[Record]:
-    """The records of a file. Raises `NoRecord`, with the number of the line, for a line that is none."""
+    """The records of a file (raises `NoRecord` with the number of a line that is none)."""
     for found in lines_of(path):
         if isinstance(found, NoRecord):
             raise found
@@ -294,14 +294,14 @@ def read(path: Path | str) -> Iterator[Record]:
 
 
 def lenient(path: Path, problems: list[str]) -> list[Record]:
-    """The records of a file. What is wrong with the other lines is added to the problems."""
+    """The records of a file, where other lines are added to the problems."""
     found = list(lines_of(path))
     problems += [str(each) for each in found if isinstance(each, NoRecord)]
     return [each for each in found if not isinstance(each, NoRecord)]
 
 
 def write(path: Path | str, records: Iterable[Record]) -> None:
-    """Write a file of records whole or not at all. Raises `Unwritable`."""
+    """Write a file of records whole or not at all (raises `Unwritable`)."""
     files.write_whole(path, b"".join(encode(record) + b"\n" for record in records))
 
 

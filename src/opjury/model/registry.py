@@ -18,11 +18,11 @@ from opjury.model.workload import Workload
 
 
 class UnknownName(ValueError):
-    """A name that is not registered. The message gives the nearest known names."""
+    """A name is not registered, and the message gives the nearest known names."""
 
 
 class Impossible(ValueError):
-    """Sizes or a request that the operation or the machine cannot fulfil. The message says why."""
+    """The operation or the machine cannot fulfil sizes or a request, for the reason in the message."""
 
 
 def unknown(what: str, given: object, known: Iterable[str]) -> str:
@@ -46,7 +46,7 @@ def implementations(operation: str | None = None) -> list[Implementation]:
 
 
 def entry(operation: str, name: str) -> Implementation:
-    """One implementation by its names. Raises `UnknownName` for others."""
+    """One implementation by its names (raises `UnknownName`)."""
     known = {entry.name: entry for entry in implementations(operation)}
     if name not in known:
         raise UnknownName(unknown(f"implementation of {operation}", name, known))
@@ -77,7 +77,7 @@ def operations() -> list[Operation]:
 
 
 def operation(name: str) -> Operation:
-    """One contract by its name. Raises `UnknownName` for others, and as `operations`."""
+    """One contract by its name (raises `UnknownName`, or as `operations`)."""
     declared.load("opjury.properties")
     declared.load("opjury.impls")
     if name in declared.OPERATIONS:
@@ -187,7 +187,7 @@ def place_of_check(name: str) -> tuple[int, str]:
 
 
 def check(name: str) -> Check:
-    """One check by its name. Raises `UnknownName` for others."""
+    """One check by its name (raises `UnknownName`)."""
     if name not in declared.CHECKS and name not in checks():
         raise UnknownName(unknown("check", name, declared.CHECKS))
     return declared.CHECKS[name]
@@ -205,14 +205,14 @@ def claims() -> list[Claim]:
 
 
 def workloads() -> dict[str, Workload]:
-    """All workloads, by operation. Raises as `operations`."""
+    """All workloads by operation (raises as `operations`)."""
     declared.load("opjury.benchmarks")
     operations()
     return dict(declared.WORKLOADS)
 
 
 def workload(name: str) -> Workload:
-    """The workload of an operation. Raises `UnknownName` if the operation or its workload does not exist."""
+    """The workload of an operation (raises `UnknownName` if either does not exist)."""
     declared.load("opjury.benchmarks")
     operation(name)
     if name not in declared.WORKLOADS:

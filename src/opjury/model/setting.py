@@ -6,7 +6,7 @@ import msgspec
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """An operation with sizes, dtype, device and direction. Records of measurements derive from it.
+    """An operation with sizes, dtype, device and direction, from which records of measurements derive.
 
     Attributes
     ----------

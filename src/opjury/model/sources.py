@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def files_of(function: Callable[..., Any]) -> list[Path]:
-    """The file of a registered function, and the private modules beside and above it. Empty if it is in no file."""
+    """The file of a registered function, if it has one, and the private modules beside and above it."""
     try:
         source = Path(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull)
     except TypeError:  # built in

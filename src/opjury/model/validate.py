@@ -63,7 +63,7 @@ def forms(function: Callable[..., Any], *, by_name: bool) -> Iterator[_Form]:
 
 
 def takes(function: Callable[..., Any], calls: Iterable[_Form]) -> bool:
-    """Whether a function can be called in each of these ways. True if Python cannot tell."""
+    """Whether a function can be called in each of these ways, or True if Python cannot tell."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -93,7 +93,7 @@ class Declaration:
 
     @staticmethod
     def of(entry: Any, what: str) -> Declaration:
-        """The declaration of a dataclass that is being executed; its fields of type bool are checked."""
+        """The declaration that is being executed, with the entry's fields of type bool checked."""
         given = Declaration(what, location())
         for each in fields(entry):
             if each.type == "bool":  # annotations are strings
@@ -105,7 +105,7 @@ class Declaration:
         raise kind(f"{self.place}: {self.what}: {field} is {reprlib.repr(value)}; it must be {allowed}")
 
     def kind(self, field: str, value: object, kind: type | tuple[type, ...], name: str) -> None:
-        """The value must be an instance of a type; `name` describes it."""
+        """The value must be an instance of a type, which `name` describes."""
         kinds = kind if isinstance(kind, tuple) else (kind,)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             self.fail(field, value, name, TypeError)
@@ -157,7 +157,7 @@ class Declaration:
                 self.one_of(f"{field}[{number}]", value, known)
 
     def mapping(self, field: str, value: object, key: type, name: str) -> None:
-        """The value must be a mapping whose keys are of a type; `name` describes what they map to."""
+        """The value must be a mapping whose keys are of a type, to what `name` describes."""
         if not isinstance(value, Mapping) or not all(isinstance(each, key) for each in value):
             self.fail(field, value, f"a mapping of {key.__name__} to {name}", TypeError)
 
@@ -185,7 +185,7 @@ class Declaration:
         *,
         by_name: bool = True,
     ) -> None:
-        """The value must be callable like the reference after the arguments `first`; `by_name`: by its parameters' names, too."""
+        """The value must be callable like the reference after the arguments `first`, and with `by_name` by its parameters' names."""
         calls = [((None,) * len(first) + args, kwargs) for args, kwargs in forms(reference, by_name=by_name)]
         wanted = ", ".join(filter(None, [*first, shown_parameters(reference)[1:-1]]))
         self.function(field, function, f"({wanted})", calls)
