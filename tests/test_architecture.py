@@ -2,7 +2,7 @@
 
 import pytest
 
-from opjury.model.wings import wing
+from opjury.model.modules import wing
 from tests import architecture
 
 

@@ -132,7 +132,7 @@ def test_an_elementary_check_must_be_declared(declarations_end_with_the_test):
 
 
 def test_two_checks_of_one_name_are_refused(declarations_end_with_the_test):
-    with pytest.raises(ValueError, match="check agreement is declared twice"):
+    with pytest.raises(ValueError, match="check 'agreement' is declared twice"):
         row(name="agreement", elementary=())
 
 

@@ -22,7 +22,7 @@ from opjury.judge.isolated import verdict_of
 from opjury.judge.request import Request
 from opjury.model import declared, records, registry
 from opjury.model.environment import environment
-from opjury.model.journal import Journal
+from opjury.model.records import Journal
 from opjury.run.ship import imported
 from opjury.scale import cluster
 from tests.hostile import aborting

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from opjury.cli.main import run
-from opjury.model.wings import EXTRAS
+from opjury.model.modules import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -16,9 +16,8 @@ from opjury.judge.task import applies
 from opjury.model import registry
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
-from opjury.model.journal import Journal
 from opjury.model.outcome import tried_label
-from opjury.model.records import Standing, Verdict
+from opjury.model.records import Journal, Standing, Verdict
 from opjury.track import history, more_cases, nightly
 from opjury.track.history import Chronicle
 from opjury.track.nightly import _seed

@@ -1,9 +1,9 @@
 """opjury decides between competing implementations of a tensor operation.
 
-`audit(function_or_name, operation)` judges: a verdict for each check, a smallest counterexample for each that is refuted. `choose(operation,
-workload)` measures the implementations that hold up and recommends one. `get(operation, implementation)` is the function that is
-registered under these names. `parametrize_with_checks` makes each check of a function a pytest test. `implementation`, `Operation` and
-`Workload` declare; `opjury.contract` has everything that such a file needs. The command `opjury list` shows what is registered.
+`audit(function_or_name, operation)` gives a verdict for each check, with a minimal counterexample for each refuted one.
+`choose(operation, workload)` measures the implementations that hold up and recommends one. `get(operation, implementation)` returns a
+registered function. `parametrize_with_checks` makes each check of a function a pytest test. `implementation`, `Operation` and `Workload`
+declare; `opjury.contract` has everything that a declaring file needs. The command `opjury list` shows what is registered.
 
 >>> import opjury
 >>> found = opjury.audit("cumsum:torch_cumsum", checks="agreement", dtypes="float32")
@@ -13,7 +13,6 @@ True
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from opjury.audit import Audit, audit
 from opjury.choose import Choice, choose
 from opjury.model import registry
 from opjury.model.implementation import Error, Gradient, Implementation, implementation
+from opjury.model.modules import lazily
 from opjury.model.operation import Law, Operation
 from opjury.model.records import Verdict
 from opjury.model.registry import Impossible, UnknownName
@@ -38,29 +38,19 @@ if TYPE_CHECKING:
 if not (Path(__file__).parent / "impls").is_dir():
     __path__.append(str(Path(__file__).parents[2]))
 
-_LAZY = {"Case": "opjury.model.case", "Tensor": "opjury.model.arguments", "parametrize_with_checks": "opjury.testing"}
+__all__ = ["Audit", "Choice", "Verdict", "audit", "choose", "get", "parametrize_with_checks"]
+__all__ += ["Case", "Error", "Gradient", "Growth", "Implementation", "Law", "Operation", "Tensor", "Workload"]
+__all__ += ["Impossible", "UnknownName", "implementation"]
 
-__all__ = [
-    "Audit",
-    "Case",
-    "Choice",
-    "Error",
-    "Gradient",
-    "Growth",
-    "Implementation",
-    "Impossible",
-    "Law",
-    "Operation",
-    "Tensor",
-    "UnknownName",
-    "Verdict",
-    "Workload",
-    "audit",
-    "choose",
-    "get",
-    "implementation",
-    "parametrize_with_checks",
-]
+# These need torch or pytest: `import opjury` stays light.
+__getattr__ = lazily(
+    __name__,
+    {
+        "opjury.model.arguments": ("Tensor",),
+        "opjury.model.case": ("Case",),
+        "opjury.testing": ("parametrize_with_checks",),
+    },
+)
 
 
 def get(operation: str, implementation: str) -> Any:
@@ -76,10 +66,3 @@ def get(operation: str, implementation: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
-
-
-def __getattr__(name: str) -> Any:
-    # What needs torch or pytest is imported when it is asked for: `import opjury` stays light.
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'opjury' has no attribute {name!r}")

@@ -14,9 +14,9 @@ from opjury.judge.request import Request
 from opjury.judge.task import Task
 from opjury.model import registry
 from opjury.model.implementation import Error, Waives
+from opjury.model.modules import wing
 from opjury.model.outcome import JUDGED, Outcome, by_implementation, standing
 from opjury.model.records import SEVERITY, Verdict
-from opjury.model.wings import wing
 from opjury.run.ship import Function, Here
 
 

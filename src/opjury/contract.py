@@ -1,18 +1,18 @@
-"""What authors of contracts, implementations and workloads import, and all of it.
+"""Everything that authors of contracts, implementations and workloads import.
 
-`from opjury.contract import Case, Law, Operation, Space, composite, illegal, st` stands at the top of a contract,
-`from opjury.contract import Gradient, implementation` at that of a file of implementations.
+A contract begins with `from opjury.contract import Case, Law, Operation, Space, composite, illegal, st`, a file of implementations with
+`from opjury.contract import Gradient, implementation`.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opjury.model.check import Check
 from opjury.model.claims import claim
 from opjury.model.dtypes import COMPLEX, FLOATING, HALF, INTEGER, REAL
 from opjury.model.implementation import Error, Gradient, Implementation, implementation
+from opjury.model.modules import lazily
 from opjury.model.operation import Law, Operation
 from opjury.model.workload import Growth, Workload
 
@@ -26,59 +26,22 @@ if TYPE_CHECKING:
     from opjury.model.case import Case
     from opjury.model.exact import integer_limits, round_to
 
-_LAZY = {
-    "Case": "opjury.model.case",
-    "Refuted": "opjury.judge.trial",
-    "Space": "opjury.judge.strategies",
-    "Sparse": "opjury.model.arguments",
-    "Tensor": "opjury.model.arguments",
-    "Unsuitable": "opjury.judge.trial",
-    "composite": "opjury.judge.strategies",
-    "illegal": "opjury.judge.strategies",
-    "integer_limits": "opjury.model.exact",
-    "round_to": "opjury.model.exact",
-    "seeds": "opjury.judge.strategies",
-    "st": "opjury.judge.strategies",
-}
+__all__ = ["COMPLEX", "FLOATING", "HALF", "INTEGER", "REAL"]
+__all__ += ["Error", "Gradient", "Growth", "Implementation", "Law", "Operation", "Workload", "claim", "implementation"]
+__all__ += ["Case", "Space", "Sparse", "Tensor", "composite", "illegal", "integer_limits", "round_to", "seeds", "st"]
+__all__ += ["Check", "Refuted", "Unsuitable"]
 
-__all__ = [
-    "COMPLEX",
-    "FLOATING",
-    "HALF",
-    "INTEGER",
-    "REAL",
-    "Case",
-    "Check",
-    "Error",
-    "Gradient",
-    "Growth",
-    "Implementation",
-    "Law",
-    "Operation",
-    "Refuted",
-    "Space",
-    "Sparse",
-    "Tensor",
-    "Unsuitable",
-    "Workload",
-    "claim",
-    "composite",
-    "illegal",
-    "implementation",
-    "integer_limits",
-    "round_to",
-    "seeds",
-    "st",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # What needs torch or hypothesis is imported when it is asked for: listing implementations needs neither.
-    if name in _LAZY:
-        value = getattr(import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'opjury.contract' has no attribute {name!r}")
+# These need torch or hypothesis, and listing implementations needs neither.
+__getattr__ = lazily(
+    __name__,
+    {
+        "opjury.judge.strategies": ("Space", "composite", "illegal", "seeds", "st"),
+        "opjury.judge.trial": ("Refuted", "Unsuitable"),
+        "opjury.model.arguments": ("Sparse", "Tensor"),
+        "opjury.model.case": ("Case",),
+        "opjury.model.exact": ("integer_limits", "round_to"),
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,5 @@
 """The old place of what `opjury.contract` offers. It goes with the next release."""
 
-from opjury.model.moved import moved
+from opjury.model.modules import moved
 
 __getattr__ = moved("opjury.operation", "opjury.contract")

@@ -20,10 +20,9 @@ from opjury.judge.task import Task, applies, implementation_of
 from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import Environment, environment
-from opjury.model.journal import Journal, left_in
-from opjury.model.records import Part, Record, Verdict
+from opjury.model.modules import wing
+from opjury.model.records import Journal, Part, Record, Verdict, left_in
 from opjury.model.sources import family_of, judging
-from opjury.model.wings import wing
 from opjury.run.ship import Function
 
 

@@ -15,8 +15,8 @@ from opjury.cli.exit import GOOD, NOTHING
 from opjury.cli.terminal import console, numeric, plain_table
 from opjury.cli.text import counted, memory, seconds, shortened, times
 from opjury.model import files, records
+from opjury.model.modules import wing
 from opjury.model.records import Measurement, Recommendation
-from opjury.model.wings import wing
 from opjury.run.ship import Function
 from opjury.sweep import Sweep, dispatcher, sweep
 

@@ -10,9 +10,9 @@ from opjury.cli.exit import USAGE
 from opjury.cli.group import LazyGroup
 from opjury.cli.later import import_later
 from opjury.model.files import Unwritable
+from opjury.model.modules import MissingExtra
 from opjury.model.records import NoRecord
 from opjury.model.registry import Impossible, UnknownName
-from opjury.model.wings import MissingExtra
 
 COMMANDS = {
     "list": "opjury.cli.list",

@@ -1,1 +1,1 @@
-"""What everything else speaks of: declarations and their registry, cases, records, outcomes. Declarations import no torch."""
+"""The data that all other parts use: declarations (which import no torch) and their registry, cases, records and outcomes."""

@@ -1,7 +1,7 @@
-"""Recipes of arguments, a tensor or a SciPy sparse matrix or array, each as plain data; and what live sparse arguments store.
+"""Recipes of arguments as plain data, for tensors and SciPy sparse matrices, and the memory of live sparse arguments.
 
-What a sparse argument stores is part of its recipe, not the matrix alone: repeated entries, explicit zeros, unsorted indices, and what a
-DIA matrix keeps outside its shape.
+The recipe of a sparse argument says what is stored: repeated entries, explicit zeros, unsorted indices, and the values that a DIA
+matrix keeps outside its shape.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 
 from opjury.model.dtypes import is_floating
 from opjury.model.exact import carrier, exactly, literal, torch_dtype
-from opjury.model.layouts import LAYOUTS
+from opjury.model.layouts import laid_out, layout_code
 
 Mode = Literal["float", "long", "exact"]
 FORMATS = ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
@@ -33,9 +33,9 @@ class Tensor:
         The logical values, in the carrier of `dtype` (every element representable in `dtype`).
     dtype : str
     layout : str
-        One of `opjury.model.layouts.LAYOUTS`: how the values lie in memory.
+        How the values lie in memory: a name in `opjury.model.layouts.LAYOUTS`.
     data : bool
-        False for indices, slices and the like: int64 whatever the dtype on trial, never differentiated.
+        False for indices, slices and the like, which are int64 for every dtype on trial and have no gradient.
     """
 
     values: np.ndarray
@@ -54,59 +54,45 @@ class Tensor:
         return self.data and is_floating(self.dtype)
 
     def build(self, device: str = "cpu", requires_grad: bool = False) -> torch.Tensor:
-        """A new tensor with memory of its own. In the layout "expanded" the values have equal rows."""
+        """A new tensor with memory of its own, whose rows are equal in the layout "expanded"."""
         values = np.array(self.values, dtype=carrier(self.dtype), order="C")
-        plain = (
-            torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format).to(device)
-        )
-        laid = LAYOUTS[self.layout].lay(plain).detach()
+        plain = torch.from_numpy(values).to(torch_dtype(self.dtype)).clone(memory_format=torch.contiguous_format)
+        laid = laid_out(plain.to(device), self.layout).detach()
         return laid.requires_grad_(True) if requires_grad and self.differentiable else laid
 
     def wide(self, mode: Mode) -> np.ndarray:
-        """The values for the reference: float64/complex128, long double, or exact objects. Integers stay int64."""
-        values = np.array(self.values)
-        if mode == "float" or not self.differentiable:
-            return values
-        if mode == "long":
-            return values.astype(np.clongdouble if values.dtype.kind == "c" else np.longdouble)
-        objects = np.empty(values.size, dtype=object)
-        objects[:] = [exactly(value) for value in values.ravel().tolist()]
-        return objects.reshape(values.shape)
+        """The values for the reference, as float64/complex128, long double or exact objects, with integers as int64."""
+        return _widened(np.array(self.values), mode if self.differentiable else "float")
 
     def code(self) -> str:
-        """Python that builds it, needing torch alone."""
-        text = literal(self.values.tolist() if self.values.size <= 2000 else self.values.ravel().tolist())
-        shape = "" if self.values.size and self.values.size <= 2000 else f".reshape({tuple(self.values.shape)})"
+        """Python that builds it with torch alone."""
+        nested = self.values.size <= 2000
+        text = literal((self.values if nested else self.values.ravel()).tolist())
+        shape = "" if nested and self.values.size else f".reshape({self.shape})"
         built = f"torch.tensor({text}, dtype=torch.{self.dtype}){shape}"
-        laid = LAYOUTS[self.layout].code(self.values.ndim)
+        laid = layout_code(self.layout, self.values.ndim)
         return built if laid == "t" else f"(lambda t: {laid})({built})"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, from which `from_json` makes it again."""
-        flat = self.values.ravel()
-        if flat.dtype.kind == "c":
-            flat = flat.view(np.float64)
-        listed = [v if not isinstance(v, float) or math.isfinite(v) else repr(v) for v in flat.tolist()]
+        """Plain data that `from_json` reads."""
         return {
             "tensor": self.dtype,
             "shape": list(self.values.shape),
             "layout": self.layout,
             "data": self.data,
-            "values": listed,
+            "values": _listed(self.values),
         }
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Tensor:
-        """What `to_json` wrote."""
-        kind = carrier(entry["tensor"])
-        flat = [float(v) if isinstance(v, str) else v for v in entry["values"]]
-        values = np.array(flat, dtype=np.float64 if kind.kind == "c" else kind)
-        return Tensor(values.view(kind).reshape(entry["shape"]), entry["tensor"], entry["layout"], entry["data"])
+        """The tensor that `to_json` wrote."""
+        values = _unlisted(entry["values"], carrier(entry["tensor"])).reshape(entry["shape"])
+        return Tensor(values, entry["tensor"], entry["layout"], entry["data"])
 
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """A sparse matrix or array, as what it stores.
+    """The recipe of one sparse matrix or array.
 
     Parameters
     ----------
@@ -119,8 +105,8 @@ class Sparse:
         The stored values, in the order of storage, as float64, complex128, int64 or bool: (entries,); for BSR
         (blocks, block rows, block columns); for DIA (diagonals, width); dense: `shape`.
     places : tuple of numpy.ndarray
-        Where they are: (rows, columns) of entries or blocks, which may repeat in BSR, COO, CSC and CSR; for DIA (offsets,).
-        CSC, CSR and BSR keep the order of entries within a column or row. LIL needs them sorted, DOK without repetition.
+        (rows, columns) of the entries or blocks, which may repeat in BSR, COO, CSC and CSR; for DIA (offsets,).
+        CSC, CSR and BSR keep the order of entries within a column or row. LIL needs sorted entries, DOK distinct ones.
     container : {"array", "matrix"}
     index_dtype : {"int32", "int64"}
     """
@@ -138,15 +124,22 @@ class Sparse:
     layout = "contiguous"
 
     def build(self, device: str = "cpu", requires_grad: bool = False) -> Any:
-        """A new SciPy object with memory of its own. The parameters are there because tensors have them."""
-        values = np.array(self.values).astype(self.dtype)
+        """A new SciPy object with memory of its own (the parameters of `Tensor.build` have no effect)."""
+        values = self.values.astype(self.dtype)
         if self.format == "dense":
             return values
         new = getattr(scipy.sparse, f"{self.format}_{self.container}")
-        if self.format in ("dok", "lil"):
-            rows, columns = self.places
-            return _filled(new(self.shape, dtype=self.dtype), rows, columns, values)
-        return new(self._stored(values), shape=self.shape)
+        if self.format not in ("dok", "lil"):
+            return new(self._stored(values), shape=self.shape)
+        matrix = new(self.shape, dtype=self.dtype)
+        # Assignment would drop explicit zeros.
+        for row, column, value in zip(*(part.tolist() for part in self.places), values, strict=True):
+            if self.format == "dok":
+                matrix.setdefault((row, column), value)
+            else:
+                matrix.rows[row].append(column)
+                matrix.data[row].append(value.item())
+        return matrix
 
     def _stored(self, values: np.ndarray) -> tuple[Any, ...]:
         """What the constructor of the format takes."""
@@ -162,20 +155,13 @@ class Sparse:
         starts = np.concatenate([[0], np.cumsum(np.bincount(major, minlength=length))])
         return values[order], minor[order].astype(index), starts.astype(index)
 
-    def wide(self, mode: str = "float") -> np.ndarray:
-        """The dense matrix, repeated entries added up: as float64/complex128, long double or exact objects.
+    def wide(self, mode: Mode = "float") -> np.ndarray:
+        """The dense matrix with repeated entries added up, as float64/complex128, long double or exact objects.
 
         Integers and bool keep their dtype, and wrap as NumPy's do.
         """
         values = np.array(self.values)
-        if values.dtype.kind not in "fc":
-            values = values.astype(self.dtype)
-        elif mode == "long":
-            values = values.astype(np.clongdouble if values.dtype.kind == "c" else np.longdouble)
-        elif mode == "exact":
-            objects = np.empty(values.size, dtype=object)
-            objects[:] = [exactly(value) for value in values.ravel().tolist()]
-            values = objects.reshape(values.shape)
+        values = _widened(values, mode) if values.dtype.kind in "fc" else values.astype(self.dtype)
         if self.format == "dense":
             return values
         dense = np.zeros(self.shape, dtype=values.dtype)
@@ -186,7 +172,7 @@ class Sparse:
         return dense
 
     def _coordinates(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row and column of every stored value, in the shape of `values`; for DIA also those outside the matrix."""
+        """Row and column of every stored value, in the shape of `values`, which for DIA may lie outside the matrix."""
         if self.format == "dia":
             columns = np.broadcast_to(np.arange(self.values.shape[1]), self.values.shape)
             return columns - self.places[0][:, None], columns
@@ -199,11 +185,11 @@ class Sparse:
         return rows, columns
 
     def code(self) -> str:
-        """Python that builds it, needing NumPy and SciPy alone."""
+        """Python that builds it with NumPy and SciPy alone."""
         if self.format == "dense":
             return _array_code(self.build())
         new = f"scipy.sparse.{self.format}_{self.container}"
-        values = np.array(self.values).astype(self.dtype)
+        values = self.values.astype(self.dtype)
         if self.format in ("dok", "lil"):
             parts = ", ".join(_array_code(part) for part in (*self.places, values))
             entries = f"zip(*map(np.ndarray.tolist, ({parts})))"
@@ -212,10 +198,7 @@ class Sparse:
         return f"{new}({_stored_code(self._stored(values))}, shape={self.shape})"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, from which `from_json` makes it again."""
-        flat = self.values.ravel()
-        if flat.dtype.kind == "c":
-            flat = flat.view(np.float64)
+        """Plain data that `from_json` reads."""
         return {
             "sparse": self.format,
             "shape": list(self.shape),
@@ -224,23 +207,42 @@ class Sparse:
             "index_dtype": self.index_dtype,
             "places": [part.tolist() for part in self.places],
             "stored": list(self.values.shape),
-            "values": [v if not isinstance(v, float) or math.isfinite(v) else repr(v) for v in flat.tolist()],
+            "values": _listed(self.values),
         }
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Sparse:
-        """What `to_json` wrote."""
-        kind = np.dtype(entry["dtype"]).kind
-        wide = np.dtype({"f": np.float64, "c": np.complex128, "b": np.bool_}.get(kind, np.int64))
-        flat = [float(v) if isinstance(v, str) else v for v in entry["values"]]
-        values = np.array(flat, dtype=np.float64 if kind == "c" else wide).view(wide).reshape(entry["stored"])
+        """The matrix that `to_json` wrote."""
+        values = _unlisted(entry["values"], carrier(entry["dtype"])).reshape(entry["stored"])
         places = tuple(np.array(part, dtype=np.int64) for part in entry["places"])
         form = (entry["sparse"], tuple(entry["shape"]), entry["dtype"])
         return Sparse(*form, values, places, entry["container"], entry["index_dtype"])
 
 
+def _widened(values: np.ndarray, mode: Mode) -> np.ndarray:
+    if mode == "long":
+        return values.astype(np.clongdouble if values.dtype.kind == "c" else np.longdouble)
+    if mode == "exact":
+        objects = [exactly(value) for value in values.ravel().tolist()]
+        return np.array(objects, dtype=object).reshape(values.shape)
+    return values
+
+
+def _listed(values: np.ndarray) -> list[Any]:
+    """Numbers for JSON: complex ones as real and imaginary part, non-finite ones as strings."""
+    flat = values.ravel()
+    flat = flat.view(np.float64) if flat.dtype.kind == "c" else flat
+    return [repr(v) if isinstance(v, float) and not math.isfinite(v) else v for v in flat.tolist()]
+
+
+def _unlisted(listed: list[Any], kind: np.dtype) -> np.ndarray:
+    """What `_listed` made flat."""
+    flat = [float(v) if isinstance(v, str) else v for v in listed]
+    return np.array(flat, dtype=np.float64 if kind.kind == "c" else kind).view(kind)
+
+
 def stored(matrix: Any) -> Iterator[np.ndarray]:
-    """Every array that a live sparse matrix or array consists of; of a DOK, copies."""
+    """The arrays of a live sparse matrix or array, which are copies for a DOK."""
     if matrix.format == "dok":
         keys = np.array(list(matrix.keys()), dtype=np.int64).reshape(-1, 2)
         yield from (keys[:, 0], keys[:, 1], np.array(list(matrix.values()), dtype=matrix.dtype))
@@ -253,7 +255,7 @@ def stored(matrix: Any) -> Iterator[np.ndarray]:
 
 
 def snapshot(matrix: Any) -> tuple[Any, ...]:
-    """All that a live sparse matrix or array stores, as bytes: equal before and after a call that does not modify it."""
+    """The contents of a live sparse matrix or array as bytes, which are equal after a call that does not modify it."""
 
     def frozen(array: np.ndarray) -> Any:
         if array.dtype == object:
@@ -266,11 +268,11 @@ def snapshot(matrix: Any) -> tuple[Any, ...]:
 
 
 def in_common(argument: Any, result: Any) -> bool:
-    """Whether a result shares memory with an argument, tensors or sparse arrays."""
+    """Whether a result shares memory with an argument, for tensors and for sparse arrays."""
     if isinstance(argument, torch.Tensor) and isinstance(result, torch.Tensor):
         try:
             one, other = (value.untyped_storage().data_ptr() for value in (argument, result))
-        except (RuntimeError, NotImplementedError):  # a layout that has none: the check of form's business
+        except (RuntimeError, NotImplementedError):  # a layout without storage, which the check of form judges
             return False
         return one == other and bool(argument.numel() and result.numel())
     both_sparse = hasattr(argument, "tocoo") and hasattr(result, "tocoo")
@@ -278,7 +280,7 @@ def in_common(argument: Any, result: Any) -> bool:
 
 
 def shares_memory(first: Any, second: Any) -> bool:
-    """Whether two live sparse matrices or arrays have an array, or a list of LIL's, in common."""
+    """Whether two live sparse matrices or arrays have an array, or a list of a LIL, in common."""
     if first is second or (first.format == second.format == "dok" and first._dict is second._dict):
         return True
     pairs = [(a, b) for a in stored(first) for b in stored(second)]
@@ -286,17 +288,6 @@ def shares_memory(first: Any, second: Any) -> bool:
         return True
     lists = {id(part) for a, _ in pairs if a.dtype == object for part in a}
     return any(id(part) in lists for _, b in pairs if b.dtype == object for part in b)
-
-
-def _filled(matrix: Any, rows: np.ndarray, columns: np.ndarray, values: np.ndarray) -> Any:
-    """An empty DOK or LIL with entries put in as they are: by assignment, zeros would get lost."""
-    for row, column, value in zip(rows.tolist(), columns.tolist(), values, strict=True):
-        if matrix.format == "dok":
-            matrix.setdefault((row, column), value)
-        else:
-            matrix.rows[row].append(column)
-            matrix.data[row].append(value.item())
-    return matrix
 
 
 def _array_code(array: np.ndarray) -> str:

@@ -21,15 +21,16 @@ from opjury.model.arguments import Mode, Sparse, Tensor
 
 @dataclass(frozen=True)
 class Repetition:
-    """How a small case stands for a call that no memory of the host could hold as values.
+    """How a small case stands for a call whose values do not fit into the host's memory.
 
     Parameters
     ----------
     times : int
+        How often arguments and result are repeated.
     arguments : tuple of (int, int)
-        The places of the arguments that are repeated so many times, and the dimension of each.
+        The place of each argument that is repeated, and the dimension along which it is.
     result : tuple of int
-        The dimensions along which the result is repeated then.
+        The dimensions along which the result is then repeated.
     """
 
     times: int
@@ -37,7 +38,7 @@ class Repetition:
     result: tuple[int, ...]
 
     def of(self, place: int | str, ndim: int) -> list[int] | None:
-        """How often an argument is repeated along each of its dimensions; None where it is not."""
+        """How often an argument is repeated along each of its dimensions, or None if it is not repeated."""
         along = next((dim for where, dim in self.arguments if where == place), None)
         return None if along is None else [self.times if dim == along else 1 for dim in range(ndim)]
 
@@ -52,11 +53,11 @@ class Case:
         `Tensor` and other recipes, or plain Python values.
     tier : {"exact", "rounding", "special", "illegal"}
     seed : int
-        From which checks derive whatever else they need (incoming gradients, partners of a law).
+        Checks derive from it what they need beside the arguments: incoming gradients, the random numbers of a law.
     repeated : Repetition, optional
-        The call has arguments repeated; the reference and the contract see the small case.
+        The call's arguments are repeated; the reference and the contract see the small case.
     rule : str
-        What an illegal call breaks, as it is true of the call: "start ≥ end".
+        Why an illegal call is illegal, stated of the call itself: "start ≥ end".
     """
 
     args: tuple[Any, ...] = ()
@@ -68,7 +69,7 @@ class Case:
 
     @cached_property
     def memory(self) -> dict[Any, Any]:
-        """What was computed from this case, kept by whoever computed it."""
+        """A cache of what was computed from this case."""
         return {}
 
     @cached_property
@@ -88,9 +89,13 @@ class Case:
 
     def map(self, change: Callable[[Any], Any]) -> Case:
         """A case with every argument replaced."""
-        return replace(
-            self, args=tuple(map(change, self.args)), kwargs={name: change(v) for name, v in self.kwargs.items()}
-        )
+        args, kwargs = self._each(lambda place, leaf: change(leaf))
+        return replace(self, args=args, kwargs=kwargs)
+
+    def _each(self, change: Callable[[int | str, Any], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments, each replaced by `change(place, argument)`."""
+        args = tuple(change(place, leaf) for place, leaf in enumerate(self.args))
+        return args, {name: change(name, leaf) for name, leaf in self.kwargs.items()}
 
     def with_leaf(self, place: int | str, value: Any) -> Case:
         """A case with one argument replaced."""
@@ -105,16 +110,16 @@ class Case:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the data arguments ("float64" where there are none)."""
+        """The dtype of the data arguments, or "float64" if there are none."""
         return next((leaf.dtype for _, leaf in self.leaves() if _is_data(leaf)), "float64")
 
     @property
     def elements(self) -> int:
-        """The number of elements of all data arguments, zeros that a sparse one does not store among them."""
+        """The number of elements of all data arguments, including zeros that a sparse one does not store."""
         return sum(math.prod(leaf.shape) for _, leaf in self.leaves() if _is_data(leaf))
 
     def build(self, device: str = "cpu", requires_grad: Any = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Live arguments, fresh in memory. `requires_grad`: for all differentiable ones, or a collection of places."""
+        """New live arguments, where `requires_grad` is a bool for all differentiable ones or a collection of places."""
 
         def live(place: int | str, leaf: Any) -> Any:
             wanted = requires_grad if isinstance(requires_grad, bool) else place in requires_grad
@@ -122,20 +127,14 @@ class Case:
             times = self._times(place, leaf)
             return built.repeat(times) if times else built
 
-        args = tuple(live(place, leaf) for place, leaf in enumerate(self.args))
-        return args, {name: live(name, leaf) for name, leaf in self.kwargs.items()}
+        return self._each(live)
 
     def wide(self, mode: Mode = "float") -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments for the reference."""
-
-        def widened(leaf: Any) -> Any:
-            return leaf.wide(mode) if hasattr(leaf, "wide") else leaf
-
-        return tuple(map(widened, self.args)), {name: widened(v) for name, v in self.kwargs.items()}
+        return self._each(lambda place, leaf: leaf.wide(mode) if hasattr(leaf, "wide") else leaf)
 
     def code(self) -> str:
         """The arguments as Python: `torch.tensor([1., 2.], dtype=torch.float32), dim=0`."""
-
         args, kwargs = self.texts()
         return ", ".join([*args, *(f"{name}={text}" for name, text in kwargs.items())])
 
@@ -147,15 +146,14 @@ class Case:
             times = self._times(place, leaf)
             return f"{code}.repeat({times})" if times else code
 
-        return [text(i, leaf) for i, leaf in enumerate(self.args)], {
-            k: text(k, leaf) for k, leaf in self.kwargs.items()
-        }
+        args, kwargs = self._each(text)
+        return list(args), kwargs
 
     def _times(self, place: int | str, leaf: Any) -> list[int] | None:
         return self.repeated.of(place, len(leaf.shape)) if self.repeated and hasattr(leaf, "shape") else None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, from which `from_json` makes it again."""
+        """Plain data that `from_json` reads."""
 
         def plain(leaf: Any) -> Any:
             if hasattr(leaf, "to_json"):
@@ -168,9 +166,10 @@ class Case:
                 return {"numpy": leaf.dtype.name, "value": leaf.item()}
             return leaf
 
+        args, kwargs = self._each(lambda place, leaf: plain(leaf))
         return {
-            "args": [plain(v) for v in self.args],
-            "kwargs": {name: plain(v) for name, v in self.kwargs.items()},
+            "args": list(args),
+            "kwargs": kwargs,
             "tier": self.tier,
             "seed": self.seed,
             **({"repeated": msgspec.to_builtins(self.repeated)} if self.repeated else {}),
@@ -179,7 +178,7 @@ class Case:
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Case:
-        """What `to_json` wrote; `ValueError` for an argument of a kind that is not known."""
+        """The case that `to_json` wrote (raises `ValueError` for an argument of an unknown kind)."""
 
         def live(value: Any) -> Any:
             if not isinstance(value, dict):
@@ -215,8 +214,9 @@ def _is_data(leaf: Any) -> bool:
 
 
 def _recipe(name: str) -> Any:
-    """A contract's own kind of argument, "module:class". Only modules that contracts were loaded from are looked at."""
+    """A contract's own class of argument, by "module:class"."""
     declared.load("opjury.properties")
+    # Only modules that are loaded already are searched: a record must not be able to import others.
     module, _, kind = name.partition(":")
     found = getattr(sys.modules.get(module), kind, None)
     if not hasattr(found, "from_json"):

@@ -1,4 +1,4 @@
-"""Claims: what published answers say, as statements that are executed and get a verdict of their own."""
+"""Claims: statements of published answers, each with a check of its own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Claim:
     name : str
         Its id: `question.statement`.
     question : str
-        The question that it comes from, in words.
+        The question that it answers.
     text : str
-        What is claimed, in our words.
+        The claim in our words.
     expected : {"holds", "refuted"}
-        The verdict that was found with the tested versions; another one is news.
+        The verdict with the tested versions.
     check : callable
-        Takes nothing; returns whether the claim holds, and the evidence in print.
+        Takes no arguments, and returns whether the claim holds and the evidence as text.
     """
 
     name: str
@@ -36,21 +36,15 @@ class Claim:
     check: Callable[[], tuple[bool, str]] = field(compare=False)
 
     def judge(self) -> tuple[Finding, str]:
-        """The verdict today, with its evidence."""
+        """The verdict with the installed versions, and its evidence."""
         holds, evidence = self.check()
         return "holds" if holds else "refuted", evidence
 
 
 def claim(question: str, text: str, *, expected: Finding) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """Declare a function as the check of a claim; its module and name are the claim's id.
+    """Declare a function as the check of a claim, whose id is made of the function's module and name.
 
-    Parameters
-    ----------
-    question : str
-    text : str
-        What is claimed.
-    expected : {"holds", "refuted"}
-        The verdict found with the tested versions.
+    `Claim` documents the parameters.
     """
 
     def declare(check: Callable[[], Any]) -> Callable[[], Any]:

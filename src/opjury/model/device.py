@@ -1,14 +1,12 @@
-"""The GPU that a call ran on: whether its work is done, and whether the process can still use it."""
+"""Devices: their memory, and whether this process can still use its GPU."""
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class DeviceLost(BaseException):
-    """A call has ended this process's use of the GPU, by a device assert or an illegal address.
+    """A call has made the GPU unusable for this process, by a device assert or an illegal address.
 
-    Not an `Exception`: it is no rejection of an argument, and nothing can be judged after it here.
+    It is no `Exception`, because it does not reject an argument and nothing can be judged in this process after it.
     """
 
 
@@ -38,9 +36,9 @@ def free_memory(device: str) -> int:
 
 
 def finish(device: str) -> None:
-    """Wait for what was queued on the caller's stream, and raise what went wrong there.
+    """Wait for the work on the caller's stream, and raise its errors.
 
-    Other streams are not waited for: whoever works on one has to let the caller's stream wait for it.
+    Other streams are not waited for: a function that uses one has to make the caller's stream wait for it.
     """
     if on_cuda(device):
         import torch
@@ -52,18 +50,16 @@ def in_use() -> bool:
     """Whether this process has used a GPU."""
     import torch
 
-    initialized: Any = torch.cuda.is_initialized
-    return bool(initialized())
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 def lost() -> bool:
     """Whether an earlier call of this process has lost the GPU."""
-    if not in_use():
-        return False
     import torch
 
     try:
-        torch.cuda.synchronize()
+        if in_use():
+            torch.cuda.synchronize()
     except RuntimeError:
         return True
     return False

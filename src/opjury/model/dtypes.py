@@ -1,4 +1,4 @@
-"""The names of dtypes, and the groups that are judged together."""
+"""Names of dtypes, and the groups that are judged together."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ DTYPES = FLOATING + COMPLEX + INTEGER
 
 def group_dtypes(dtypes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Partition dtype names into float32, float64, half, complex, integer."""
-    groups: dict[str, list[str]] = {}
+    labels = dict.fromkeys(HALF, "half") | dict.fromkeys(COMPLEX, "complex") | dict.fromkeys(INTEGER, "integer")
+    groups: dict[str, tuple[str, ...]] = {}
     for dtype in dtypes:
-        label = dtype
-        for name, members in (("half", HALF), ("complex", COMPLEX), ("integer", INTEGER)):
-            if dtype in members:
-                label = name
-        groups.setdefault(label, []).append(dtype)
-    return {label: tuple(members) for label, members in groups.items()}
+        label = labels.get(dtype, dtype)
+        groups[label] = (*groups.get(label, ()), dtype)
+    return groups
 
 
 def is_floating(dtype: str) -> bool:
-    """Whether the dtype is floating or complex, that is: whether gradients exist."""
+    """Whether the dtype is floating or complex, so that gradients exist."""
     return dtype.startswith(("float", "bfloat", "complex"))

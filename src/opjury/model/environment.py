@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 import os
+import platform
 import re
 from pathlib import Path
 
 import msgspec
 
 _FIRST_CORE = Path("/sys/devices/system/cpu/cpu0")
+_BUILT_WITH = {"BLAS ": r"BLAS_INFO=(\w+)", "MKL-DNN ": r"MKL-DNN (v[\d.]+)", "OpenMP ": r"OpenMP (\d+)"}
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a record was made; nothing here changes from minute to minute.
+    """The machine and the versions with which a record was made.
 
-    `processor` has the caches and the governor, `clock` the highest frequency, `build` the libraries that torch was built with and
-    the instructions that it uses; "" for what the system, or an older record, does not tell.
+    `processor` includes the caches and the governor. `clock` is the highest frequency of the first core: "3700 MHz". `build` names the
+    libraries that torch was built with and the instructions that it uses: "BLAS mkl, MKL-DNN v3.7.1, OpenMP 201511, AVX512". A field is
+    "" if the system, or an older record, does not tell.
     """
 
     opjury: str
@@ -33,15 +37,14 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def versions(self) -> dict[str, str]:
-        """What results depend on, whatever the machine."""
+        """The versions that results depend on."""
         return {name: getattr(self, name) for name in ("opjury", "python", "torch", "numpy", "scipy")}
 
 
 @functools.cache
 def environment() -> Environment:
-    """This machine's versions."""
-    import importlib.metadata
-    import platform
+    """The environment of this process."""
+    import torch
 
     def version(package: str) -> str:
         try:
@@ -49,22 +52,24 @@ def environment() -> Environment:
         except importlib.metadata.PackageNotFoundError:
             return "source checkout" if package == "opjury" else "absent"
 
+    clock = ""
+    with contextlib.suppress(OSError, ValueError):
+        clock = f"{int((_FIRST_CORE / 'cpufreq' / 'cpuinfo_max_freq').read_text()) / 1000:.0f} MHz"
+    told = torch.__config__.show()
+    build = [name + match[1] for name, pattern in _BUILT_WITH.items() if (match := re.search(pattern, told))]
     return Environment(
-        opjury=version("opjury"),
         python=platform.python_version(),
-        torch=version("torch"),
-        numpy=version("numpy"),
-        scipy=version("scipy"),
+        **{package: version(package) for package in ("opjury", "torch", "numpy", "scipy")},
         machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         processor=_processor(),
-        device=_gpu(),
-        clock=_clock(),
-        build=_build(),
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        clock=clock,
+        build=", ".join([*build, torch.backends.cpu.get_cpu_capability()]),
     )
 
 
 def _processor() -> str:
-    """The processor's name, its caches and governor, as far as Linux tells: "EPYC 9R14; L1 32K, L2 1M, L3 32M; performance"."""
+    """The processor's name, caches and governor, as far as Linux tells: "EPYC 9R14; L1 32K, L2 1M, L3 32M; performance"."""
     told = []
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -77,27 +82,3 @@ def _processor() -> str:
     with contextlib.suppress(OSError):
         told += [(_FIRST_CORE / "cpufreq" / "scaling_governor").read_text().strip()]
     return "; ".join(filter(None, told))
-
-
-def _clock() -> str:
-    """The highest frequency of the first core: "3700 MHz"."""
-    with contextlib.suppress(OSError, ValueError):
-        return f"{int((_FIRST_CORE / 'cpufreq' / 'cpuinfo_max_freq').read_text()) / 1000:.0f} MHz"
-    return ""
-
-
-def _build() -> str:
-    """What torch computes with: "BLAS mkl, MKL-DNN v3.7.1, OpenMP 201511, AVX512"."""
-    import torch
-
-    told = torch.__config__.show()
-    patterns = {"BLAS ": r"BLAS_INFO=(\w+)", "MKL-DNN ": r"MKL-DNN (v[\d.]+)", "OpenMP ": r"OpenMP (\d+)"}
-    found = [name + match[1] for name, pattern in patterns.items() if (match := re.search(pattern, told))]
-    return ", ".join([*found, torch.backends.cpu.get_cpu_capability()])
-
-
-def _gpu() -> str:
-    """The name of the GPU that torch uses, where it has one."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""

@@ -1,4 +1,4 @@
-"""Numbers: exact ones, those that a dtype holds, and how they are written as Python."""
+"""Numbers: exact ones, the values of a dtype, and numbers as Python."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ import torch
 
 from opjury.model.dtypes import is_floating
 
-_INTEGER_LIMITS = {
-    "uint8": (0, 255),
-    "int8": (-128, 127),
-    "int16": (-(2**15), 2**15 - 1),
-    "int32": (-(2**31), 2**31 - 1),
-}
-
 
 def torch_dtype(name: str) -> torch.dtype:
-    """The torch dtype of a name; "default" is torch's default dtype at this moment."""
+    """The torch dtype of a name, where "default" is torch's current default dtype."""
     return torch.get_default_dtype() if name == "default" else getattr(torch, name)
 
 
@@ -38,7 +31,7 @@ def round_to(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 class ExactComplex:
-    """A complex number of two `Fraction`s: what `Fraction` is for the reals."""
+    """A complex number of two `Fraction`s."""
 
     __slots__ = ("imag", "real")
 
@@ -64,9 +57,8 @@ class ExactComplex:
 
     def __mul__(self, other: Any) -> ExactComplex:
         other = self._of(other)
-        return ExactComplex(
-            self.real * other.real - self.imag * other.imag, self.real * other.imag + self.imag * other.real
-        )
+        real = self.real * other.real - self.imag * other.imag
+        return ExactComplex(real, self.real * other.imag + self.imag * other.real)
 
     def __truediv__(self, other: Any) -> ExactComplex:
         other = self._of(other)
@@ -80,7 +72,7 @@ class ExactComplex:
         return self._of(other) / self
 
     def conjugate(self) -> ExactComplex:
-        """The same with the opposite imaginary part."""
+        """The number with the opposite imaginary part."""
         return ExactComplex(self.real, -self.imag)
 
     def __abs__(self) -> float:
@@ -107,15 +99,16 @@ def literal(value: Any) -> str:
         return "[" + ", ".join(map(literal, value)) + "]"
     if isinstance(value, complex):
         return f"complex({literal(value.real)}, {literal(value.imag)})"
-    if isinstance(value, float):
-        return (
-            repr(int(value)) + "."
-            if value.is_integer() and abs(value) < 1e6 and str(value) != "-0.0"
-            else (repr(value) if math.isfinite(value) else f"float('{value}')")
-        )
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 and str(value) != "-0.0":
+        return f"{int(value)}."
     return repr(value)
 
 
 def integer_limits(dtype: str) -> tuple[int, int]:
     """Smallest and largest value of an integer dtype (bool: 0 and 1)."""
-    return (0, 1) if dtype == "bool" else _INTEGER_LIMITS.get(dtype, (-(2**63), 2**63 - 1))
+    if dtype == "bool":
+        return 0, 1
+    limits = np.iinfo(dtype)
+    return limits.min, limits.max

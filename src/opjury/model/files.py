@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what goes wrong with them."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 class Unwritable(OSError):
-    """A file that cannot be written. The message says which, and why."""
+    """A file cannot be written, for the reason in the message."""
 
 
 @contextlib.contextmanager
 def writing(path: Path | str) -> Iterator[None]:
-    """What goes wrong with the file system meanwhile is raised as `Unwritable`."""
+    """Raise errors of the file system as `Unwritable`."""
     try:
         yield
     except OSError as error:
@@ -24,10 +24,11 @@ def writing(path: Path | str) -> Iterator[None]:
 
 
 def write_whole(path: Path | str, content: bytes) -> None:
-    """Write a file whole or not at all, beside it first, then renamed over it; `Unwritable` otherwise."""
+    """Write a file whole or not at all (raises `Unwritable`)."""
     target = Path(path)
     with writing(path):
         target.parent.mkdir(parents=True, exist_ok=True)
+        # A new file that is renamed over the old one: the old one stays if writing fails.
         handle, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "wb") as stream:

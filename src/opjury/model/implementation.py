@@ -1,4 +1,4 @@
-"""Implementations: who competes, and what each one declares of itself."""
+"""Implementations of operations, and what each declares of itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Gradient:
-    """What an implementation promises about derivatives, beyond the first order that is always held.
+    """What an implementation promises about derivatives, beyond a first-order gradient.
 
     Parameters
     ----------
@@ -35,24 +35,22 @@ class Gradient:
     vmap: bool = False
 
     def __post_init__(self) -> None:
-        given = Declaration("Gradient", location())
-        for name in ("second", "forward", "vmap"):
-            given.kind(name, getattr(self, name), bool, "a bool")
+        Declaration.of(self, "Gradient")
 
 
 @dataclass(frozen=True)
 class Error:
-    """An implementation's own a-priori error model, in place of the contract's.
+    """An implementation's own a-priori error model, which replaces the contract's.
 
     Parameters
     ----------
     magnitude : callable, optional
-        Called like the operation, with NumPy arrays in place of tensors: the Σ|a_j·x_j| of the bound, broadcastable
+        Called like the operation, with NumPy arrays in place of tensors. Returns the Σ|a_j·x_j| of the bound, broadcastable
         to the result. Must be linear in |x| where the operation is linear in x: the gradient's bound is its transpose.
     terms : callable, optional
-        Called likewise: the number of roundings on the longest path, broadcastable to the result.
+        Called likewise. Returns the number of roundings on the longest path, broadcastable to the result.
     accumulates : {"float32", "input"}
-        Where half types are summed: "input" when sums are kept in the half type itself.
+        The dtype in which half types are summed: "input" if it is the half type itself.
     """
 
     magnitude: Callable[..., Any] | None = None
@@ -60,25 +58,25 @@ class Error:
     accumulates: Accumulates = "float32"
 
     def __post_init__(self) -> None:
-        given = Declaration("Error", location())
+        given = Declaration.of(self, "Error")
         for name in ("magnitude", "terms"):
             if getattr(self, name) is not None:
                 given.function(name, getattr(self, name), "the operation is")
         given.one_of("accumulates", self.accumulates, get_args(Accumulates))
 
     def check_like(self, reference: Callable[..., Any], given: Declaration, prefix: str = "") -> None:
-        """Raise `TypeError` unless it can be called like the reference."""
+        """Raise `TypeError` unless both functions can be called like the reference."""
         for name in ("magnitude", "terms"):
             if getattr(self, name) is not None:
                 given.like(prefix + name, getattr(self, name), reference)
 
 
 Waives = Mapping[str, str | Mapping[str, str]]
-"""By check, the reason; or the reasons by kind of device, `cpu` or `cuda`."""
+"""From check to reason, or to a mapping of kind of device (`cpu` or `cuda`) to reason."""
 
 
 def waived_on(waives: Waives, device: str) -> dict[str, str]:
-    """The checks that are waived on a device such as `cuda:0`, with the reasons."""
+    """The reasons of the checks that are waived on a device such as `cuda:0`."""
     kind = device.partition(":")[0]
     found = {check: why if isinstance(why, str) else why.get(kind, "") for check, why in waives.items()}
     return {check: reason for check, reason in found.items() if reason}
@@ -86,7 +84,7 @@ def waived_on(waives: Waives, device: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Implementation:
-    """One competitor. Made by the decorator `implementation`, which documents the fields."""
+    """One implementation of an operation, made by the decorator `implementation`, which documents the fields."""
 
     operation: str
     name: str
@@ -102,11 +100,11 @@ class Implementation:
     requires: str | None = None
     view: bool = False
     asynchronous: bool = False
-    place: str = field(init=False, repr=False, compare=False)
+    declaration: Declaration = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", location())
-        given = self.declaration
+        given = Declaration.of(self, f"implementation {self.operation}:{self.name}")
+        object.__setattr__(self, "declaration", given)
         given.label("operation", self.operation)
         given.label("name", self.name)
         given.function("function", self.function, "the operation is")
@@ -120,38 +118,13 @@ class Implementation:
             given.function("domain", self.domain, "the operation is")
         if self.requires is not None:
             given.label("requires", self.requires)
-        for name in ("view", "asynchronous"):
-            given.kind(name, getattr(self, name), bool, "a bool")
         if self.asynchronous and "cuda" not in self.devices:
             given.fail("asynchronous", True, "left out where devices is without 'cuda'")
-        self._check_waives(given)
-
-    def _check_waives(self, given: Declaration) -> None:
-        given.mapping("waives", self.waives, str, "reasons")
-        given.reasons(
-            "waives",
-            {check: "by device" if isinstance(why, Mapping) else why for check, why in self.waives.items()},
-            list(declared.CHECKS),
-        )
-        for check, why in self.waives.items():
-            if isinstance(why, Mapping):
-                given.reasons(f"waives[{check!r}]", why, DEVICES)
-        given.reasons("refuted", self.refuted, list(declared.CHECKS))
+        given.reasons("waives", self.waives, declared.CHECKS, DEVICES)
+        given.reasons("refuted", self.refuted, declared.CHECKS)
         for check in self.refuted:
             if check in self.waives:
                 given.fail("waives", check, "another check than those of refuted, which must fail")
-
-    def check_promises(self) -> None:
-        """Raise `ValueError` where a check is waived or refuted that is never tried, because nothing is promised."""
-        for name, checks in (("waives", self.waives), ("refuted", self.refuted)):
-            for check in checks:
-                if not declared.CHECKS[check].promised(self):
-                    self.declaration.fail(name, check, "a check of what gradient promises")
-
-    @property
-    def declaration(self) -> Declaration:
-        """What errors about it begin with."""
-        return Declaration(f"implementation {self.operation}:{self.name}", self.place)
 
     @property
     def summary(self) -> str:
@@ -159,21 +132,19 @@ class Implementation:
         return next(iter((self.function.__doc__ or "").strip().splitlines()), "")
 
     def claims(self, wide: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]]) -> bool:
-        """Whether arguments are of those that it claims to be right for. `wide` makes them as the reference takes them,
-        which can need far more memory than they have: it is called where there is a domain alone.
-        """
-        if self.domain is None:
+        """Whether the arguments that `wide` returns, in the form for the reference, are in its domain."""
+        if self.domain is None:  # `wide` can need far more memory than the arguments
             return True
         args, kwargs = wide()
         return bool(self.domain(*args, **kwargs))
 
     def waived_on(self, device: str) -> dict[str, str]:
-        """What it waives on a device, with the reasons."""
+        """The reasons of the checks that it waives on a device."""
         return waived_on(self.waives, device)
 
     @property
     def waived(self) -> list[tuple[str, str]]:
-        """All that it waives, in words: the check, and on which kind of device if not on all; the reason."""
+        """What it waives, in words, with the reason: `specials`, or `specials on cuda` if it is waived there only."""
         words = []
         for check, why in self.waives.items():
             each = {check: why} if isinstance(why, str) else {f"{check} on {kind}": why[kind] for kind in why}
@@ -182,7 +153,7 @@ class Implementation:
 
 
 def as_error(given: Callable[..., Any] | Error | None) -> Error | None:
-    """An error model; a callable is its magnitude."""
+    """The error model that is given, or that has the given callable as its magnitude."""
     return Error(magnitude=given) if callable(given) else given
 
 
@@ -202,45 +173,44 @@ def implementation(
     view: bool = False,
     asynchronous: bool = False,
 ) -> Callable[[_Function], _Function]:
-    """Declare a function as an implementation of an operation; the function itself is returned unchanged.
+    """Declare a function as an implementation of an operation, and return it unchanged.
 
     Parameters
     ----------
     operation : str
         The operation's name.
     name : str, optional
-        The algorithm's name; by default the function's.
+        The algorithm's name, by default the function's.
     source : str
         Where the idea comes from: a paper and section, a documentation page, a question.
     error : Error or callable, optional
         The implementation's own error model; a callable is its magnitude.
     waives : mapping of check to reason, or to a mapping of "cpu" or "cuda" to reason
-        Checks that it is known not to pass, everywhere or on one kind of device. They still run; a waiver that is not needed is reported.
+        Checks that it is known not to pass, everywhere or on one kind of device. They still run, and an unneeded waiver is reported.
     refuted : mapping of check to reason
-        Marks a published wrong implementation, kept as a negative control: an audit must refute exactly these checks.
+        Marks a published wrong implementation that is kept as a negative control: an audit must refute exactly these checks.
     gradient : Gradient or None
-        What it promises about derivatives; None for implementations that leave autograd (NumPy).
+        What it promises about derivatives. None for implementations that leave autograd (NumPy).
     devices, dtypes : tuple of str
-        Where it runs; by default everywhere and with every dtype of the contract.
+        Where it runs, by default everywhere and with every dtype of the contract.
     domain : callable, optional
-        Called with the case's arguments (NumPy arrays): False where the implementation does not claim to be right.
+        Called with the case's arguments (NumPy arrays). Returns False where the implementation does not claim to be right.
     requires : str, optional
-        A module without which it is skipped, with that as the reason.
+        A module that it needs. It is skipped where the module is not installed.
     view : bool
         The result may share memory with an argument; a sparse one always does.
     asynchronous : bool
-        Called with tensors on a GPU, it promises never to let the caller wait for them.
+        Whether it promises that a call with tensors on a GPU returns without waiting for the GPU.
 
     Raises
     ------
     ValueError
-        For a check that does not exist, or a name that is taken by another function.
+        For an unknown check or operation, or the name of another implementation.
     """
 
     if not isinstance(operation, str):
-        raise TypeError(
-            f'{location()}: write @implementation("operation"), not @implementation: the operation\'s name is missing'
-        )
+        usage = 'write @implementation("operation"), not @implementation'
+        raise TypeError(f"{location()}: {usage}: the operation's name is missing")
 
     def declare(function: _Function) -> _Function:
         entry = Implementation(
@@ -249,8 +219,8 @@ def implementation(
             function=function,
             source=source,
             error=as_error(error),
-            waives={} if waives is None else waives,
-            refuted={} if refuted is None else refuted,
+            waives=waives or {},
+            refuted=refuted or {},
             gradient=gradient,
             devices=devices,
             dtypes=dtypes,
@@ -259,12 +229,14 @@ def implementation(
             view=view,
             asynchronous=asynchronous,
         )
-        entry.check_promises()
+        given = entry.declaration
+        for mapping, checks in (("waives", entry.waives), ("refuted", entry.refuted)):
+            for check in checks:
+                if not declared.CHECKS[check].promised(entry):  # it would never be tried
+                    given.fail(mapping, check, "a check of what gradient promises")
         if not declared.is_operation(operation):
-            entry.declaration.one_of("operation", operation, sorted(declared.OPERATIONS))
-        key = (operation, entry.name)
-        label = f"implementation {operation}:{entry.name}"
-        declared.add(declared.IMPLEMENTATIONS, key, entry, label, lambda e: e.function)
+            given.one_of("operation", operation, sorted(declared.OPERATIONS))
+        declared.add(declared.IMPLEMENTATIONS, (operation, entry.name), entry, given.what, lambda e: e.function)
         return function
 
     return declare

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opjury.model import declared
 from opjury.model.dtypes import COMPLEX, DTYPES, FLOATING
-from opjury.model.validate import Declaration, location, parameters
+from opjury.model.validate import Declaration, parameters
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -34,10 +34,10 @@ class Law:
     name : str
         What must hold, in words: "permuting the slices permutes the means".
     sides : callable
-        `sides(f, rng, *args, **kwargs)` with live tensors and a `numpy.random.Generator`; returns a pair that must be
-        equal, or None where the law does not apply to this case.
+        `sides(f, rng, *args, **kwargs)`, with live tensors and a `numpy.random.Generator`, returns a pair that must be
+        equal, or None if the law does not apply to this case.
     large : bool
-        Whether calls are much larger than the case: only what is returned counts then, who needs more than a second may be right.
+        Whether calls are much larger than the case. A call that takes more than a second then says nothing.
     """
 
     name: str
@@ -45,43 +45,34 @@ class Law:
     large: bool = False
 
     def __post_init__(self) -> None:
-        given = Declaration(f"Law {self.name!r}", location())
+        given = Declaration.of(self, f"Law {self.name!r}")
         given.text("name", self.name)
         given.function("sides", self.sides, "(f, rng, *args, **kwargs)")
-        given.kind("large", self.large, bool, "a bool")
-
-
-def _one_rounding(*args: Any, **kwargs: Any) -> int:
-    return 1
-
-
-def _dtype_of_data(case: Case) -> str:
-    return case.dtype
 
 
 @dataclass(frozen=True)
 class Operation:
     """A contract: what an operation means, and which inputs it must be tried on.
 
-    Declaring one registers it.
+    Declaring an operation registers it.
 
     Parameters
     ----------
     name, summary : str
-        torch's or SciPy's name where there is one; the meaning in one line.
+        torch's or SciPy's name if there is one, and the meaning in one line.
     kind : {"movement", "arithmetic", "exact"}
         "movement" copies elements: results equal the reference bit for bit, −0 included. "arithmetic" rounds: results
         obey the bound. "exact" computes without rounding: results equal the reference in value.
     reference : callable
-        The meaning itself, on NumPy arrays of *any* element type (float64, longdouble, complex, int64, `Fraction`
-        objects, element numbers): plain and slow. Called with the case's arguments.
+        The meaning as plain, slow code on NumPy arrays of *any* element type (float64, longdouble, complex, int64, `Fraction`
+        objects, element numbers). Called with the case's arguments.
     cases, rejects : callable
-        `cases(space)` is a hypothesis strategy of legal calls (`Case`), `rejects(space)` of illegal ones; `space`
+        `cases(space)` is a hypothesis strategy of legal calls (`Case`), `rejects(space)` of illegal ones. `space`
         (`opjury.judge.strategies.Space`) draws sizes, values and layouts for the dtype and tier that is on trial.
     magnitude : callable, optional
-        Σ|a_j·x_j| for each element of the result; by default the reference of the absolute values.
+        Σ|a_j·x_j| for each element of the result, by default the reference of the absolute values.
     conditioned : bool
-        Whether magnitudes, an implementation's own too, must see the signs: a condition number like Σ|x|/|Σx|.
+        Whether magnitudes, also an implementation's own, depend on signs, as a condition number like Σ|x|/|Σx| does.
     terms : callable
         Roundings on the longest path of plain recursive summation, broadcastable to the result.
     roundings : int
@@ -89,10 +80,12 @@ class Operation:
     differentiable : bool
         Whether gradients are defined.
     gradient : callable, optional
-        For operations that are not linear in each floating argument: `gradient(w, *args, **kwargs)` on NumPy arrays gives
+        For operations that are not linear in each floating argument: `gradient(w, *args, **kwargs)` on NumPy arrays returns
         one (gradient, magnitude) pair for each floating tensor argument, the gradient of ⟨w, f(args)⟩.
     dtypes : tuple of str
-        The dtypes of data arguments; `result_dtype` gives the result's for a case ("default" is torch's default dtype).
+        The dtypes of data arguments.
+    result_dtype : callable
+        `result_dtype(case)` returns the dtype of the result, by default that of the data; "default" is torch's default dtype.
     result : {"tensor", "sparse"}
         What is returned: a torch tensor or a SciPy sparse array.
     fresh : bool
@@ -100,25 +93,25 @@ class Operation:
     tiers : tuple of str
         Which of "exact" and "rounding" make sense.
     ulps : int
-        For kind "exact": further units in the last place that are allowed in the rounding tier.
+        For kind "exact": units in the last place that are also allowed in the rounding tier.
     invariants : callable, optional
-        `invariants(result, *args, **kwargs)`: None, or what is wrong with the form of the result.
+        `invariants(result, *args, **kwargs)` returns None, or what is wrong with the form of the result.
     laws : tuple of Law
     examples : tuple of Case
-        Found bugs, tried first.
+        Cases that once showed a bug; they are tried first.
     effort : float
-        How many times the usual number of cases is tried: more where few dtypes or many kinds of argument are drawn from.
+        A factor on the number of cases, for operations with few dtypes or many kinds of argument.
     baseline : str, optional
         The implementation that speed-ups are relative to.
     usual : tuple of str
-        The implementations that are what one writes otherwise: a function of torch, NumPy or SciPy where there is one, else the
-        loop or formula that comes to mind.
+        The implementations that most people would write: a function of torch, NumPy or SciPy if there is one, else the obvious
+        loop or formula.
 
     Raises
     ------
     TypeError, ValueError
-        For a field of the wrong type, a value that is not allowed, a function that cannot be called as described here. The message
-        names the file and line of the declaration.
+        For a wrong type, a value that is not allowed, or a function that cannot be called as described here. The message names the
+        file and line of the declaration.
     """
 
     name: str
@@ -130,12 +123,12 @@ class Operation:
     rejects: Callable[[Any], SearchStrategy[Case]]
     magnitude: Callable[..., Any] | None = None
     conditioned: bool = False
-    terms: Callable[..., Any] = _one_rounding
+    terms: Callable[..., Any] = lambda *args, **kwargs: 1
     roundings: int = 1
     differentiable: bool = True
     gradient: Callable[..., Any] | None = None
     dtypes: tuple[str, ...] = FLOATING + COMPLEX
-    result_dtype: Callable[[Case], str] = _dtype_of_data
+    result_dtype: Callable[[Case], str] = lambda case: case.dtype
     result: Result = "tensor"
     fresh: bool = False
     tiers: tuple[str, ...] = TIERS
@@ -146,44 +139,36 @@ class Operation:
     effort: float = 1.0
     baseline: str | None = None
     usual: tuple[str, ...] = ()
-    place: str = field(init=False, repr=False, compare=False)
+    declaration: Declaration = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", location())
-        given = self.declaration
+        given = Declaration.of(self, f"Operation {self.name!r}")
+        object.__setattr__(self, "declaration", given)
         given.label("name", self.name)
         given.text("summary", self.summary)
         given.one_of("kind", self.kind, tuple(KINDS))
         given.one_of("result", self.result, get_args(Result))
         given.some_of("dtypes", self.dtypes, DTYPES)
         given.some_of("tiers", self.tiers, TIERS)
-        for name in ("conditioned", "differentiable", "fresh"):
-            given.kind(name, getattr(self, name), bool, "a bool")
         given.at_least("roundings", self.roundings, 0)
         given.at_least("ulps", self.ulps, 0)
         given.at_least("effort", self.effort, 0.01, whole=False)
         if self.baseline is not None:
             given.label("baseline", self.baseline)
-        given.tuple_of("usual", self.usual, str, "str")
-        given.tuple_of("laws", self.laws, Law, "Law")
+        given.tuple_of("usual", self.usual, str)
+        given.tuple_of("laws", self.laws, Law)
         given.kind("examples", self.examples, tuple, "a tuple of Case")
         for number, case in enumerate(self.examples):
             if not hasattr(case, "tier"):  # a Case: importing the class would import torch
                 given.fail(f"examples[{number}]", case, "a Case", TypeError)
         self._check_functions(given)
         self._check_together(given)
-        declared.add(declared.OPERATIONS, self.name, self, f"operation {self.name!r}", lambda e: e.reference)
-
-    @property
-    def declaration(self) -> Declaration:
-        """What errors about it begin with."""
-        return Declaration(f"Operation {self.name!r}", self.place)
+        declared.add(declared.OPERATIONS, self.name, self, given.what, lambda e: e.reference)
 
     def _check_functions(self, given: Declaration) -> None:
         if not callable(self.reference) or parameters(self.reference) is None:
-            given.fail(
-                "reference", self.reference, "a function whose parameters Python can tell: write a def", TypeError
-            )
+            wanted = "a function whose parameters Python can tell: write a def"
+            given.fail("reference", self.reference, wanted, TypeError)
         given.call("cases", self.cases, ("space",))
         given.call("rejects", self.rejects, ("space",))
         given.call("result_dtype", self.result_dtype, ("case",))
@@ -195,7 +180,7 @@ class Operation:
             given.like(f"sides of the law {law.name!r}", law.sides, self.reference, ("f", "rng"))
 
     def _check_together(self, given: Declaration) -> None:
-        """Fields that make sense only beside certain values of others."""
+        """Check fields that depend on each other."""
         names = [law.name for law in self.laws]
         if len(set(names)) < len(names):
             given.fail("laws", names, "laws of different names")

@@ -1,8 +1,8 @@
-"""Outcomes: whether an implementation holds up, and what of its verdicts is not as declared."""
+"""Outcomes: whether an implementation holds up, and which verdicts are not as declared."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from opjury.model import registry
 from opjury.model.records import SEVERITY, Standing, Status, Verdict
 
-JUDGED: tuple[Status, ...] = ("holds", "waived", "refuted")  # by which something is known of an implementation
+JUDGED: tuple[Status, ...] = ("holds", "waived", "refuted")  # these tell something about the implementation
 NOT_TRIED: tuple[Status, ...] = ("not declared", "skipped")
 OutcomeState = Literal["holds", "waives", "refuted", "control", "error", "unjudged"]
 
@@ -22,7 +22,7 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the verdicts of one implementation on one device amount to.
+    """The verdicts of one implementation on one device, compared with its declaration.
 
     An implementation holds up if something was judged, no check is refuted, and none ended in an error of the contract or the harness.
     A negative control is as declared if each judged check that it declares is refuted, and no other check for a reason of its own.
@@ -32,8 +32,8 @@ class Outcome:
     standing : Standing
         The worst status of each check.
     refutes : collection of str, optional
-        The checks in which a negative control is declared to be wrong, empty for every other implementation; None for a control that is
-        not registered here.
+        The checks that a negative control is declared to fail, empty for other implementations; None for a control that is not
+        registered here.
     """
 
     standing: Standing
@@ -41,19 +41,18 @@ class Outcome:
 
     @staticmethod
     def of(standing: Standing) -> Outcome:
-        """By what is registered here."""
-        if not standing.control:
-            return Outcome(standing)
-        return Outcome(standing, registry.refutes(standing.operation, standing.implementation))
+        """The outcome according to what is registered here."""
+        declared = registry.refutes(standing.operation, standing.implementation) if standing.control else ()
+        return Outcome(standing, declared)
 
     @property
     def judged(self) -> bool:
-        """Whether something is known of the implementation."""
+        """Whether any check was judged."""
         return any(status in JUDGED for status in self.standing.verdicts.values())
 
     @cached_property
     def unexpected(self) -> dict[str, str]:
-        """The checks whose status is not as declared, and why."""
+        """The checks whose status is not as declared, with the reasons."""
         if self.standing.control and self.refutes is None:
             first = next(iter(self.standing.verdicts))
             return {first: "a negative control that is not registered here: what it declares is not known"}
@@ -70,10 +69,8 @@ class Outcome:
         return found
 
     def followed(self, check: str) -> bool:
-        """Whether a history follows a check: of a negative control only those that it declares.
-
-        What else refutes a control follows from that, on some nights' cases and not on others'.
-        """
+        """Whether a history follows a check, which it does not for checks that a negative control does not declare."""
+        # Other checks refute a control only with the cases of some nights.
         return not self.standing.control or check in (self.refutes or ())
 
     def _missing(self, check: str) -> bool:
@@ -81,41 +78,40 @@ class Outcome:
         return check in (self.refutes or ()) and self.standing.verdicts[check] in ("holds", "waived")
 
     def _declared(self, check: str) -> bool:
-        """Whether a negative control declares a refuted check, or those that it follows from, as far as these were recorded."""
+        """Whether a negative control declares a refuted check, or all of the recorded checks that it follows from."""
         declared, causes = self.refutes or (), self.standing.causes
         return check in declared or causes is None or all(cause in declared for cause in causes.get(check, ("",)))
 
     @property
     def state(self) -> OutcomeState:
-        """What became of the implementation, in one word."""
+        """The outcome in one word."""
         found = self.standing.verdicts
         if not self.judged:
             return "error" if "error" in found.values() else "unjudged"
         if self.standing.control:
             if any(map(self._missing, found)):
                 return "refuted"
-            # Where none of the checks that it declares was judged, the others may hold.
+            # If no declared check was judged, the others may hold.
             return "control" if "refuted" in found.values() else "unjudged"
         states: dict[Status, OutcomeState] = {"waived": "waives", "error": "error", "refuted": "refuted"}
         return states.get(worst(found.values()), "holds")
 
 
 def standings(verdicts: Iterable[Verdict]) -> list[Standing]:
-    """The verdicts in short, implementation by implementation and device by device."""
+    """The standing of each implementation on each device."""
     return [standing(mine) for mine in by_implementation(verdicts)]
 
 
 def by_implementation(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
-    """Those of one implementation on one device together."""
+    """The verdicts of each implementation on each device."""
     found: dict[tuple[str, str], list[Verdict]] = {}
     for v in verdicts:
         found.setdefault((v.name, v.device), []).append(v)
     return list(found.values())
 
 
-def standing(verdicts: Iterable[Verdict]) -> Standing:
-    """The verdicts of one implementation on one device in short; the worst where a check has several, by dtype."""
-    verdicts = list(verdicts)
+def standing(verdicts: Sequence[Verdict]) -> Standing:
+    """The verdicts of one implementation on one device in short, with the worst status of a check that has several."""
     statuses: dict[str, Status] = {}
     causes: dict[str, tuple[str, ...]] = {}
     tried: dict[str, tuple[int, float, int]] = {}
@@ -143,5 +139,5 @@ def standing(verdicts: Iterable[Verdict]) -> Standing:
 
 
 def tried_label(entry: Any) -> str:
-    """What a task or its verdict is called in `Standing.tried`: `agreement float32`."""
+    """The key of a task or its verdict in `Standing.tried`: `agreement float32`."""
     return f"{entry.check} {' '.join(entry.dtypes)}"

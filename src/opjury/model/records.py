@@ -1,9 +1,9 @@
-"""What was found, as stored: one JSON object a line, with a published schema."""
+"""Records: what was found, stored as one JSON object per line, with a published schema."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,25 +18,38 @@ READABLE = (1, 2, 3)
 
 Status = Literal["not declared", "skipped", "holds", "waived", "error", "refuted"]
 SEVERITY: tuple[Status, ...] = get_args(Status)
-_FAULT = "not judged, the contract or the harness failed: "  # how messages of status "error" began before format 3
+_FAULT = "not judged, the contract or the harness failed: "  # began messages of status "skipped" that are "error" since format 3
 
 
 class NoRecord(ValueError):
-    """Something that is no record of this version. The message says what is wrong with it."""
+    """A line is no record of this version, for the reason in the message."""
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
+class _Named:
+    """A mixin for records of one implementation."""
+
+    __slots__ = ()
+    operation: str
+    implementation: str
+
+    @property
+    def name(self) -> str:
+        """`operation:implementation`"""
+        return f"{self.operation}:{self.implementation}"
+
+
+class Verdict(_Named, msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
     """Whether one check holds for one implementation.
 
-    `status` is "error" where the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
-    found, `waiver` the reason that is declared for not passing the check: the status is then "waived", or "holds" where the waiver is
-    not needed. `examples` counts the cases really executed; zero of them is never "holds". `error_of_bound` and `error_ulps` are the
-    largest error ever seen, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge.
-    `cause` names the more elementary check that fails for the same reason: who computes wrong values breaks laws, too. `profile` is
-    what it was judged under, "" in older records. `once` counts the examples that showed a kind of behaviour which no other example
-    did: inputs alike in dtype, tier, layouts and powers of two of the sizes, with errors alike to a power of two. `once` / `examples`
-    estimates the chance that one more example shows a new kind. `file` and `line` say where the function on trial stands: the path of
-    its module as it is imported from a package, else the path from the working directory; "" and 0 where that is not known.
+    `status` is "error" if the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
+    found. `waiver` is the declared reason for not passing the check; the status is then "waived", or "holds" if the waiver is not
+    needed. `examples` counts the executed cases; a check without any never "holds". `error_of_bound` and `error_ulps` are the largest
+    error, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge. `cause` names a more
+    elementary check that fails for the same reason, as wrong values also break laws. `profile` is "" in older records. `once` counts
+    the examples that showed a kind of behaviour which no other example did: inputs alike in dtype, tier, layouts and powers of two of
+    the sizes, with errors alike to a power of two. `once` / `examples` estimates the chance that one more example shows a new kind.
+    `file` and `line` locate the function on trial, by the path of its module in a package, else by the path from the working
+    directory; they are "" and 0 if it is not known.
     """
 
     operation: str
@@ -66,13 +79,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_fiel
     environment: Environment | None = None
 
     @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
-
-    @property
     def told(self) -> str:
-        """The message, after the reason of a waiver."""
+        """The message, with the reason of a waiver before it."""
         if self.waiver and self.status == "holds":
             return f"waived ({self.waiver}), but the check holds"
         found = f" ({self.message})" if self.message else ""
@@ -94,16 +102,15 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, tag="part", tag_field="rec
     format: int = FORMAT
 
 
-class Measurement(Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
-    """What one implementation costs at one workload, beside the others that were measured in the same contest.
+class Measurement(_Named, Setting, frozen=True, kw_only=True, tag="measurement", tag_field="record"):
+    """What one implementation costs at one workload, compared with the others that were measured in the same contest.
 
-    `seconds` is the median of one call, `floor_seconds` that of copying the least bytes that any implementation must read and
-    write. `ratio`, `low` and `high` say how many times as long it takes as `reference`, with the 99 % interval for all comparisons
-    of the contest; `tied` that this is no difference. `least_seconds` and `least_floor_seconds` are the shortest blocks' times: what
-    else the machine does only adds to them, so they are what a history compares. `first_seconds` is the time of the first call in a
-    new process, `peak_bytes` the most memory that the second needs. `error_ulps` is the largest error seen, in units in the last place of the largest
-    element, None where none was looked at. `rounds` counts its timed blocks. `second_order` says that it promises to be
-    differentiable twice.
+    `seconds` is the median time of a call, `floor_seconds` that of copying the least bytes that any implementation must read and write.
+    `ratio` is its time as a multiple of that of `reference`, with the 99 % interval from `low` to `high` over all comparisons of the
+    contest; `tied` says that they do not differ. `least_seconds` and `least_floor_seconds` are the times of the fastest blocks. A history
+    compares these, because load can only slow a block down. `first_seconds` is the time of the first call in a new process,
+    `peak_bytes` the peak memory of the second. `error_ulps` is the largest error, in units in the last place of the largest element, or
+    None if it was not measured. `rounds` counts its timed blocks. `second_order` says whether it promises a second derivative.
     """
 
     implementation: str
@@ -127,20 +134,16 @@ class Measurement(Setting, frozen=True, kw_only=True, tag="measurement", tag_fie
     environment: Environment | None = None
 
     @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
-
-    @property
     def of_floor(self) -> float:
         """Seconds as a multiple of the floor's."""
         return self.seconds / self.floor_seconds
 
 
 class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", tag_field="record"):
-    """Which implementation to use at one workload, and why; "" where none holds up.
+    """The implementation to use at one workload, and the reason.
 
-    `tied` names those that are no slower, itself among them; `excluded` gives the reason for each that was not ranked.
+    `implementation` is "" if none holds up. `tied` names those that are no slower, the recommended one included. `excluded` gives the
+    reason for each that was not ranked.
     """
 
     implementation: str
@@ -152,12 +155,14 @@ class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", t
     environment: Environment | None = None
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True):
-    """All verdicts of one implementation in short, as a history keeps them: the status of each check that was judged.
+class Standing(
+    _Named, msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_field="record", omit_defaults=True
+):
+    """All verdicts of one implementation in short, as a history keeps them: the status of each judged check.
 
-    `causes` names, for each refuted check, the more elementary ones that it follows from, "" among them where it fails for a reason of
-    its own; None in records of formats 1 and 2. `tried` says what each task of the nightly profile got, by check and dtypes: examples,
-    seconds, and how many of the examples showed a kind of behaviour that no other did.
+    `causes` names, for each refuted check, the more elementary checks that it follows from, with "" among them if it also fails for a
+    reason of its own. It is None in records of formats 1 and 2. `tried` gives, for each task of the nightly profile by check and
+    dtypes, its examples, its seconds, and how many of the examples showed a kind of behaviour that no other did.
     """
 
     operation: str
@@ -172,18 +177,13 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, tag="standing", tag_fi
     control: bool = False
     format: int = FORMAT
 
-    @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
-
 
 class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="record"):
-    """The first record of a file of the history: when, of what and where the others in it were made.
+    """The first record of a file of the history: when, where and from which sources the others in it were made.
 
-    `date` is that of the start (ISO 8601, UTC); `commit` "" outside of a repository, `dirty` when files differed from it; `seconds`
-    the whole took. `sources` are digests of the files of each implementation and its contract, by name; `plan` says what was to be
-    tried and measured.
+    `date` is that of the start (ISO 8601, UTC). `commit` is "" outside of a repository, and `dirty` says whether files differed from it.
+    `seconds` is the time of the whole night. `sources` are digests of the files of each implementation and its contract, by name.
+    `plan` says what was to be tried and measured.
     """
 
     date: str
@@ -198,14 +198,13 @@ class Night(msgspec.Struct, frozen=True, kw_only=True, tag="night", tag_field="r
     format: int = FORMAT
 
 
-class Alarm(Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
+class Alarm(_Named, Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record", omit_defaults=True):
     """A change for the worse between two nights of one machine.
 
-    `kind` is "time", "memory", "error", "verdict" or "recommendation"; `before` and `after` are in seconds, bytes or ulps, a verdict
-    or the name of an implementation. A verdict's alarm has no sizes and no dtype. `low` and `high` are the 99 % interval of how many
-    times as much it is now. `since` is the date of the first night with it, `commits` the commits of the nights before and after,
-    `versions` what else differs between them. `confirmed` says whether measuring again showed the same, None where that was not tried.
-    `command` shows it again.
+    `before` and `after` are, depending on `kind`, in seconds, bytes or ulps, a verdict, or the name of an implementation. An alarm of a
+    verdict has no sizes and no dtype. `low` and `high` are the 99 % interval of the ratio of `after` to `before`. `since` is the date of
+    the first night with the change. `commits` are those of the nights before and after, and `versions` what else differs between these.
+    `confirmed` says whether measuring again showed the same, or is None if that was not tried. `command` reproduces the change.
     """
 
     kind: Literal["time", "memory", "error", "verdict", "recommendation"]
@@ -226,22 +225,17 @@ class Alarm(Setting, frozen=True, kw_only=True, tag="alarm", tag_field="record",
     command: str
     format: int = FORMAT
 
-    @property
-    def name(self) -> str:
-        """`operation:implementation`"""
-        return f"{self.operation}:{self.implementation}"
-
 
 Record = Verdict | Part | Measurement | Recommendation | Standing | Night | Alarm
 
 
 def encode(record: Record) -> bytes:
-    """One line of JSON, without its end. Non-finite floats are strings."""
+    """One line of JSON without a newline, with non-finite floats as strings."""
     return msgspec.json.encode(_finite({**msgspec.to_builtins(record), "format": FORMAT}))
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and not math.isfinite(value):
         return repr(value)
     if isinstance(value, dict):
         return {key: _finite(v) for key, v in value.items()}
@@ -254,7 +248,7 @@ def decode(line: bytes | str) -> Record:
     Raises
     ------
     NoRecord
-        Saying what is wrong with it: not JSON, another format, a missing or mistyped field.
+        For a line that is not JSON, of another format, or with a missing or mistyped field.
     """
     try:
         found: Record = msgspec.json.decode(line, type=Record, strict=False)
@@ -267,7 +261,8 @@ def decode(line: bytes | str) -> Record:
 
 
 def upgraded(record: Record) -> Record:
-    """A record of an older format in the present one: the beginning of a verdict's message was its status."""
+    """A record of an older format in the present one."""
+    # The message of a verdict began with its status or waiver.
     if not isinstance(record, Verdict) or record.format == FORMAT:
         return record
     message, changed = record.message, dict[str, Any]()
@@ -280,31 +275,71 @@ def upgraded(record: Record) -> Record:
     return msgspec.structs.replace(record, format=FORMAT, **changed)
 
 
-def read(path: Path | str) -> Iterator[Record]:
-    """The records of a file; a line that is none raises `NoRecord` with its number."""
+def lines_of(path: Path | str) -> Iterator[Record | NoRecord]:
+    """The records of a file, and for each line that is none the error that says why."""
     for number, line in enumerate(Path(path).read_bytes().splitlines(), start=1):
         if line.strip():
             try:
                 yield decode(line)
             except NoRecord as error:
-                raise NoRecord(f"{path}, line {number}: {error}") from None
+                yield NoRecord(f"{path}, line {number}: {error}")
+
+
+def read(path: Path | str) -> Iterator[Record]:
+    """The records of a file (raises `NoRecord` with the number of a line that is none)."""
+    for found in lines_of(path):
+        if isinstance(found, NoRecord):
+            raise found
+        yield found
 
 
 def lenient(path: Path, problems: list[str]) -> list[Record]:
-    """The records of a file; what is wrong with the other lines is added to the problems."""
-    kept: list[Record] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        if line.strip():
-            try:
-                kept.append(decode(line))
-            except NoRecord as error:
-                problems.append(f"{path}, line {number}: {error}")
-    return kept
+    """The records of a file, where other lines are added to the problems."""
+    found = list(lines_of(path))
+    problems += [str(each) for each in found if isinstance(each, NoRecord)]
+    return [each for each in found if not isinstance(each, NoRecord)]
 
 
 def write(path: Path | str, records: Iterable[Record]) -> None:
-    """Write a file of records whole or not at all; `Unwritable` otherwise."""
+    """Write a file of records whole or not at all (raises `Unwritable`)."""
     files.write_whole(path, b"".join(encode(record) + b"\n" for record in records))
+
+
+class Journal:
+    """The records of an unfinished run, written to disk as they come, so that the run can be resumed.
+
+    Parameters
+    ----------
+    path : Path
+    fits : callable
+        Called with the records that an earlier run left, and returns those to keep.
+    """
+
+    def __init__(self, path: Path, fits: Callable[[list[Record]], list[Record]]) -> None:
+        self.path = path
+        self.kept = fits(left_in(path))
+        write(path, self.kept)
+
+    def add(self, found: Sequence[Record]) -> None:
+        """Append records."""
+        with files.writing(self.path), self.path.open("ab") as stream:
+            stream.write(b"".join(encode(record) + b"\n" for record in found))
+        self.kept += found
+
+    def end(self) -> None:
+        """Delete the file of a finished run, whose records are kept elsewhere."""
+        self.path.unlink(missing_ok=True)
+
+
+def left_in(path: Path) -> list[Record]:
+    """The records that an earlier run left, up to the first line that was cut short."""
+    found: list[Record] = []
+    with files.writing(path):
+        for each in lines_of(path) if path.exists() else ():
+            if isinstance(each, NoRecord):
+                break
+            found.append(each)
+    return found
 
 
 def schema() -> dict[str, Any]:

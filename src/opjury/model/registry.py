@@ -1,11 +1,12 @@
-"""Who competes and by which contract: what was declared, by name."""
+"""The registry: what was declared, by name."""
 
 from __future__ import annotations
 
 import ast
 import builtins
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from opjury.model import declared
 from opjury.model.check import Check
@@ -17,24 +18,23 @@ from opjury.model.workload import Workload
 
 
 class UnknownName(ValueError):
-    """A name that nothing is registered under. The message gives the nearest known ones."""
+    """A name is not registered, and the message gives the nearest known names."""
 
 
 class Impossible(ValueError):
-    """Sizes that an operation or the machine cannot have, or a request that nothing can fulfil. The message says why."""
+    """The operation or the machine cannot fulfil sizes or a request, for the reason in the message."""
 
 
 def unknown(what: str, given: object, known: Iterable[str]) -> str:
     """`unknown check 'agrement'; did you mean 'agreement'?`"""
     known = sorted(known)
-    meant = near(given, known)
-    if meant:
-        return f"unknown {what} {given!r}; did you mean {' or '.join(map(repr, meant))}?"
-    return f"unknown {what} {given!r}; known: {', '.join(known) or 'none'}"
+    meant = " or ".join(map(repr, near(given, known)))
+    hint = f"did you mean {meant}?" if meant else f"known: {', '.join(known) or 'none'}"
+    return f"unknown {what} {given!r}; {hint}"
 
 
 def implementations(operation: str | None = None) -> list[Implementation]:
-    """All implementations, or one operation's, in order of declaration."""
+    """All implementations, or those of one operation, in order of declaration."""
     declared.load("opjury.impls")
     entries = [entry for entry in declared.IMPLEMENTATIONS.values() if operation in (None, entry.operation)]
     if operation is not None and not entries:
@@ -46,13 +46,7 @@ def implementations(operation: str | None = None) -> list[Implementation]:
 
 
 def entry(operation: str, name: str) -> Implementation:
-    """One implementation by its names.
-
-    Raises
-    ------
-    UnknownName
-        With the nearest known names.
-    """
+    """One implementation by its names (raises `UnknownName`)."""
     known = {entry.name: entry for entry in implementations(operation)}
     if name not in known:
         raise UnknownName(unknown(f"implementation of {operation}", name, known))
@@ -60,20 +54,20 @@ def entry(operation: str, name: str) -> Implementation:
 
 
 def refutes(operation: str, name: str) -> Mapping[str, str] | None:
-    """The checks in which a negative control is declared to be wrong, with the reasons; None for what is no control here."""
+    """The checks that a negative control is declared to fail, with the reasons, or None if it is no registered control."""
     declared.load("opjury.impls")
     entry = declared.IMPLEMENTATIONS.get((operation, name))
     return entry.refuted if entry and entry.refuted else None
 
 
 def operations() -> list[Operation]:
-    """All contracts, by the names of their modules: whichever was imported first, the order is the same.
+    """All contracts, ordered by the names of their modules, so that the order of imports does not matter.
 
     Raises
     ------
     TypeError, ValueError
-        For declarations that do not go together: an implementation of no operation, a baseline that is not declared. What a plug-in
-        declared is left out instead, with a warning.
+        For declarations that do not go together: an implementation of no operation, a baseline that is not declared. A declaration of
+        a plug-in is left out instead, with a warning.
     """
     declared.load("opjury.properties")
     declared.load("opjury.impls")
@@ -83,67 +77,58 @@ def operations() -> list[Operation]:
 
 
 def operation(name: str) -> Operation:
-    """One contract by its name.
-
-    Raises
-    ------
-    UnknownName
-        With the nearest known names.
-    TypeError, ValueError
-        As `operations`.
-    """
+    """One contract by its name (raises `UnknownName`, or as `operations`)."""
     declared.load("opjury.properties")
     declared.load("opjury.impls")
     if name in declared.OPERATIONS:
         _check(name)
-    if name not in declared.OPERATIONS:
+    if name not in declared.OPERATIONS:  # `_check` may have left it out
         raise UnknownName(unknown("operation", name, declared.OPERATIONS))
-    found: Operation = declared.OPERATIONS[name]
-    return found
+    return declared.OPERATIONS[name]
 
 
-_checked: dict[str, tuple[object, ...]] = {}
+_checked: dict[str, Sequence[object]] = {}
+"""The declarations that go together, by operation; all checks stand under ""."""
+
+
+def _known_right(name: str, now: Sequence[object]) -> bool:
+    """Whether these very declarations were checked before."""
+    before = _checked.get(name, ())
+    return len(now) == len(before) and all(map(operator.is_, now, before))
 
 
 def _check(name: str) -> None:
-    """Check what was declared of an operation together, once for all that is declared of it now."""
+    """Check the declarations of an operation against each other, unless they are the same as the last time."""
     entries = [entry for (operation, _), entry in declared.IMPLEMENTATIONS.items() if operation == name]
     contract, workload = declared.OPERATIONS.get(name), declared.WORKLOADS.get(name)
-    now, before = (contract, workload, *entries), _checked.get(name, ())
-    if len(now) == len(before) and all(map(operator.is_, now, before)):
+    now = (contract, workload, *entries)
+    if _known_right(name, now):
         return
-    for table, key, error in _faults(name, contract, entries, workload):
-        plugin = declared.plugins.get((table, key))
-        if plugin is None:
-            raise error
-        declared.leave_out(plugin, str(error))
-        del declared.TABLES[table][key]
+    steps: list[tuple[int, object, Callable[[], None]]] = [
+        (1, (name, entry.name), partial(_check_implementation, entry, contract)) for entry in entries
+    ]
+    if contract is not None:
+        steps.append((0, name, partial(_check_operation, contract, entries)))
+        if workload is not None:
+            steps.append((2, name, partial(_check_workload, workload, contract)))
+    for table, key, check_one in steps:
+        try:
+            check_one()
+        except (TypeError, ValueError) as error:
+            plugin = declared.plugins.get((table, key))
+            if plugin is None:
+                raise
+            declared.leave_out(plugin, str(error))
+            del declared.TABLES[table][key]
     _checked[name] = now
 
 
-def _faults(
-    name: str, contract: Operation | None, entries: list[Implementation], workload: Workload | None
-) -> Iterator[tuple[int, object, Exception]]:
-    """What is wrong with declarations beside each other: the number of the table, the key in it, the error."""
-    for entry in entries:
-        try:
-            _check_implementation(entry, contract)
-        except (TypeError, ValueError) as error:
-            yield 1, (name, entry.name), error
-    if contract is None:
-        return
-    try:
-        known = [entry.name for entry in entries if not entry.refuted]
-        for field, names in (("baseline", [contract.baseline] if contract.baseline else []), ("usual", contract.usual)):
-            for each in names:
-                contract.declaration.one_of(field, each, known)
-    except ValueError as error:
-        yield 0, name, error
-    try:
-        if workload is not None:
-            _check_workload(workload, contract)
-    except (TypeError, ValueError) as error:
-        yield 2, name, error
+def _check_operation(contract: Operation, entries: list[Implementation]) -> None:
+    known = [entry.name for entry in entries if not entry.refuted]
+    if contract.baseline:
+        contract.declaration.one_of("baseline", contract.baseline, known)
+    for name in contract.usual:
+        contract.declaration.one_of("usual", name, known)
 
 
 def _check_implementation(entry: Implementation, contract: Operation | None) -> None:
@@ -174,9 +159,8 @@ def _check_workload(entry: Workload, contract: Operation) -> None:
     for growth in entry.growths:
         for place in growth.arguments:
             if place >= len(names) and not open_ended:
-                given.fail(
-                    "growths", place, f"places of arguments of {contract.name}{shown_parameters(contract.reference)}"
-                )
+                wanted = f"places of arguments of {contract.name}{shown_parameters(contract.reference)}"
+                given.fail("growths", place, wanted)
 
 
 def checks() -> dict[str, Check]:
@@ -185,43 +169,32 @@ def checks() -> dict[str, Check]:
     Raises
     ------
     ValueError
-        For a check that names an elementary one which is not declared.
+        For an elementary check that is not declared.
     """
     declared.load("opjury.properties")
     entries = list(declared.CHECKS.values())
-    if len(entries) != len(_sound) or not all(map(operator.is_, entries, _sound)):
+    if not _known_right("", entries):
         for entry in entries:
-            for number, name in enumerate(entry.elementary):
-                entry.declaration.one_of(f"elementary[{number}]", name, list(declared.CHECKS))
-        _sound[:] = entries
+            entry.declaration.tuple_of("elementary", entry.elementary, str, list(declared.CHECKS))
+        _checked[""] = entries
     return dict(declared.CHECKS)
 
 
-_sound: list[Check] = []  # the checks whose elementary ones are known to be declared
-
-
 def place_of_check(name: str) -> tuple[int, str]:
-    """Where a check stands in the order of declaration; those that are not declared here stand last, by name."""
+    """A sort key: the order of declaration, with undeclared checks last, by name."""
     known = list(checks())
     return (known.index(name) if name in known else len(known), name)
 
 
 def check(name: str) -> Check:
-    """One check by its name.
-
-    Raises
-    ------
-    UnknownName
-        With the nearest known names.
-    """
+    """One check by its name (raises `UnknownName`)."""
     if name not in declared.CHECKS and name not in checks():
         raise UnknownName(unknown("check", name, declared.CHECKS))
-    found: Check = declared.CHECKS[name]
-    return found
+    return declared.CHECKS[name]
 
 
 def claims() -> list[Claim]:
-    """All claims, question by question."""
+    """All claims, ordered by the number of their question."""
     declared.load("opjury.properties")
 
     def number(claim: Claim) -> tuple[int, str]:
@@ -232,23 +205,16 @@ def claims() -> list[Claim]:
 
 
 def workloads() -> dict[str, Workload]:
-    """All benchmark inputs, by operation; raises as `operations`."""
+    """All workloads by operation (raises as `operations`)."""
     declared.load("opjury.benchmarks")
     operations()
     return dict(declared.WORKLOADS)
 
 
 def workload(name: str) -> Workload:
-    """One operation's benchmark inputs.
-
-    Raises
-    ------
-    UnknownName
-        With the nearest known names: for an operation that does not exist, and for one that has no workload.
-    """
+    """The workload of an operation (raises `UnknownName` if either does not exist)."""
     declared.load("opjury.benchmarks")
     operation(name)
     if name not in declared.WORKLOADS:
         raise UnknownName(f"{name} has no workload: nothing says at which sizes it matters; declare a Workload")
-    found: Workload = declared.WORKLOADS[name]
-    return found
+    return declared.WORKLOADS[name]

@@ -1,4 +1,4 @@
-"""Settings: at what implementations are measured."""
+"""Settings: the conditions of a measurement."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """An operation at sizes, in a dtype, on a device, in a direction. What is stored of measurements has its fields.
+    """An operation with sizes, dtype, device and direction, from which records of measurements derive.
 
     Attributes
     ----------
@@ -17,9 +17,9 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     device : str
         "cpu", "cuda" or "cuda:1".
     gradient : bool
-        Forward and backward together.
+        Whether forward and backward are measured together, or forward alone.
     threads : int
-        For torch and the libraries beneath NumPy.
+        The threads of torch and of the libraries that NumPy uses.
     """
 
     operation: str
@@ -30,21 +30,14 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
 
     def __hash__(self) -> int:
-        return hash(
-            (self.operation, frozenset(self.sizes.items()), self.dtype, self.device, self.gradient, self.threads)
-        )
+        # `sizes` is a dict, whose order does not matter.
+        sizes = frozenset(self.sizes.items())
+        return hash((self.operation, sizes, self.dtype, self.device, self.gradient, self.threads))
 
     @property
     def setting(self) -> Setting:
-        """The setting alone, of a record that has more fields."""
-        return Setting(
-            operation=self.operation,
-            sizes=self.sizes,
-            dtype=self.dtype,
-            device=self.device,
-            gradient=self.gradient,
-            threads=self.threads,
-        )
+        """The setting of a record, without the record's other fields."""
+        return Setting(**{name: getattr(self, name) for name in Setting.__struct_fields__})
 
     @property
     def shown_sizes(self) -> str:

@@ -1,4 +1,4 @@
-"""In which files something is written, and a digest of them: whether code has changed since."""
+"""The source files of functions, and digests of them, which tell whether code has changed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
-"""The folder of the package `opjury`."""
 
 
 def files_of(function: Callable[..., Any]) -> list[Path]:
-    """The file of a registered function, and the private modules beside and above it; empty where it is in no file."""
+    """The file of a registered function, if it has one, and the private modules beside and above it."""
     try:
         source = Path(inspect.getsourcefile(inspect.unwrap(function)) or os.devnull)
     except TypeError:  # built in
@@ -25,18 +24,18 @@ def files_of(function: Callable[..., Any]) -> list[Path]:
 
 
 def family_of(function: Callable[..., Any]) -> list[Path]:
-    """The same with the public modules beside it: they may use one another."""
+    """The files of a function and the public modules beside it, because these may use one another."""
     files = files_of(function)
     return [*files, *files[0].parent.glob("*.py")] if files else []
 
 
 def judging() -> list[Path]:
-    """The files of which verdicts are made, whatever is on trial."""
+    """The files of opjury that every verdict depends on."""
     return [file for part in ("model", "run", "judge") for file in (PACKAGE / part).rglob("*.py")]
 
 
 def digest(files: Iterable[Path], *words: str) -> str:
-    """Of what stands in these files, in any order, and of words."""
+    """A digest of the contents of files, in any order, and of words."""
     found = hashlib.sha256(repr(words).encode())
     for file in sorted(set(files)):
         found.update(file.read_bytes())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from opjury.model import declared
-from opjury.model.validate import Declaration, location
+from opjury.model.validate import Declaration
 
 if TYPE_CHECKING:
     from opjury.model.case import Case
@@ -18,16 +18,16 @@ NAMED = ("small", "medium", "large")
 
 @dataclass(frozen=True)
 class Growth:
-    """A way in which calls grow without end: with these arguments repeated, the result is repeated.
+    """A way to enlarge a call without limit: if these arguments are repeated, so is the result.
 
     Parameters
     ----------
     small : callable
         `small(rng)` returns the case that is repeated, its data arguments in float64.
     arguments : mapping of int to int
-        The places of the arguments that are repeated, and along which of their dimensions.
+        From the position of each argument that is repeated to the dimension along which it is.
     result : tuple of int
-        The dimensions of the result that are repeated.
+        The dimensions along which the result is repeated.
     """
 
     small: Callable[..., Case]
@@ -35,13 +35,13 @@ class Growth:
     result: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        given = Declaration("Growth", location())
+        given = Declaration.of(self, "Growth")
         given.call("small", self.small, ("rng",))
         given.mapping("arguments", self.arguments, int, "int")
         for place, dim in self.arguments.items():
             given.at_least("arguments", place, 0)
             given.kind(f"arguments[{place}]", dim, int, "an int")
-        given.tuple_of("result", self.result, int, "int")
+        given.tuple_of("result", self.result, int)
         if not self.arguments or not self.result:
             given.fail("arguments" if not self.arguments else "result", (), "not empty: nothing would grow")
 
@@ -50,7 +50,7 @@ class Growth:
 class Workload:
     """Benchmark inputs of one operation, by named sizes.
 
-    Declaring one registers it.
+    Declaring a workload registers it.
 
     Parameters
     ----------
@@ -60,20 +60,20 @@ class Workload:
     arguments : callable
         `arguments(rng, **sizes)` returns the case for one call (`Case`), its data arguments in float64.
     least_bytes, least_operations : callable
-        `least_bytes(itemsize, **sizes)`: bytes that any implementation must read and write; additions and
-        multiplications likewise.
+        `least_bytes(itemsize, **sizes)` returns the bytes that any implementation must read and write, and
+        `least_operations(**sizes)` its additions and multiplications.
     read_from : mapping of str to str, optional
-        How sizes are read from a call, as Python on the contract's parameters: {"rows": "len(x)"}. A dispatcher by size needs it.
+        How sizes follow from a call, as Python on the contract's parameters: {"rows": "len(x)"}. A dispatcher by size needs it.
     long : tuple of mapping of str to int, optional
-        Sizes with one side beyond 2¹⁷ and the others small, at which every audit tries a call: narrow indices, a GPU's grid and two
-        levels of blocks end before.
+        Sizes with one side above 2¹⁷ and the others small, at which every audit tries a call. They exceed 16-bit indices, a GPU's grid
+        and two levels of blocks.
     growths : tuple of Growth, optional
-        How a call becomes one beyond 2³¹ elements, which the nightly profile tries where there is memory for it.
+        How a call grows beyond 2³¹ elements. The nightly profile tries such calls if there is memory for them.
 
     Raises
     ------
     TypeError, ValueError
-        As `Operation`; for sizes that a function does not take, too.
+        As `Operation`, and for sizes that a function does not take.
     """
 
     operation: str
@@ -84,11 +84,11 @@ class Workload:
     read_from: Mapping[str, str] = field(default_factory=dict)
     long: tuple[Mapping[str, int], ...] = ()
     growths: tuple[Growth, ...] = ()
-    place: str = field(init=False, repr=False, compare=False)
+    declaration: Declaration = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "place", location())
-        given = self.declaration
+        given = Declaration.of(self, f"Workload of {self.operation!r}")
+        object.__setattr__(self, "declaration", given)
         given.label("operation", self.operation)
         self._check_sizes(given)
         names = dict.fromkeys(self.sizes["medium"])
@@ -103,35 +103,28 @@ class Workload:
                 ast.parse(code, mode="eval")
             except SyntaxError as error:
                 given.fail(f"read_from[{size!r}]", code, f"a Python expression ({error.msg})")
-        given.tuple_of("growths", self.growths, Growth, "Growth")
+        given.tuple_of("growths", self.growths, Growth)
         if not declared.is_operation(self.operation):
             given.one_of("operation", self.operation, sorted(declared.OPERATIONS))
-        label = f"workload of {self.operation!r}"
-        declared.add(declared.WORKLOADS, self.operation, self, label, lambda e: e.arguments)
+        declared.add(declared.WORKLOADS, self.operation, self, given.what, lambda e: e.arguments)
 
     def _check_sizes(self, given: Declaration) -> None:
         given.mapping("sizes", self.sizes, str, "sizes by name")
-        for missing in (name for name in NAMED if name not in self.sizes):
-            given.fail(
-                "sizes", list(self.sizes), f"a mapping that has {missing!r} too: small, medium and large are needed"
-            )
-        given.tuple_of("long", self.long, dict, "dict")
+        for name in NAMED:
+            if name not in self.sizes:
+                wanted = f"a mapping that has {name!r} too: small, medium and large are needed"
+                given.fail("sizes", list(self.sizes), wanted)
+        given.tuple_of("long", self.long, dict)
         named = {f"sizes[{name!r}]": sizes for name, sizes in self.sizes.items()}
         named |= {f"long[{number}]": sizes for number, sizes in enumerate(self.long)}
         for where, sizes in named.items():
             given.mapping(where, sizes, str, "int")
             if set(sizes) != set(self.sizes["medium"]):
-                given.fail(
-                    where, dict(sizes), f"sizes of the same names as 'medium': {', '.join(self.sizes['medium'])}"
-                )
+                wanted = f"sizes of the same names as 'medium': {', '.join(self.sizes['medium'])}"
+                given.fail(where, dict(sizes), wanted)
             for name, value in sizes.items():
                 given.at_least(f"{where}[{name!r}]", value, 0)
 
-    @property
-    def declaration(self) -> Declaration:
-        """What errors about it begin with."""
-        return Declaration(f"Workload of {self.operation!r}", self.place)
-
     def name_of(self, sizes: Mapping[str, int]) -> str:
-        """What these sizes are called; "" where they have no name."""
+        """The name of these sizes, or "" if they have none."""
         return next((name for name, known in self.sizes.items() if known == sizes), "")

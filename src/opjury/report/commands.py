@@ -12,7 +12,7 @@ from opjury.cli.exit import GOOD, NOTHING, USAGE
 from opjury.cli.options import JUNIT, RECORDS_FILE, OutputFile
 from opjury.cli.terminal import add_to_job_summary
 from opjury.model import files
-from opjury.model.wings import require_extra
+from opjury.model.modules import require_extra
 from opjury.report import summary
 from opjury.report.gather import Found, gather, told
 from opjury.report.table import csv_table

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from opjury.judge.task import implementation_of
 from opjury.model import declared, registry
 from opjury.model.environment import environment
+from opjury.model.modules import require_extra
 from opjury.model.registry import Impossible
-from opjury.model.wings import require_extra
 from opjury.run.pool import Dropped, Fallen, kept
 from opjury.run.ship import Function, Sent, register
 

@@ -31,8 +31,8 @@ from opjury.judge.request import names_checked
 from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import environment
+from opjury.model.modules import require_extra, wing
 from opjury.model.records import Measurement, Verdict
-from opjury.model.wings import require_extra, wing
 from opjury.track import history
 from opjury.track.alarms import LATEST, alarms
 from opjury.track.asv_benchmarks import HANDED_OVER, class_name

@@ -23,9 +23,8 @@ from opjury.judge.request import Request
 from opjury.judge.task import Task, applies
 from opjury.model import registry
 from opjury.model.environment import environment
-from opjury.model.journal import Journal
 from opjury.model.operation import Operation
-from opjury.model.records import Night, Recommendation, Record, Verdict
+from opjury.model.records import Journal, Night, Recommendation, Record, Verdict
 from opjury.model.registry import Impossible
 from opjury.track import history, more_cases
 from opjury.track.repository import commit_of, git
