@@ -288,7 +288,7 @@ def _check(
     plan: Plan | None = None,
 ) -> int:
     """Show what changed for the worse; the exit status."""
-    from opjury.track.confirm import Tried, confirmed
+    from opjury.track.confirm import confirmed
 
     if before and no_confirm:
         raise click.UsageError("--before measures, --no-confirm does not")
@@ -300,18 +300,18 @@ def _check(
     machine = mine[-1].night.machine
     sureness = SURE if no_confirm else SUSPECT
     latest = None if nights == "all" else int(nights)
-    raised = alarms(mine, latest, sureness)
-    tried = Tried(tuple(raised))
+    raised, in_turns = alarms(mine, latest, sureness), dict[str, tuple[int, int]]()
     if not no_confirm:
         with console.status("measuring again") as status:
             planned = plan or Plan(folder=folder, machine=machine, budget=budget)
-            tried = confirmed(raised, mine, planned, LATEST if latest is None else latest, before, status.update)
+            within = LATEST if latest is None else latest
+            raised, in_turns = confirmed(raised, mine, planned, within, before, status.update)
     # Of what was not measured again only what is sure by itself counts.
     certain = {(alarm.kind, subject(alarm)) for alarm in alarms(mine, latest, SURE)}
-    raised = [a for a in tried.alarms if a.confirmed is not None or (a.kind, subject(a)) in certain]
+    raised = [a for a in raised if a.confirmed is not None or (a.kind, subject(a)) in certain]
     sure = [alarm for alarm in raised if alarm.confirmed is not False]
     show_alarms(raised, mine)
-    for cause, (compared, left_out) in tried.in_turns.items():
+    for cause, (compared, left_out) in in_turns.items():
         more = f", {left_out} more could not be" if left_out else ""
         console.print(f"{compared} series {_IN_TURNS[cause]}{more}")
     if json_file:
