@@ -446,7 +446,7 @@ def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
     done = start("circulant")
     told = done.communicate(timeout=300)[0]
     assert done.returncode == 0, told
-    assert "went on where an earlier run was ended" in told
+    assert "continued an interrupted run" in told
     assert len(history.read_history(history.FOLDER).nights) == 1
     assert not journal.exists()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.options import DEVICE, json_option
@@ -61,11 +61,8 @@ def compare_command(
     wanted = _names(targets)
     for operation in wanted:
         names_checked(f"workload of {operation}", workloads, registry.workload(operation).sizes)
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    for column in ("implementation", "workload"):
-        table.add_column(column)
-    for column in ("A", "B", "B / A", "interval"):
-        table.add_column(column, justify="right", no_wrap=True)
+    figures = [Column(name, justify="right", no_wrap=True) for name in ("A", "B", "B / A", "interval")]
+    table = Table("implementation", "workload", *figures, box=None, padding=(0, 2, 0, 0), show_edge=False)
     found: list[SpeedComparison] = []
     versions: dict[str, tuple[str, str]] = {}
     with side(first) as a, side(second) as b, console.status("") as status:
