@@ -206,11 +206,8 @@ def name_of_sizes(setting: Setting) -> str:
 def touched(nights: Sequence[Chronicle], latest: int) -> Iterator[tuple[Series, int, int]]:
     """The series, at named sizes, of implementations whose files changed within the `latest` nights, where nothing else did.
 
-    Yields
-    ------
-    Series, int, int
-        With the last night before the first change and the first night after the last one, in the order in which to try them:
-        the series of each implementation that is nearest to the best, then the next one of each.
+    Each comes with the last night before the first change and the first night after the last one. The order is the one in which to try
+    them: the series of each implementation that is nearest to the best, then the next one of each.
     """
     window, now = range(max(0, len(nights) - 1 - latest), len(nights)), nights[-1].night
     places: dict[str, tuple[int, int]] = {}

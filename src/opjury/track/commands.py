@@ -52,11 +52,7 @@ def track_command() -> None:
 
 
 _FOLDER = click.option(
-    "--history",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=history.FOLDER,
-    show_default=True,
+    "--history", "folder", type=click.Path(file_okay=False, path_type=Path), default=history.FOLDER, show_default=True
 )
 _HISTORY = combined(
     _FOLDER,

@@ -61,12 +61,7 @@ def slower(seen: Ratio) -> bool:
 
 
 def confirmed(
-    raised: Sequence[Alarm],
-    nights: Sequence[Chronicle],
-    planned: Plan,
-    latest: int,
-    before: str,
-    notify: _Notify,
+    raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, latest: int, before: str, notify: _Notify
 ) -> tuple[list[Alarm], dict[str, tuple[int, int]]]:
     """Try alarms again, and whatever a commit or a library may have slowed down too little for the nights to tell.
 
@@ -83,16 +78,10 @@ def confirmed(
 
     Parameters
     ----------
-    raised : sequence of Alarm
-    nights : sequence of Chronicle
-    planned : Plan
-        Of the last night.
     latest : int
         In how many of the last nights files may have changed for step 2.
     before : str
         The path of an interpreter with the libraries of earlier nights; "" for none.
-    notify : callable
-        Is told what is being measured.
 
     Returns
     -------

@@ -24,10 +24,10 @@ Key = tuple[str, str, str]  # `operation:implementation`, device, `check dtypes`
 class Past(NamedTuple):
     """What the cases of a task have shown since its source changed."""
 
-    examples: int = 0  # in all
-    latest: int = 0  # the examples of the last time
-    seconds: float = 1e-3  # that these took
-    once: int = 0  # how many of these showed a kind of behaviour that no other did
+    examples: int  # in all
+    latest: int  # the examples of the last time
+    seconds: float  # that these took
+    once: int  # how many of these showed a kind of behaviour that no other did
     refuted: bool = False  # more cases would show the same again
 
     @property
@@ -38,10 +38,6 @@ class Past(NamedTuple):
         40, 1953). One more is added, so that no task is given up for good.
         """
         return 0.0 if self.refuted else (self.once + 1) / max(self.examples, 1) * self.latest / self.seconds
-
-    def then(self, examples: int, seconds: float, once: int, refuted: bool) -> Past:
-        """The past with later cases added."""
-        return Past(self.examples + examples, examples, max(seconds, 1e-3), once, refuted)
 
 
 def code_digest(operation: str, implementation: str) -> str:
@@ -74,7 +70,6 @@ def next_round(
 
     Parameters
     ----------
-    tasks : sequence of Task
     present : mapping of name to digest
         The sources now.
     nights : sequence of Chronicle
@@ -90,7 +85,8 @@ def next_round(
     mixed = rng.sample(tasks, len(tasks))
     untried = [task for task in mixed if key_of(task) not in past]
     if untried:
-        return sorted(untried, key=lambda task: (_is_control(task), -changed[_name(task)]))
+        controls = {task for task in untried if registry.entry(task.operation, task.implementation).refuted}
+        return sorted(untried, key=lambda task: (task in controls, -changed[_name(task)]))
     best = sorted(mixed, key=lambda task: -past[key_of(task)].worth)
     return best[: math.ceil(_ROUND * len(best))]
 
@@ -98,10 +94,6 @@ def next_round(
 def key_of(entry: Task | Verdict) -> Key:
     """The key of a task's past."""
     return (_name(entry), entry.device, tried_label(entry))
-
-
-def _is_control(task: Task) -> bool:
-    return bool(registry.entry(task.operation, task.implementation).refuted)
 
 
 def _name(entry: Task | Verdict) -> str:
@@ -119,14 +111,17 @@ def _changed(name: str, digest: str, nights: Sequence[Chronicle]) -> int:
 def _past(nights: Sequence[Chronicle], tonight: Sequence[Verdict], changed: Mapping[str, int]) -> dict[Key, Past]:
     """The past of each task that was tried since its source changed."""
     past: dict[Key, Past] = {}
+
+    def add(key: Key, examples: int, seconds: float, once: int, refuted: bool) -> None:
+        earlier = past[key].examples if key in past else 0
+        past[key] = Past(earlier + examples, examples, max(seconds, 1e-3), once, refuted)
+
     for number, chronicle in enumerate(nights):
         for (name, device), standing in chronicle.standings.items():
-            if number < changed.get(name, 0):
-                continue
-            for label, (examples, seconds, once) in standing.tried.items():
-                refuted = standing.verdicts.get(label.partition(" ")[0]) == "refuted"
-                key = (name, device, label)
-                past[key] = past.get(key, Past()).then(examples, seconds, once, refuted)
+            if number >= changed.get(name, 0):
+                for label, tried in standing.tried.items():
+                    refuted = standing.verdicts.get(label.partition(" ")[0]) == "refuted"
+                    add((name, device, label), *tried, refuted)
     for v in tonight:
-        past[key_of(v)] = past.get(key_of(v), Past()).then(v.examples, v.seconds, v.once, v.status == "refuted")
+        add(key_of(v), v.examples, v.seconds, v.once, v.status == "refuted")
     return past

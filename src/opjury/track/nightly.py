@@ -85,10 +85,8 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
 
     Parameters
     ----------
-    planned : Plan
     jobs : int, optional
-        Worker processes of the audit.
-    notify : callable, optional
+        Worker processes of the audit; by default one for each core.
 
     Raises
     ------
