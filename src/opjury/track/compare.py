@@ -45,13 +45,6 @@ class Side:
     folder: Path | None = None  # a checkout, whose implementations replace the installed ones
 
     @property
-    def impls(self) -> str:
-        """The checkout's folder of implementations; "" for none."""
-        if self.folder and (self.folder / "impls" / "__init__.py").is_file():
-            return str(self.folder / "impls")
-        return ""
-
-    @property
     def environment(self) -> dict[str, str]:
         """The environment variables of this side's process."""
         paths = [self.folder, self.folder / "src"] if self.folder else []
@@ -193,7 +186,7 @@ def _in_two_processes(
         notify(f"{setting.operation}: pair {number + 1} of {PROCESSES} to {MOST_PROCESSES}")
         with _Server(sides[0]) as first, _Server(sides[1]) as second:
             for server in (first, second):
-                server.say(Opening(setting, unknown, seed=seed + number, impls=server.side.impls))
+                server.say(Opening(setting, unknown, seed=seed + number, folder=str(server.side.folder or "")))
             one, other = first.hear(Ready), second.hear(Ready)
             for each, ready in zip(sides, (one, other)):
                 faults.update({name: f"{why}, with {each.label}" for name, why in ready.faults.items()})

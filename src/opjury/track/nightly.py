@@ -180,11 +180,11 @@ def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) ->
 
 
 def _tasks(planned: Plan, profile: str, scale: float) -> list[Task]:
-    options: dict[str, Any] = dict(profile=profile, scale=scale, database=planned.database)
-    seed = datetime.now(UTC).toordinal()
+    seed, database = datetime.now(UTC).toordinal(), planned.database
+    requests = [Request(profile=profile, device=d, seed=seed, scale=scale, database=database) for d in planned.devices]
     return [
         task
-        for request in [Request(device=device, seed=seed, **options) for device in planned.devices]
+        for request in requests
         for contract in planned.contracts
         for entry in registry.implementations(contract.name)
         for task in request.tasks(contract.name, entry.name)

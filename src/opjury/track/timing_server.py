@@ -21,12 +21,12 @@ from opjury.model.setting import Setting
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """What is to be timed, with the implementations of a folder `impls`; "" for the installed ones."""
+    """What is to be timed, with the `impls` of a checkout where it has some, else with the installed ones."""
 
     setting: Setting
     implementations: tuple[str, ...]
     seed: int
-    impls: str = ""
+    folder: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -48,8 +48,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     warnings.simplefilter("ignore")
     opening = msgspec.json.decode(requests.readline(), type=Opening)
     versions = {name: version for name, version in environment().versions.items() if name != "opjury"}
-    if opening.impls:
-        take_over("opjury.impls", Path(opening.impls, "__init__.py"))
+    package = Path(opening.folder, "impls", "__init__.py")
+    if opening.folder and package.is_file():
+        take_over("opjury.impls", package)
     competitors = tuple(Competitor(name) for name in opening.implementations)
     with threads(1):
         try:
