@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from opjury.cli.exit import BAD, GOOD, NOTHING, USAGE
+from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.group import LazyGroup
 from opjury.cli.options import (
     EXAMPLE_DB,
@@ -31,12 +31,13 @@ from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import environment
 from opjury.model.records import Measurement, Verdict
+from opjury.model.registry import Impossible
 from opjury.model.wings import wing
 from opjury.track import history
 from opjury.track.alarms import LATEST, alarms
 from opjury.track.asv_benchmarks import HANDED_OVER, class_name
 from opjury.track.change_points import SURE, SUSPECT
-from opjury.track.nightly import Done, Plan, Unready, run_night
+from opjury.track.nightly import Done, Plan, run_night
 from opjury.track.show import alarms_markdown, show_alarms, show_night, subject
 
 SITE = Path("reports") / "site"
@@ -119,7 +120,7 @@ def run_command(context: click.Context, /, jobs: int | None, no_asv: bool, **opt
 
     An interrupted run continues where it stopped.
     """
-    context.exit(_run(_plan(**options), jobs, no_asv)[0])
+    context.exit(_run(_plan(**options), jobs, no_asv))
 
 
 @track_command.command("check")
@@ -176,8 +177,8 @@ def nightly_command(context: click.Context, /, jobs: int | None, no_asv: bool, *
     if checking["before"]:
         other_libraries(checking["before"])  # raises now, not after the night, for an interpreter that cannot be used
     plan = _plan(**options)
-    status, ran = _run(plan, jobs, no_asv)
-    if ran:
+    status = _run(plan, jobs, no_asv)
+    if status != NOTHING:
         _publish(plan.folder)
         status = _check(plan, **checking) or status
     context.exit(status)
@@ -203,8 +204,8 @@ def _plan(
     return Plan(operations, workloads, devices, machine=machine, database=database_of(example_db), **options)
 
 
-def _run(plan: Plan, jobs: int | None, no_asv: bool) -> tuple[int, bool]:
-    """Run and show one night; the exit status, and whether anything was executed."""
+def _run(plan: Plan, jobs: int | None, no_asv: bool) -> int:
+    """Run and show one night; the exit status."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
     task = bar.add_task("", total=None)
@@ -222,12 +223,8 @@ def _run(plan: Plan, jobs: int | None, no_asv: bool) -> tuple[int, bool]:
     try:
         with bar:
             done = run_night(plan, jobs=jobs, notify=notify)
-    except Unready as error:
-        click.echo(f"opjury: {error}", err=True)
-        return USAGE, False
     except OSError as error:
-        click.echo(f"opjury: the night was not kept: {error}; the same command continues from what was found", err=True)
-        return USAGE, False
+        raise Impossible(f"the night was not kept: {error}; the same command continues from what was found") from error
     warn_if_gone(plan.database)
     show_night(done)
     if not no_asv:
@@ -236,8 +233,8 @@ def _run(plan: Plan, jobs: int | None, no_asv: bool) -> tuple[int, bool]:
         click.echo(f"opjury: failed, please report it: {reason}", err=True)
     if not any((isinstance(r, Verdict) and r.examples) or isinstance(r, Measurement) for r in done.records):
         click.echo("opjury: nothing was executed", err=True)
-        return NOTHING, False
-    return BAD if done.failed else GOOD, True
+        return NOTHING
+    return BAD if done.failed else GOOD
 
 
 def _run_asv(done: Done, plan: Plan) -> None:

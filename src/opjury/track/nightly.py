@@ -73,10 +73,6 @@ class Done:
     failed: list[str]  # workloads where opjury itself failed, with its error
 
 
-class Unready(registry.Impossible):
-    """A night cannot begin; the message says why."""
-
-
 def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda stage, done, total: None) -> Done:
     """Audit, measure, choose, and add the night to the history.
 
@@ -90,7 +86,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
 
     Raises
     ------
-    Unready
+    Impossible
         For a repository without a commit, changed files, or another run at work.
     UnknownName
     OSError
@@ -142,19 +138,19 @@ def state_of_repository(planned: Plan) -> tuple[str, bool]:
 
     Raises
     ------
-    Unready
+    Impossible
         For a repository without a commit, and for files that differ where the plan does not allow it.
     """
     if git("rev-parse", "--git-dir").returncode:
         return "", False
     commit = commit_of("HEAD")
     if commit is None:
-        raise Unready("the repository has no commit yet; a night is kept by its commit")
+        raise Impossible("the repository has no commit yet; a night is kept by its commit")
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/").stdout.splitlines()
     changed = [line[3:] for line in changed if not line[3:].startswith(planned.folder.as_posix())]
     if changed and not planned.allow_dirty:
         some = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
-        raise Unready(
+        raise Impossible(
             f"{len(changed)} files differ from commit {commit[:10]} ({some}); commit them, or take them as they are with --dirty"
         )
     return commit, bool(changed)
@@ -166,7 +162,7 @@ def _locked(folder: Path) -> contextlib.AbstractContextManager[Any]:
     try:
         return filelock.FileLock(folder / ".lock").acquire(timeout=0)
     except filelock.Timeout:
-        raise Unready(f"another run is writing to {folder}; wait for it, or name another --history") from None
+        raise Impossible(f"another run is writing to {folder}; wait for it, or name another --history") from None
 
 
 def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) -> None:
