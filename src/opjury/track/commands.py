@@ -49,7 +49,7 @@ _IN_TURNS = {
 
 @click.group("track", cls=LazyGroup, modules={"compare": "opjury.track.compare_command"})
 def track_command() -> None:
-    """Watch implementations night after night, and the libraries beneath them."""
+    """Follow implementations, and the libraries beneath them, from night to night."""
 
 
 _FOLDER = click.option(
@@ -73,7 +73,7 @@ _NIGHT = combined(
     click.option(
         "--device", "devices", multiple=True, help="By default cpu, and cuda where there is one (repeatable)."
     ),
-    _budget("After the first audit, for measuring and for more cases: 90s, 40m, 2h."),
+    _budget("Time after the first audit, for measuring and for more cases: 90s, 40m, 2h."),
     click.option(
         "--seconds",
         type=click.FloatRange(0.05),
@@ -125,13 +125,13 @@ def run_command(context: click.Context, /, jobs: int | None, no_asv: bool, **opt
 
 @track_command.command("check")
 @_HISTORY
-@_budget("For measuring in turns with --before; trying alarms again has an eighth of it.")
+@_budget("Time for measuring in turns with --before. Trying alarms again has an eighth of it.")
 @_ALARMS
 @click.pass_context
 def check_command(context: click.Context, /, folder: Path, machine: str | None, budget: float, **options: Any) -> None:
-    """Name what changed for the worse. Exit status 1 for an alarm, 3 where there is no history.
+    """Report what changed for the worse. The exit status is 1 for an alarm, 3 where there is no history.
 
-    One night alone cannot show a change: no alarm.
+    One night alone cannot show a change, so it raises no alarm.
     """
     context.exit(_check(Plan(folder=folder, machine=machine or "", budget=budget), **options))
 
@@ -169,7 +169,7 @@ def publish_command(context: click.Context, /, folder: Path) -> None:
 @_ALARMS
 @click.pass_context
 def nightly_command(context: click.Context, /, jobs: int | None, no_asv: bool, **options: Any) -> None:
-    """run, publish and check in one."""
+    """Run `run`, `publish` and `check`, one after the other."""
     from opjury.track.confirm import other_libraries
 
     names = ("nights", "no_confirm", "before", "json_file", "markdown_file")
@@ -284,7 +284,7 @@ def _check(
         with console.status("measuring again") as status:
             within = LATEST if latest is None else latest
             raised, in_turns = confirmed(raised, mine, plan, within, before, status.update)
-    # Of what was not measured again only what is sure by itself counts.
+    # A suspect that was not measured again counts only where the nights alone make it sure.
     certain = {(alarm.kind, subject(alarm)) for alarm in alarms(mine, latest, SURE)}
     raised = [a for a in raised if a.confirmed is not None or (a.kind, subject(a)) in certain]
     show_alarms(raised, mine)

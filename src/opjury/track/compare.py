@@ -49,7 +49,7 @@ class Side:
         """The environment variables of this side's process."""
         paths = [self.folder, self.folder / "src"] if self.folder else []
         source = PACKAGE.parent
-        if not (source / "torch").is_dir():  # of an installed harness, the other interpreter would import all libraries
+        if not (source / "torch").is_dir():  # else the other interpreter would import the libraries beside it
             paths.insert(0, source)
         inherited = os.environ.get("PYTHONPATH")
         return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, paths), *([inherited] if inherited else [])])}
