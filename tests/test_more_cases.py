@@ -243,7 +243,7 @@ def judging(clock, tried):
 
 def test_a_budget_goes_round_after_round_and_a_run_that_was_ended_goes_on_with_the_same(tmp_path, monkeypatch, clock):
     planned = nightly.Plan(operations=("circulant",), folder=tmp_path)
-    everything = [t for t in nightly._tasks(planned, "nightly", "cpu") if applies(t)]
+    everything = [t for t in nightly._tasks(planned, "nightly", 1.0) if applies(t)]
     first = night(sources=more_cases.sources(planned.contracts))
     journal = Journal(tmp_path / "journal", lambda before: before or [first])
     tried = []

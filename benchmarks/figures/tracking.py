@@ -93,7 +93,8 @@ def keep_comparisons(file, found, cause, **facts):
     """A line for each."""
     for one in found:
         seen = dict(low=math.log(one.ratio.low), median=math.log(one.ratio.median), cause=cause, **facts)
-        keep(file, one.operation, one.sizes, one.gradient, implementation=one.implementation, **seen)
+        where = one.setting
+        keep(file, where.operation, where.sizes, where.gradient, implementation=one.implementation, **seen)
 
 
 def keep(file, operation, sizes, gradient, **found):
@@ -348,14 +349,8 @@ def follow_repository(folder):
 
 def call(command, folder, good=(0,)):
     """What a command prints; the end of this where it fails."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": path_with(folder)},
-    )
+    environment = {**os.environ, "PYTHONPATH": path_with(folder)}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     if done.returncode not in good:
         raise SystemExit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done.stdout

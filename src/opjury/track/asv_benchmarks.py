@@ -1,8 +1,7 @@
-"""Benchmarks for asv, made from what is registered: each family's module in `benchmarks/bench_*.py` is two lines.
+"""Benchmarks for asv, made from what is registered: the modules `benchmarks/bench_*.py` have two lines each.
 
-Whoever knows asv needs to know nothing else: `asv run`, `asv compare`, `asv continuous` and `asv publish` work as ever. The first
-benchmark of a contest (an operation at a workload, in a direction, on a device) runs it with all competitors taking turns; the
-others of that contest read what it left in the folder that asv keeps for one commit.
+All commands of asv work as usual. The first benchmark of a contest (an operation at a workload, in a direction, on a device) runs it
+with all competitors in turns. The others of the contest read what it left in the folder that asv keeps for one commit.
 """
 
 from __future__ import annotations
@@ -19,43 +18,26 @@ from typing import Any
 from opjury.choose import choose, setting_of
 from opjury.model import records, registry
 from opjury.model.device import present
-from opjury.model.implementation import DEVICES, Implementation
+from opjury.model.implementation import DEVICES
 from opjury.model.operation import Operation
 from opjury.model.records import Measurement
 from opjury.model.workload import NAMED
 from opjury.track.alarms import relative_time
 from opjury.track.nightly import SEED
 
-HANDED_OVER = "OPJURY_NIGHT"  # a file of the history of this commit: its figures are taken, nothing is measured again
 DIRECTIONS = ("forward", "backward")
-
+HANDED_OVER = "OPJURY_NIGHT"  # names a night's file for this commit: its figures are used, and nothing is measured
 CONTEST_SECONDS = 1.0  # for the rounds of one contest
-CONTEST_LIMIT = 3600  # seconds for a whole contest, the audit before it included
+CONTEST_LIMIT = 3600  # seconds for a whole contest and the audit before it
 
 
 def setup_cache() -> str:
-    """For asv: the folder of what one commit's contests found; it goes to each benchmark as its first argument."""
+    """The folder of one commit's contests, which asv passes to each benchmark as its first argument."""
     return os.getcwd()
 
 
-def operations_of(family: str) -> list[Operation]:
-    """Those whose workloads stand in `benchmarks/FAMILY/`."""
-    package = import_module(f"opjury.benchmarks.{family}")
-    return [registry.operation(module.name) for module in pkgutil.iter_modules(package.__path__)]
-
-
-def figures_of(folder: Path, operation: Operation, contest: tuple[str, ...], implementation: str) -> dict[str, float]:
-    """The figures of one implementation in a contest, which runs now if it has not yet; empty where it was not measured.
-
-    Parameters
-    ----------
-    folder : Path
-        Where contests leave what they found.
-    operation : Operation
-    contest : tuple of str
-        Workload, direction and device.
-    implementation : str
-    """
+def _figures(folder: Path, operation: Operation, contest: tuple[str, ...], implementation: str) -> dict[str, float]:
+    """The figures of one implementation in a contest (workload, direction, device), which is run if it was not; {} for none."""
     path = folder / f"{'-'.join((operation.name, *contest))}.jsonl"
     if not path.exists():
         records.write(path, _measured(operation, *contest))
@@ -86,25 +68,30 @@ def _measured(operation: Operation, workload: str, direction: str, device: str) 
 
 def benchmarks_of(family: str) -> dict[str, type]:
     """A class of benchmarks for each operation of a family, by name: `SliceMean` with `track_time`, `track_ratio`, …"""
-    return {class_name(operation.name): _benchmark(operation) for operation in operations_of(family)}
+    package = import_module(f"opjury.benchmarks.{family}")
+    operations = [registry.operation(module.name) for module in pkgutil.iter_modules(package.__path__)]
+    return {class_name(operation.name): _benchmark(operation) for operation in operations}
 
 
 def class_name(operation: str) -> str:
-    """`slice_mean` as SliceMean."""
+    """`SliceMean` for `slice_mean`."""
     return operation.title().replace("_", "")
 
 
 def _benchmark(operation: Operation) -> type:
-    names = [entry.name for entry in registry.implementations(operation.name) if not entry.refuted]
-    without = [
-        each
-        for each in itertools.product(names, NAMED, DIRECTIONS, DEVICES)
-        if not _applies(operation, registry.entry(operation.name, each[0]), *each[1:])
-    ]
+    entries = [entry for entry in registry.implementations(operation.name) if not entry.refuted]
+    sizes = registry.workload(operation.name).sizes
+    without = []  # parameters without anything to measure, on whatever machine
+    for entry in entries:
+        differentiable = operation.differentiable and entry.gradient is not None
+        for workload, direction, device in itertools.product(NAMED, DIRECTIONS, DEVICES):
+            possible = workload in sizes and device in entry.devices and (direction == "forward" or differentiable)
+            if not possible:
+                without.append((entry.name, workload, direction, device))
 
     def figure(what: str, unit: str) -> Any:
         def track(self: Any, folder: str, implementation: str, *contest: str) -> float:
-            return figures_of(Path(folder), operation, contest, implementation).get(what, math.nan)
+            return _figures(Path(folder), operation, contest, implementation).get(what, math.nan)
 
         track.__name__ = f"track_{what}"
         track.unit = unit  # type: ignore[attr-defined]
@@ -117,7 +104,7 @@ def _benchmark(operation: Operation) -> type:
             "__doc__": operation.summary,
             "version": "1",
             "timeout": CONTEST_LIMIT,
-            "params": [names, list(NAMED), list(DIRECTIONS), list(DEVICES)],
+            "params": [[entry.name for entry in entries], list(NAMED), list(DIRECTIONS), list(DEVICES)],
             "param_names": ["implementation", "workload", "direction", "device"],
             "skip_params": without,
             "track_time": figure("time", "seconds"),
@@ -126,10 +113,3 @@ def _benchmark(operation: Operation) -> type:
             "track_error": figure("error", "ulps"),
         },
     )
-
-
-def _applies(operation: Operation, entry: Implementation, workload: str, direction: str, device: str) -> bool:
-    """Whether there is anything to be measured, on whatever machine."""
-    differentiable = operation.differentiable and entry.gradient is not None
-    known = registry.workload(operation.name).sizes
-    return workload in known and device in entry.devices and (direction == "forward" or differentiable)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from opjury.cli.exit import BAD, GOOD, NOTHING, USAGE
+from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.group import LazyGroup
 from opjury.cli.options import (
     EXAMPLE_DB,
@@ -33,27 +33,28 @@ from opjury.model.device import present
 from opjury.model.environment import environment
 from opjury.model.modules import require_extra, wing
 from opjury.model.records import Measurement, Verdict
+from opjury.model.registry import Impossible
 from opjury.track import history
 from opjury.track.alarms import LATEST, alarms
 from opjury.track.asv_benchmarks import HANDED_OVER, class_name
 from opjury.track.change_points import SURE, SUSPECT
-from opjury.track.nightly import Done, Plan, Unready, run_night
+from opjury.track.nightly import Done, Plan, run_night
 from opjury.track.show import alarms_markdown, show_alarms, show_night, subject
 
 SITE = Path("reports") / "site"
+_IN_TURNS = {
+    "files": "whose files changed were measured in turns with the commit before",
+    "libraries": "were measured in turns with the libraries before",
+}
 
 
 @click.group("track", cls=LazyGroup, modules={"compare": "opjury.track.compare_command"})
 def track_command() -> None:
-    """Watch implementations night after night, and the libraries beneath them."""
+    """Follow implementations, and the libraries beneath them, from night to night."""
 
 
 _FOLDER = click.option(
-    "--history",
-    "folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports", "history"),
-    show_default=True,
+    "--history", "folder", type=click.Path(file_okay=False, path_type=Path), default=history.FOLDER, show_default=True
 )
 _HISTORY = combined(
     _FOLDER,
@@ -73,7 +74,7 @@ _NIGHT = combined(
     click.option(
         "--device", "devices", multiple=True, help="By default cpu, and cuda where there is one (repeatable)."
     ),
-    _budget("After the first audit, for measuring and for more cases: 90s, 40m, 2h."),
+    _budget("Time after the first audit, for measuring and for more cases: 90s, 40m, 2h."),
     seconds_option(2.0, "Time for the timed rounds of one contest, in seconds.", least=0.05),
     click.option(
         "--scale", type=click.FloatRange(0.01), default=1.0, show_default=True, help="Share of the first audit's cases."
@@ -100,10 +101,7 @@ _ALARMS = combined(
     ),
     json_option("Write the alarms (JSON Lines)."),
     click.option(
-        "--markdown",
-        "markdown_file",
-        type=OutputFile(),
-        help="Write a summary for an issue or a pull request.",
+        "--markdown", "markdown_file", type=OutputFile(), help="Write a summary for an issue or a pull request."
     ),
 )
 
@@ -112,32 +110,32 @@ _ALARMS = combined(
 @_NIGHT
 @_HISTORY
 @click.pass_context
-def run_command(context: click.Context, /, **options: Any) -> None:
+def run_command(context: click.Context, /, jobs: int | None, no_asv: bool, **options: Any) -> None:
     """Audit, measure and choose at all workloads; add the night to the history.
 
-    A run that was ended goes on where it stood.
+    An interrupted run continues where it stopped.
     """
-    context.exit(_run(*_planned(options))[0])
+    context.exit(_run(_plan(**options), jobs, no_asv))
 
 
 @track_command.command("check")
 @_HISTORY
-@_budget("For measuring in turns with --before; trying alarms again has an eighth of it.")
+@_budget("Time for measuring in turns with --before. Trying alarms again has an eighth of it.")
 @_ALARMS
 @click.pass_context
-def check_command(context: click.Context, /, **options: Any) -> None:
-    """Name what changed for the worse. Exit status 1 for an alarm, 3 where there is no history.
+def check_command(context: click.Context, /, folder: Path, machine: str | None, budget: float, **options: Any) -> None:
+    """Report what changed for the worse. The exit status is 1 for an alarm, 3 where there is no history.
 
-    One night alone cannot show a change: no alarm.
+    One night alone cannot show a change, so it raises no alarm.
     """
-    context.exit(_check(**options))
+    context.exit(_check(Plan(folder=folder, machine=machine or "", budget=budget), **options))
 
 
 @track_command.command("before")
 @_HISTORY
 @click.pass_context
 def before_command(context: click.Context, /, folder: Path, machine: str | None) -> None:
-    """Print the libraries of the last night as requirements, where they are not those of here: for --before.
+    """Print the libraries of the last night as requirements, for --before. Print nothing where they are installed here.
 
     \b
     python -m venv before
@@ -156,7 +154,7 @@ def before_command(context: click.Context, /, folder: Path, machine: str | None)
 @_FOLDER
 @click.pass_context
 def publish_command(context: click.Context, /, folder: Path) -> None:
-    """Make asv's pages and ours of what is there."""
+    """Make asv's pages and those of `opjury report` from the history."""
     context.exit(_publish(folder))
 
 
@@ -165,78 +163,53 @@ def publish_command(context: click.Context, /, folder: Path) -> None:
 @_HISTORY
 @_ALARMS
 @click.pass_context
-def nightly_command(context: click.Context, /, **options: Any) -> None:
-    """run, publish and check in one."""
+def nightly_command(context: click.Context, /, jobs: int | None, no_asv: bool, **options: Any) -> None:
+    """Run `run`, `publish` and `check`, one after the other."""
     from opjury.track.confirm import other_libraries
 
     require_extra("report", "opjury track nightly")
     names = ("nights", "no_confirm", "before", "json_file", "markdown_file")
     checking = {name: options.pop(name) for name in names}
     if checking["before"]:
-        other_libraries(checking["before"])  # a wrong one is told now, not after the night
-    plan, rest = _planned(options)
-    status, done = _run(plan, rest)
-    if done is not None and status != NOTHING:
+        other_libraries(checking["before"])  # raises now, not after the night, for an interpreter that cannot be used
+    plan = _plan(**options)
+    status = _run(plan, jobs, no_asv)
+    if status != NOTHING:
         _publish(plan.folder)
-        status = _check(folder=plan.folder, machine=plan.machine, plan=plan, **checking) or status
+        status = _check(plan, **checking) or status
     context.exit(status)
 
 
-def _planned(options: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
-    """The plan that options describe, and the options that are left."""
-    names_checked("operation", options["operations"], [o.name for o in registry.operations()])
-    workloads = options.pop("workloads") or Plan.workloads
+def _plan(
+    *,
+    operations: tuple[str, ...],
+    workloads: tuple[str, ...],
+    devices: tuple[str, ...],
+    machine: str | None,
+    example_db: str | None,
+    **options: Any,
+) -> Plan:
+    """The plan that options describe."""
+    names_checked("operation", operations, [o.name for o in registry.operations()])
+    workloads = workloads or Plan.workloads
     known = {name for o in registry.operations() for name in registry.workload(o.name).sizes}
     names_checked("workload", workloads, sorted(known))
-    devices = options.pop("devices") or ("cpu", *(("cuda",) if present("cuda") else ()))
+    devices = devices or ("cpu", *(("cuda",) if present("cuda") else ()))
     names_checked("device", [device.partition(":")[0] for device in devices], ["cpu", "cuda"])
-    machine = options.pop("machine") or platform.node()
-    taken = ("operations", "budget", "seconds", "scale", "folder", "allow_dirty")
-    plan = Plan(
-        workloads=tuple(workloads),
-        devices=tuple(devices),
-        machine=machine,
-        database=database_of(options.pop("example_db")),
-        **{name: options.pop(name) for name in taken},
-    )
-    return plan, options
+    machine = machine or platform.node()
+    return Plan(operations, workloads, devices, machine=machine, database=database_of(example_db), **options)
 
 
-def _run(plan: Plan, options: dict[str, Any]) -> tuple[int, Done | None]:
+def _run(plan: Plan, jobs: int | None, no_asv: bool) -> int:
+    """Run and show one night; the exit status."""
     require_extra("track", "opjury track run")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
     task = bar.add_task("", total=None)
-    _warn_of_another_name(plan)
-    try:
-        with bar:
-            done = run_night(
-                plan,
-                jobs=options["jobs"],
-                notify=lambda stage, number, total: bar.update(task, description=stage, completed=number, total=total),
-            )
-    except Unready as error:
-        click.echo(f"opjury: {error}", err=True)
-        return USAGE, None
-    except OSError as error:
-        click.echo(
-            f"opjury: the night was not kept: {error}; what was found so far is, the same command goes on", err=True
-        )
-        return USAGE, None
-    warn_if_gone(plan.database)
-    show_night(done)
-    if not options["no_asv"]:
-        _asv(done, plan)
-    ran = any((isinstance(r, Verdict) and r.examples) or isinstance(r, Measurement) for r in done.records)
-    if not ran:
-        click.echo("opjury: nothing was executed", err=True)
-    for reason in done.failed:
-        click.echo(f"opjury: failed, please report it: {reason}", err=True)
-    return (NOTHING if not ran else BAD if done.failed else GOOD), done
 
+    def notify(stage: str, number: int, total: int) -> None:
+        bar.update(task, description=stage, completed=number, total=total)
 
-def _warn_of_another_name(plan: Plan) -> None:
-    """A machine that was renamed would begin a new history."""
     known = history.machines(plan.folder)
     if known and history.file_name(plan.machine) not in known:
         click.echo(
@@ -244,72 +217,76 @@ def _warn_of_another_name(plan: Plan) -> None:
             f"if that is this machine, give its old name: --machine {known[-1]}",
             err=True,
         )
+    try:
+        with bar:
+            done = run_night(plan, jobs=jobs, notify=notify)
+    except OSError as error:
+        raise Impossible(f"the night was not kept: {error}; the same command continues from what was found") from error
+    warn_if_gone(plan.database)
+    show_night(done)
+    if not no_asv:
+        _run_asv(done, plan)
+    for reason in done.failed:
+        click.echo(f"opjury: failed, please report it: {reason}", err=True)
+    if not any((isinstance(r, Verdict) and r.examples) or isinstance(r, Measurement) for r in done.records):
+        click.echo("opjury: nothing was executed", err=True)
+        return NOTHING
+    return BAD if done.failed else GOOD
 
 
-def _asv(done: Done, plan: Plan) -> None:
-    """The same figures as asv's results of this commit, where this is an asv project."""
+def _run_asv(done: Done, plan: Plan) -> None:
+    """Write the night's figures as asv's results of this commit, in an asv project."""
     commit = done.night.commit
     if not Path("asv.conf.json").exists() or not commit:
         click.echo("asv: left out, there is no asv.conf.json here" if commit else "asv: left out, there is no commit")
         return
-    environment = {**os.environ, HANDED_OVER: str(done.path.resolve())}
-    environment.setdefault("ASV_PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # asv takes the other one away
-    quiet: dict[str, Any] = dict(capture_output=True, text=True, check=False, env=environment)
-    asv = [sys.executable, "-m", "asv"]
-    subprocess.run([*asv, "machine", "--yes", "--machine", plan.machine], **quiet)
-    where = ["-E", f"existing:{sys.executable}", "--set-commit-hash", commit, "--machine", plan.machine]
-    told = subprocess.run([*asv, "run", *where, *selection(plan)], **quiet)
+    classes = "|".join(class_name(contract.name) for contract in plan.contracts)
+    workloads, devices = "|".join(plan.workloads), "|".join(plan.devices)
+    only = rf"\.({classes})\.track_.*'({workloads})'.*'({devices})'"  # each combination of parameters is a process
+    options = ["-E", f"existing:{sys.executable}", "--set-commit-hash", commit, "--machine", plan.machine]
+    _asv("machine", "--yes", "--machine", plan.machine)
+    told = _asv("run", *options, "--bench", only, **{HANDED_OVER: str(done.path.resolve())})
     if told.returncode:
-        click.echo(f"asv: exit status {told.returncode}: {(told.stderr or told.stdout).strip()[-500:]}", err=True)
+        click.echo(f"asv: exit status {told.returncode}: {_end(told)}", err=True)
     else:
         click.echo("asv: results of this commit are in .asv/results")
 
 
-def selection(plan: Plan) -> list[str]:
-    """asv's options for the benchmarks of a plan: each combination of parameters is a process."""
-    classes = "|".join(class_name(contract.name) for contract in plan.contracts)
-    workloads, devices = "|".join(plan.workloads), "|".join(plan.devices)
-    return ["--bench", rf"\.({classes})\.track_.*'({workloads})'.*'({devices})'"]
+def _asv(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    variables = {"ASV_PYTHONPATH": os.environ.get("PYTHONPATH", ""), **os.environ, **variables}  # asv drops PYTHONPATH
+    command = [sys.executable, "-m", "asv", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
+
+
+def _end(told: subprocess.CompletedProcess[str]) -> str:
+    return (told.stderr or told.stdout).strip()[-500:]
 
 
 def _check(
-    *,
-    folder: Path,
-    machine: str | None,
-    nights: str,
-    no_confirm: bool,
-    before: str,
-    json_file: str | None,
-    markdown_file: str | None,
-    budget: float = 0.0,
-    plan: Plan | None = None,
+    plan: Plan, *, nights: str, no_confirm: bool, before: str, json_file: str | None, markdown_file: str | None
 ) -> int:
     """Show what changed for the worse; the exit status."""
     require_extra("track", "opjury track check")
-    from opjury.track.confirm import Tried, confirmed
+    from opjury.track.confirm import confirmed
 
     if before and no_confirm:
-        raise click.UsageError("--before measures, --no-confirm does not")
+        raise click.UsageError("--before does not go with --no-confirm, which measures nothing")
     if nights != "all" and not nights.isdigit():
         raise click.UsageError(f"--nights {nights}; it should be a number or `all`")
-    mine = _nights(folder, machine)
+    mine = _nights(plan.folder, plan.machine)
     if not mine:
         return NOTHING
-    machine = mine[-1].night.machine
-    sureness = SURE if no_confirm else SUSPECT
     latest = None if nights == "all" else int(nights)
-    raised = alarms(mine, latest, sureness)
-    tried = Tried(tuple(raised))
+    raised, in_turns = alarms(mine, latest, SURE if no_confirm else SUSPECT), dict[str, tuple[int, int]]()
     if not no_confirm:
         with console.status("measuring again") as status:
-            planned = plan or Plan(folder=folder, machine=machine, budget=budget)
-            tried = confirmed(raised, mine, planned, LATEST if latest is None else latest, before, status.update)
-    # Of what was not measured again only what is sure by itself counts.
+            within = LATEST if latest is None else latest
+            raised, in_turns = confirmed(raised, mine, plan, within, before, status.update)
+    # A suspect that was not measured again counts only where the nights alone make it sure.
     certain = {(alarm.kind, subject(alarm)) for alarm in alarms(mine, latest, SURE)}
-    raised = [a for a in tried.alarms if a.confirmed is not None or (a.kind, subject(a)) in certain]
-    sure = [alarm for alarm in raised if alarm.confirmed is not False]
+    raised = [a for a in raised if a.confirmed is not None or (a.kind, subject(a)) in certain]
     show_alarms(raised, mine)
-    for cause, (compared, left_out) in tried.in_turns.items():
+    for cause, (compared, left_out) in in_turns.items():
         more = f", {left_out} more could not be" if left_out else ""
         console.print(f"{compared} series {_IN_TURNS[cause]}{more}")
     if json_file:
@@ -318,17 +295,11 @@ def _check(
     if markdown_file:
         files.write_whole(markdown_file, text.encode())
     add_to_job_summary(text)
-    return BAD if sure else GOOD
-
-
-_IN_TURNS = {
-    "files": "whose files changed were measured in turns with the commit before",
-    "libraries": "were measured in turns with the libraries before",
-}
+    return GOOD if all(alarm.confirmed is False for alarm in raised) else BAD
 
 
 def _nights(folder: Path, machine: str | None) -> list[history.Chronicle]:
-    """The nights of a machine, by default of this one, or of the one that was there last; what cannot be read is told."""
+    """The nights of a machine, by default of this one, else of the one with the latest night; unreadable lines are reported."""
     found = history.read_history(folder)
     for problem in [*found.unreadable, *(line for c in found.nights for line in c.spoilt)]:
         click.echo(f"opjury: left out: {problem}", err=True)
@@ -342,16 +313,11 @@ def _nights(folder: Path, machine: str | None) -> list[history.Chronicle]:
 
 def _publish(folder: Path) -> int:
     """Make asv's pages, where it has results, and ours; the exit status of the latter."""
-    _publish_asv()
+    if Path("asv.conf.json").exists() and Path(".asv", "results").is_dir():
+        told = _asv("publish")
+        if told.returncode or not Path(".asv/html/index.html").exists():
+            click.echo(f"asv: {_end(told)}", err=True)
+        else:
+            click.echo("asv: pages are in .asv/html")
     status: int = wing("report.commands").publish(folder, SITE)
     return status
-
-
-def _publish_asv() -> None:
-    if not Path("asv.conf.json").exists() or not Path(".asv", "results").is_dir():
-        return
-    told = subprocess.run([sys.executable, "-m", "asv", "publish"], capture_output=True, text=True, check=False)
-    if told.returncode or not Path(".asv/html/index.html").exists():
-        click.echo(f"asv: {(told.stderr or told.stdout).strip()[-500:]}", err=True)
-    else:
-        click.echo("asv: pages are in .asv/html")

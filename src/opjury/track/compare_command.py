@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.options import DEVICE, GRADIENT, json_option, seconds_option
@@ -42,13 +42,9 @@ def compare_command(
     first: str,
     second: str,
     targets: Sequence[str],
-    *,
     workloads: Sequence[str],
-    gradient: bool,
-    device: str,
-    seconds: float,
-    seed: int,
     json_file: str | None,
+    **options: Any,
 ) -> None:
     """Time implementations as they are in A and in B, in turns.
 
@@ -59,56 +55,42 @@ def compare_command(
     wanted = _names(targets)
     for operation in wanted:
         names_checked(f"workload of {operation}", workloads, registry.workload(operation).sizes)
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    for column in ("implementation", "workload"):
-        table.add_column(column)
-    for column in ("A", "B", "B / A", "interval"):
-        table.add_column(column, justify="right", no_wrap=True)
+    figures = [Column(name, justify="right", no_wrap=True) for name in ("A", "B", "B / A", "interval")]
+    table = Table("implementation", "workload", *figures, box=None, padding=(0, 2, 0, 0), show_edge=False)
     found: list[SpeedComparison] = []
     versions: dict[str, tuple[str, str]] = {}
     with side(first) as a, side(second) as b, console.status("") as status:
         for operation, names in wanted.items():
             for workload in workloads:
-                if gradient and not registry.operation(operation).differentiable:
+                if options["gradient"] and not registry.operation(operation).differentiable:
                     continue
-                more, versions = compare_sides(
-                    a,
-                    b,
-                    operation,
-                    names,
-                    workload,
-                    gradient=gradient,
-                    device=device,
-                    seconds=seconds,
-                    seed=seed,
-                    notify=status.update,
-                )
+                more, versions = compare_sides(a, b, operation, names, workload, notify=status.update, **options)
                 found += more
                 for each in more:
                     table.add_row(each.name, workload, *_cells(each))
     console.print(table)
-    for name, pair in versions.items():
-        console.print(f"{name}: {pair[0]} in A, {pair[1]} in B")
+    for name, (one, other) in versions.items():
+        console.print(f"{name}: {one} in A, {other} in B")
     for each in found:
         if each.fault:
             console.print(f"[dim]not timed[/] {each.name}: {escape(each.fault)}")
+    timed = [each for each in found if not each.fault]
     if json_file:
-        records.write(json_file, [_measurement(each, (a, b), seed) for each in found if not each.fault])
-    if all(each.fault for each in found):
+        records.write(json_file, [_measurement(each, a, options["seed"]) for each in timed])
+    if not timed:
         context.exit(NOTHING)
-    context.exit(BAD if any(each.ratio.slower for each in found if not each.fault) else GOOD)
+    context.exit(BAD if any(each.ratio.slower for each in timed) else GOOD)
 
 
 def _names(targets: Sequence[str]) -> dict[str, list[str]]:
-    """Implementations by operation."""
+    """The implementations to time, by operation; of an operation without a name all but the negative controls."""
     wanted: dict[str, list[str]] = {}
     for target in targets or [o.name for o in registry.operations()]:
         operation, _, only = target.partition(":")
-        entries = (
-            [registry.entry(operation, only)]
-            if only
-            else [e for e in registry.implementations(registry.operation(operation).name) if not e.refuted]
-        )
+        if only:
+            entries = [registry.entry(operation, only)]
+        else:
+            entries = [e for e in registry.implementations(registry.operation(operation).name) if not e.refuted]
         wanted.setdefault(operation, []).extend(entry.name for entry in entries)
     return wanted
 
@@ -116,21 +98,18 @@ def _names(targets: Sequence[str]) -> dict[str, list[str]]:
 def _cells(each: SpeedComparison) -> tuple[str, ...]:
     if each.fault:
         return ("", "", "", "")
-    style = "bold red" if each.ratio.slower else "bold green" if each.ratio.faster else ""
     ratio = f"{each.ratio.median:.3f}"
-    return (
-        *map(in_print, each.seconds),
-        f"[{style}]{ratio}[/]" if style else ratio,
-        f"{each.ratio.low:.3f}–{each.ratio.high:.3f}",
-    )
+    if each.ratio.slower or each.ratio.faster:
+        ratio = f"[bold {'red' if each.ratio.slower else 'green'}]{ratio}[/]"
+    return (*map(in_print, each.seconds), ratio, f"{each.ratio.low:.3f}–{each.ratio.high:.3f}")
 
 
-def _measurement(each: SpeedComparison, sides: tuple[Side, Side], seed: int) -> Measurement:
+def _measurement(each: SpeedComparison, first: Side, seed: int) -> Measurement:
     return Measurement(
         **msgspec.structs.asdict(each.setting),
         implementation=each.implementation,
         seconds=each.seconds[1],
-        reference=f"{each.implementation} in {sides[0].label}",
+        reference=f"{each.implementation} in {first.label}",
         ratio=each.ratio.median,
         low=each.ratio.low,
         high=each.ratio.high,

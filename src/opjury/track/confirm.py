@@ -1,4 +1,4 @@
-"""Who became slower: in turns with an earlier commit, or measured again night after night, before anybody is woken."""
+"""Confirmation of alarms: suspects are timed in turns with an earlier commit, or measured again, before an alarm is raised."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import functools
 import random
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,7 +21,7 @@ from opjury.model.environment import environment
 from opjury.model.records import Alarm, Record
 from opjury.model.registry import Impossible
 from opjury.model.setting import Setting
-from opjury.track.alarms import LATEST, alarm_of, alike, growths, options_of, touched
+from opjury.track.alarms import alarm_of, alike, growths, name_of_sizes, options_of, touched
 from opjury.track.change_points import SUSPECT
 from opjury.track.compare import Side, SpeedComparison, compare_sides, side, versions_of
 from opjury.track.history import Chronicle, Series, in_short
@@ -29,50 +29,25 @@ from opjury.track.nightly import SEED, Plan, state_of_repository
 
 AGAIN = 9  # times at most that a suspect is measured again
 ENOUGH = 3  # times after which it may be dismissed
-CERTAIN = 11.0  # standard errors of a step that is seen again: what else changes from night to night is not in them
-SHARE, LEAST = 0.125, 60.0  # of the budget, and seconds however small that is, for all alarms together
-LONGEST = 20.0  # for one of them, once more
-SECONDS = 3.0  # for measuring in turns
-TWICE = 2  # comparisons that must agree before anybody is woken
-SLOWER = 1.025  # than at the commit before, at least; comparisons of the same with the same scatter by a fifth of that
-NOT_SLOWER = 1.0125  # who is less than that after the first processes needs no more of them
-NEAR = 2  # nights that a step may move by when more is known
+CERTAIN = 11.0  # standard errors of a step that is seen again: they do not cover other differences between nights
+SHARE, LEAST = 0.125, 60.0  # of the budget for all alarms together, but never less than so many seconds
+LONGEST = 20.0  # seconds for one contest that is run again
+SECONDS = 3.0  # for one implementation timed in turns
+TWICE = 2  # comparisons that must agree before an alarm is raised
+SLOWER = 1.025  # the least ratio of an alarm: five times the scatter of comparisons of the same files
+NOT_SLOWER = 1.0125  # below this ratio after the first processes, an implementation needs no more of them
+NEAR = 2  # nights by which a step may move when more measurements are known
+
+_Notify = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Tried:
-    """What is known when suspects have been tried.
-
-    Parameters
-    ----------
-    alarms : tuple of Alarm
-        Those that were raised, each with what measuring again says; after them those that comparisons alone have shown.
-    in_turns : dict of str to (int, int)
-        How many series were measured in turns with what was before, and for how many there was no time: those whose "files" changed,
-        and those that other "libraries" may have made slower.
-    """
-
-    alarms: tuple[Alarm, ...]
-    in_turns: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """A series measured in turns as it was and as it is.
-
-    Parameters
-    ----------
-    last, at : int
-        The last night before what changed, and the first one after it.
-    found : Comparison
-    command : str
-        What shows it again.
-    """
+class _Compared(NamedTuple):
+    """A series timed in turns as it was in night `last` and as it is since night `at`."""
 
     last: int
     at: int
     found: SpeedComparison
-    command: str
+    command: str  # repeats the comparison
 
     @property
     def slower(self) -> bool:
@@ -81,39 +56,38 @@ class _Compared:
 
 
 def slower(seen: Ratio) -> bool:
-    """Whether a comparison in turns tells that something is slower."""
+    """Whether the ratio of a comparison in turns shows a slowdown."""
     return seen.low > 1 and seen.median > SLOWER
 
 
 def confirmed(
-    raised: Sequence[Alarm],
-    nights: Sequence[Chronicle],
-    planned: Plan,
-    latest: int = LATEST,
-    before: str = "",
-    notify: Callable[[str], None] = lambda stage: None,
-) -> Tried:
-    """Try alarms again, and whatever a commit or a library may have made slower without that the nights could tell.
+    raised: Sequence[Alarm], nights: Sequence[Chronicle], planned: Plan, latest: int, before: str, notify: _Notify
+) -> tuple[list[Alarm], dict[str, tuple[int, int]]]:
+    """Try alarms again, and whatever a commit or a library may have slowed down too little for the nights to tell.
 
-    Where an interpreter with the libraries of earlier nights is given, whoever is near the best or suspect is measured in turns with
-    it, for as long as a night measures. Then whoever's files changed is measured in turns with the commit before, suspect or not: that
-    tells much smaller differences than two nights do, and has half of the time at the most. What else became slower with a commit
-    alone is tried in the same way. What nothing has changed for is the machine's doing, and no alarm. Everything else is measured more
-    and more often, until it is sure or no longer suspect. What was found in another commit or with other versions than those at hand
-    cannot be tried, and nothing is begun after `SHARE` of the night's budget: `confirmed` stays None.
+    1. With `before`, every implementation that is suspect or near the best is timed in turns with the earlier libraries. This has the
+       time of a whole night.
+    2. Implementations whose files changed are timed in turns with the commit before, suspect or not: such a comparison tells much
+       smaller differences than two nights do. This has half of the remaining time at most.
+    3. Other suspects that became slower with nothing but a commit are timed in turns with the commit before. Where not even the
+       commit changed, the machine is the cause: no alarm.
+    4. All other suspects are measured again and again, until each is sure or not suspect any more.
+
+    Nothing is tried where the last night was of another commit or had other versions than those at hand. Steps 2 to 4 begin nothing
+    after `SHARE` of the night's budget. What was not tried keeps `confirmed=None`.
 
     Parameters
     ----------
-    raised : sequence of Alarm
-    nights : sequence of Chronicle
-    planned : Plan
-        Of the last night.
     latest : int
-        Changes of so many nights are tried, suspect or not.
+        In how many of the last nights files may have changed for step 2.
     before : str
-        The path of an interpreter; "" for none.
-    notify : callable, optional
-        Is told what is being measured.
+        The path of an interpreter with the libraries of earlier nights; "" for none.
+
+    Returns
+    -------
+    list of Alarm, dict of str to (int, int)
+        The alarms that were raised, with `confirmed`; after them those that comparisons alone have shown. How many series were timed
+        in turns because of changed "files" or "libraries", and how many could not be.
 
     Raises
     ------
@@ -123,16 +97,15 @@ def confirmed(
     suspects = {Series.of(alarm) for alarm in raised if alarm.kind == "time"}
     changed = sorted(touched(nights, latest), key=lambda each: each[0] not in suspects)
     if not raised and not changed and not before:
-        return Tried(())
+        return [], {}
     now = nights[-1].night
     commit, dirty = state_of_repository(replace(planned, allow_dirty=True))
-    at_hand = (now.commit, now.environment) == (commit, environment())
-    if not at_hand and before:
-        raise Impossible(
-            "the last night was of another commit, or had other versions than are here: nothing can be compared with it"
-        )
-    if not at_hand:
-        return Tried(tuple(raised))
+    if (now.commit, now.environment) != (commit, environment()):
+        if before:
+            raise Impossible(
+                "the last night was of another commit, or had other versions than are here: nothing can be compared with it"
+            )
+        return list(raised), {}
     compared: dict[Series, _Compared] = {}
     in_turns: dict[str, tuple[int, int]] = {}
     if before:
@@ -142,94 +115,86 @@ def confirmed(
     share = max(LEAST, SHARE * planned.budget)
     until = time.monotonic() + share
     with contextlib.ExitStack() as stack:
-        sides = functools.cache(lambda name: stack.enter_context(side(name)))
-        commits = _Commits(sides, not dirty, nights, notify)
+        side_of = functools.cache(lambda name: stack.enter_context(side(name)))
+        commits = _Commits(side_of, not dirty, nights, notify)
         files = {s: one for s, last, at in changed if (one := commits.compared(s, last, at, until - share / 2))}
         if changed:
             in_turns["files"] = len(files), len(changed) - len(files)
         compared |= files
-        seen = [_with_its_commit(alarm, nights, compared, commits, until) for alarm in raised]
+        seen = [commits.made_slower(alarm, compared, until) for alarm in raised]
         again: list[Chronicle] = []
         while None in seen and len(again) < AGAIN and time.monotonic() < until:
             undecided = [alarm for alarm, known in zip(raised, seen) if known is None]
             again.append(Chronicle(now, tuple(_again(undecided, planned, until, notify)), nights[-1].path))
-            steps_at = {sure: _places([*nights, *again], sure, undecided) for sure in (CERTAIN, SUSPECT)}
-            seen = [_seen(a, nights, again, steps_at) if known is None else known for a, known in zip(raised, seen)]
+            steps = {sure: _steps([*nights, *again], sure, undecided) for sure in (CERTAIN, SUSPECT)}
+            seen = [_seen(a, nights, again, steps) if known is None else known for a, known in zip(raised, seen)]
     if len(again) == AGAIN:
         seen = [bool(known) for known in seen]
-    known = [msgspec.structs.replace(alarm, confirmed=found) for alarm, found in zip(raised, seen)]
-    told = {Series.of(alarm) for alarm in known if alarm.kind == "time" and alarm.confirmed}
+    tried = [msgspec.structs.replace(alarm, confirmed=known) for alarm, known in zip(raised, seen)]
+    told = {Series.of(alarm) for alarm in tried if alarm.kind == "time" and alarm.confirmed}
     new = [_alarm(s, each, nights) for s, each in compared.items() if each.slower and s not in told]
-    return Tried((*known, *new), in_turns)
+    return [*tried, *new], in_turns
 
 
 def _twice(
-    sides: tuple[Side, Side], place: Setting, names: Sequence[str], until: float, notify: Callable[[str], None]
+    sides: tuple[Side, Side], place: Setting, names: Sequence[str], until: float, notify: _Notify
 ) -> dict[str, SpeedComparison]:
-    """Comparisons of implementations at a workload; of who seems slower a second one, which may deny it.
+    """Compare implementations in a setting, and those that seem slower a second time, which may deny it.
 
-    Who cannot be timed is left out, and who there is no time for: nothing is begun after `until`, by the monotonic clock.
+    Left out are implementations that cannot be timed, and those that there was no time for: no comparison begins after `until`.
     """
     found: dict[str, SpeedComparison] = {}
+    options: dict[str, Any] = dict(device=place.device, gradient=place.gradient, seconds=SECONDS, notify=notify)
+    options["enough"] = lambda seen: seen.median < NOT_SLOWER
     for seed in range(TWICE):
-        options: dict[str, Any] = dict(device=place.device, gradient=place.gradient, seconds=SECONDS, notify=notify)
-        options |= dict(enough=lambda seen: seen.median < NOT_SLOWER)
         seen: list[SpeedComparison] = []
-        if time.monotonic() < until:
+        if names and time.monotonic() < until:
             with contextlib.suppress(Impossible):
                 seen, _ = compare_sides(*sides, place.operation, names, place.sizes, seed=seed, **options)
-        if not seen:
-            found = {name: known for name, known in found.items() if name not in names}
-            break
+        # A first comparison without the second tells nothing.
+        found = {name: known for name, known in found.items() if name not in names}
         found.update({each.implementation: each for each in seen})
         names = [each.implementation for each in seen if not each.fault and slower(each.ratio)]
-        if not names:
-            break
     return {name: known for name, known in found.items() if not known.fault}
 
 
 def _command(first: str, second: str, series: Series) -> str:
-    workload = registry.workload(series.setting.operation).name_of(series.setting.sizes)
+    workload = name_of_sizes(series.setting)
     words = [f"opjury track compare {first} {second} {series.name} --workload {workload}"]
     return " ".join([*words, *options_of(series.setting)])
 
 
 def other_libraries(python: str) -> dict[str, str]:
-    """The versions that another interpreter has, of itself and of the libraries beneath. Raises `Impossible` where they are those of here."""
+    """The versions of another interpreter and its libraries. Raises `Impossible` where they are the present ones."""
     with side(python) as there:
         had = versions_of(there)
     if had.items() <= environment().versions.items():
-        raise Impossible(f"{python} has {_told(had)}, as there are here: there is nothing to compare")
+        raise Impossible(f"{python} has {_listed(had)}, as there are here: there is nothing to compare")
     return had
 
 
-def _told(versions: dict[str, str]) -> str:
+def _listed(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _with_libraries(
-    before: str,
-    nights: Sequence[Chronicle],
-    latest: int,
-    suspects: Collection[Series],
-    until: float,
-    notify: Callable[[str], None],
+    before: str, nights: Sequence[Chronicle], latest: int, suspects: Collection[Series], until: float, notify: _Notify
 ) -> tuple[dict[Series, _Compared], int]:
-    """The files as they are, with the libraries that an interpreter has and with those of now; for how many there was no time.
+    """Compare the working tree with the libraries of an interpreter and with the present ones; how many there was no time for.
 
-    Workloads of suspects come first, the others in another order on each day.
+    Settings of suspects come first. The others are in random order, so that each has its turn on some day.
     """
     with side(before) as there, side(".") as here:
         had = other_libraries(before)
         same = [i for i, each in enumerate(nights) if had.items() <= each.night.environment.versions.items()]
         if not same:
-            raise Impossible(f"{before} has {_told(had)}; no night had these")
+            raise Impossible(f"{before} has {_listed(had)}; no night had these")
         places: dict[Setting, list[str]] = {}
         for night in nights[max(0, len(nights) - 1 - latest) :]:
             for series, measured in night.measurements.items():
                 mine = places.setdefault(series.setting, [])
                 wanted = series in suspects or measured.ratio < OBVIOUSLY
-                if wanted and _has_a_name(series.setting) and series.implementation not in mine:
+                if wanted and _repeatable(series.setting) and series.implementation not in mine:
                     mine.append(series.implementation)
         order = random.Random(len(nights)).sample(list(places), len(places))
         order.sort(key=lambda place: not any(series.setting == place for series in suspects))
@@ -238,89 +203,68 @@ def _with_libraries(
         for place in filter(places.__getitem__, order):
             for name, found in _twice(sides, place, places[place], until, notify).items():
                 series = Series(place, name)
-                command = _command(before, here.python, series)
-                compared[series] = _Compared(same[-1], same[-1] + 1, found, command)
+                compared[series] = _Compared(same[-1], same[-1] + 1, found, _command(before, here.python, series))
         return compared, sum(map(len, places.values())) - len(compared)
 
 
-def _has_a_name(setting: Setting) -> bool:
-    """Whether a command can name the workload, and measures in this dtype."""
-    try:
-        operation = registry.operation(setting.operation)
-    except registry.UnknownName:
-        return False
-    named = registry.workload(setting.operation).name_of(setting.sizes)
-    return bool(named) and setting.dtype == usual_dtype(operation)
+def _repeatable(setting: Setting) -> bool:
+    """Whether `opjury track compare` can name the setting, which has no option for the dtype."""
+    return bool(name_of_sizes(setting)) and setting.dtype == usual_dtype(registry.operation(setting.operation))
 
 
 @dataclass(frozen=True)
 class _Commits:
-    """Comparisons of the files as they are with earlier commits, each of which is checked out once.
+    """Comparisons of the working tree with earlier commits."""
 
-    Parameters
-    ----------
-    at : callable
-        A commit's files.
-    possible : bool
-        Not where files differ from the commit.
-    nights : sequence of Chronicle
-    notify : callable
-    """
-
-    at: Callable[[str], Side]
-    possible: bool
+    side_of: Callable[[str], Side]  # checks a commit out once
+    possible: bool  # not where files differ from the commit
     nights: Sequence[Chronicle]
-    notify: Callable[[str], None]
+    notify: _Notify
 
     def compared(self, series: Series, last: int, at: int, until: float) -> _Compared | None:
-        """The comparison with the commit of a night; None: untried."""
+        """The comparison with the commit of night `last`; None where it was not made."""
         commit = self.nights[last].night.commit
         if not self.possible or series.setting.dtype != usual_dtype(registry.operation(series.setting.operation)):
             return None
         try:
-            sides = self.at(commit), self.at(".")
-        except Impossible:  # the commit is not there
+            sides = self.side_of(commit), self.side_of(".")
+        except Impossible:  # the repository does not have the commit
             return None
         found = _twice(sides, series.setting, [series.implementation], until, self.notify).get(series.implementation)
         command = _command(commit[:10], self.nights[at].night.commit[:10], series)
         return None if found is None else _Compared(last, at, found, command)
 
-
-def _with_its_commit(
-    alarm: Alarm, nights: Sequence[Chronicle], compared: dict[Series, _Compared], commits: _Commits, until: float
-) -> bool | None:
-    """Whether it takes longer than at the commit before; None where something else may be the cause, or that cannot be tried."""
-    if alarm.kind != "time":
-        return None
-    series, since = Series.of(alarm), _since(alarm, nights)
-    if series in compared and compared[series].last < since:
-        return compared[series].slower
-    last = max(0, since - 1 - NEAR)
-    before, now = nights[last].night, nights[-1].night
-    if not commits.possible or not alike(before, now):
-        return None
-    if before.commit == now.commit:
-        return False
-    found = commits.compared(series, last, since, until)
-    return None if found is None else found.slower
+    def made_slower(self, alarm: Alarm, compared: dict[Series, _Compared], until: float) -> bool | None:
+        """Whether it takes longer than at the commit before; None where something else may be the cause, or that cannot be tried."""
+        if alarm.kind != "time":
+            return None
+        series, since = Series.of(alarm), _since(alarm, self.nights)
+        if series in compared and compared[series].last < since:
+            return compared[series].slower
+        last = max(0, since - 1 - NEAR)
+        before, now = self.nights[last].night, self.nights[-1].night
+        if not self.possible or not alike(before, now):
+            return None
+        if before.commit == now.commit:
+            return False
+        found = self.compared(series, last, since, until)
+        return None if found is None else found.slower
 
 
 def _alarm(series: Series, seen: _Compared, nights: Sequence[Chronicle]) -> Alarm:
     """An alarm that a comparison alone has shown."""
     before, after = seen.found.seconds
     told = dict(before=before, after=after, low=seen.found.ratio.low, high=seen.found.ratio.high, command=seen.command)
-    return msgspec.structs.replace(alarm_of("time", series, nights, seen.last, seen.at, **told), confirmed=True)
+    return alarm_of("time", series, nights, seen.last, seen.at, confirmed=True, **told)
 
 
-_Places = dict[tuple[str, Series], list[int]]
+_Steps = set[tuple[str, Series, int]]  # steps upwards: kind, series and night
 
 
-def _places(nights: Sequence[Chronicle], sure: float, raised: Sequence[Alarm]) -> _Places:
-    """Where the steps upwards of these alarms' series are, by kind and series."""
-    found: _Places = {}
-    for quantity, series, step in growths(nights, sure, {Series.of(alarm) for alarm in raised}):
-        found.setdefault((quantity.kind, series), []).append(step.at)
-    return found
+def _steps(nights: Sequence[Chronicle], sure: float, raised: Sequence[Alarm]) -> _Steps:
+    """The steps of these alarms' series."""
+    only = {Series.of(alarm) for alarm in raised}
+    return {(quantity.kind, series, step.at) for quantity, series, step in growths(nights, sure, only)}
 
 
 def _since(alarm: Alarm, nights: Sequence[Chronicle]) -> int:
@@ -328,9 +272,9 @@ def _since(alarm: Alarm, nights: Sequence[Chronicle]) -> int:
 
 
 def _seen(
-    alarm: Alarm, nights: Sequence[Chronicle], again: Sequence[Chronicle], steps_at: dict[float, _Places]
+    alarm: Alarm, nights: Sequence[Chronicle], again: Sequence[Chronicle], steps: dict[float, _Steps]
 ) -> bool | None:
-    """Whether it was seen again: for a verdict ever, for a recommendation most times; None while that is open."""
+    """Whether it was seen again: a verdict once, a recommendation most times, a growth as a step; None while that is open."""
     enough = len(again) >= ENOUGH
     if alarm.kind == "verdict":
         standings = [night.standings.get((alarm.name, alarm.device)) for night in again]
@@ -341,30 +285,25 @@ def _seen(
         different = sum(alarm.before not in choice.tied for choice in choices)
         return different > len(choices) / 2 if len(choices) >= ENOUGH else None
     since = _since(alarm, nights)
-    sure, suspect = (
-        any(
-            abs(at - since) <= NEAR and at < len(nights)
-            for at in steps_at[level].get((alarm.kind, Series.of(alarm)), ())
-        )
-        for level in (CERTAIN, SUSPECT)
-    )
-    return True if sure else False if enough and not suspect else None
+    places = range(since - NEAR, min(since + NEAR + 1, len(nights)))
+    near = {(alarm.kind, Series.of(alarm), at) for at in places}
+    if near & steps[CERTAIN]:
+        return True
+    return False if enough and not near & steps[SUSPECT] else None
 
 
-def _again(raised: Sequence[Alarm], planned: Plan, until: float, notify: Callable[[str], None]) -> Iterator[Record]:
-    """The workloads and the checks of the alarms, once more, as far as the time allows."""
+def _again(raised: Sequence[Alarm], planned: Plan, until: float, notify: _Notify) -> Iterator[Record]:
+    """The records of another audit and contest for each alarm, as far as the time allows."""
     found: list[Record] = []
     for alarm in raised:
         if alarm.kind == "verdict" and time.monotonic() < until:
             found += audit(alarm.name, checks=[alarm.check], device=alarm.device).verdicts
     yield from in_short(found)
-    settings = {alarm.setting for alarm in raised if alarm.kind != "verdict"}
-    for setting in sorted(settings, key=str):
+    options: dict[str, Any] = dict(seconds=planned.seconds, seed=SEED, thorough=True, longest=LONGEST)
+    for setting in sorted({alarm.setting for alarm in raised if alarm.kind != "verdict"}, key=str):
         if time.monotonic() > until:
             return
         notify(f"{setting.operation}: once more")
-        options: dict[str, Any] = dict(
-            device=setting.device, gradient=setting.gradient, seconds=planned.seconds, seed=SEED
-        )
+        options |= dict(device=setting.device, gradient=setting.gradient)
         with contextlib.suppress(Impossible):
-            yield from choose(setting.operation, setting.sizes, thorough=True, longest=LONGEST, **options).records
+            yield from choose(setting.operation, setting.sizes, **options).records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ FOLDER = Path("reports") / "history"
 
 
 class Series(NamedTuple):
-    """What stays the same from night to night: one implementation in one setting."""
+    """What is followed from night to night: one implementation in one setting."""
 
     setting: Setting
     implementation: str
@@ -38,21 +38,12 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True)
 class Chronicle:
-    """One night's records.
-
-    Parameters
-    ----------
-    night : Night
-    records : tuple of Record
-    path : Path
-    spoilt : tuple of str
-        What could not be read of the file, line by line.
-    """
+    """One night's records."""
 
     night: Night
     records: tuple[Record, ...]
     path: Path
-    spoilt: tuple[str, ...] = ()
+    spoilt: tuple[str, ...] = ()  # the lines of the file that cannot be read, with the reason
 
     @functools.cached_property
     def measurements(self) -> dict[Series, Measurement]:
@@ -71,27 +62,20 @@ class Chronicle:
 
     @functools.cached_property
     def refutations(self) -> list[Verdict]:
-        """Of those that should hold up, in full."""
+        """The verdicts that are kept in full, those of negative controls excepted."""
         return [r for r in self.records if isinstance(r, Verdict) and not r.control]
 
 
-@dataclass
+@dataclass(frozen=True)
 class History:
-    """The nights of all machines, the oldest first.
+    """The nights of all machines, the oldest first."""
 
-    Parameters
-    ----------
-    nights : list of Chronicle
-    unreadable : list of str
-        Files that are no history, with the reason.
-    """
-
-    nights: list[Chronicle] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+    nights: list[Chronicle]
+    unreadable: list[str]  # files that do not begin with a night, with the reason
 
     @property
     def machines(self) -> list[str]:
-        """Their names, that of the latest night last."""
+        """The machines' names, the one with the latest night last."""
         return list(dict.fromkeys(c.night.machine for c in reversed(self.nights)))[::-1]
 
     def of(self, machine: str) -> list[Chronicle]:
@@ -100,13 +84,13 @@ class History:
 
 
 def read_history(folder: Path | str = FOLDER) -> History:
-    """Everything in a folder of the history; what cannot be read is named, the rest is there."""
+    """All nights in a folder that can be read."""
     unreadable: list[str] = []
     return History([chronicle(path) for _, path in files(folder, unreadable)], unreadable)
 
 
 def files(folder: Path | str, unreadable: list[str]) -> list[tuple[Night, Path]]:
-    """The nights in a folder with their files, the oldest first; those that are no history are named, with the reason."""
+    """The nights in a folder with their files, the oldest first. Files that do not begin with a night are added to `unreadable`."""
     found = []
     for path in sorted(Path(folder).rglob("[!.]*.jsonl")):
         try:
@@ -123,7 +107,7 @@ def chronicle(path: Path) -> Chronicle:
     Raises
     ------
     ValueError
-        Where it does not begin with a night.
+        For a file that does not begin with a night.
     """
     first, *rest = path.read_bytes().splitlines() or [b""]
     night = _night(first)
@@ -137,7 +121,7 @@ def chronicle(path: Path) -> Chronicle:
 
 
 def _night(first: bytes) -> Night:
-    """What a file of the history begins with."""
+    """The night in the first line of a file."""
     night = records.decode(first)
     if not isinstance(night, Night):
         raise ValueError("does not begin with a night")
@@ -145,25 +129,22 @@ def _night(first: bytes) -> Night:
 
 
 def latest(machine: str, count: int, folder: Path | str = FOLDER) -> list[Chronicle]:
-    """One machine's last nights, the oldest first, as far as they can be read."""
+    """One machine's last nights, the oldest first; files that cannot be read are left out."""
     return [chronicle(path) for _, path in files(Path(folder) / file_name(machine), [])[-count:]]
 
 
 def machines(folder: Path | str = FOLDER) -> list[str]:
-    """The names of those that have a history, without reading it."""
-    return (
-        sorted(path.name for path in Path(folder).iterdir() if any(path.glob("*.jsonl")))
-        if Path(folder).is_dir()
-        else []
-    )
+    """The folder names of the machines that have a history."""
+    return sorted({path.parent.name for path in Path(folder).glob("*/*.jsonl")})
 
 
 def add_night(night: Night, found: Iterable[Record], folder: Path | str = FOLDER) -> Path:
-    """Write one night; its path. Verdicts are kept in short, those that tell what is wrong in full, too."""
+    """Write one night, with its verdicts in short, and return the file's path."""
     path = path_of(night, folder)
     if path.exists():
         raise FileExistsError(f"{path} is there already; a history is never changed")
-    records.write(path, [night, *map(_without_environment, in_short(found))])
+    kept = [r if isinstance(r, Standing) else msgspec.structs.replace(r, environment=None) for r in in_short(found)]
+    records.write(path, [night, *kept])
     return path
 
 
@@ -174,30 +155,25 @@ def path_of(night: Night, folder: Path | str = FOLDER) -> Path:
 
 
 def file_name(machine: str) -> str:
-    """A machine's name as that of a folder."""
+    """The name of a machine's folder."""
     return re.sub(r"[^\w.-]+", "_", machine).strip("._") or "machine"
 
 
 def in_short(found: Iterable[Record]) -> Iterator[Record]:
-    """The same with a standing in place of each implementation's verdicts.
+    """The same records with a standing in place of each implementation's verdicts.
 
-    What refutes an implementation that should hold up stays, and what could not be judged. Of what refutes a control the shortest
-    stays, which shows what is wrong with it.
+    Verdicts "refuted" and "error" are kept, unless they are of a negative control. Of those that refute a control the shortest is
+    kept, which shows what is wrong with it.
     """
     verdicts = []
     for record in found:
         if isinstance(record, Verdict):
             verdicts.append(record)
-            if record.status in ("refuted", "error") and not record.control:
-                yield record
-        else:
-            yield record
+            if record.control or record.status not in ("refuted", "error"):
+                continue
+        yield record
     for mine in by_implementation(verdicts):
         telling = [v for v in mine if v.control and v.status == "refuted" and not v.cause and v.counterexample]
         if telling:
             yield min(telling, key=lambda v: len(records.encode(v)))
         yield standing(mine)
-
-
-def _without_environment(record: Record) -> Record:
-    return record if isinstance(record, (Night, Standing)) else msgspec.structs.replace(record, environment=None)

@@ -1,4 +1,4 @@
-"""track run: one night, the audit, the choices at all workloads, and what is left of the time for more cases; to the history."""
+"""One night: an audit, the choices at all workloads, then more cases in the time that is left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 import platform
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,119 +31,72 @@ from opjury.track.repository import commit_of, git
 
 Notify = Callable[[str, int, int], None]  # a stage, how much of it is done, and of how much
 
-SEED = 0  # of the inputs of all measurements: errors are those of the same numbers every night
-_MEASURING = 0.8  # of the budget, at most; the rest is for more cases
-_SHARE = 0.2  # of the nightly profile's cases in one task: short ones end near the time that they were given
-_REMEMBERED = 60  # nights; what was not tried in so many is tried as if it never was
+SEED = 0  # of the inputs of all measurements: every night measures the errors of the same numbers
+_MEASURING = 0.8  # of the budget at most; the rest is for more cases
+_SHARE = 0.2  # of the nightly profile's cases in one task: short tasks end soon after the budget does
+_REMEMBERED = 60  # the last nights; anything not tried in these counts as never tried
 JOURNAL = ".tonight.partial"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a night is to do.
+    """What a night is to do."""
 
-    Parameters
-    ----------
-    operations : tuple of str
-        By default all.
-    workloads : tuple of str
-        Named ones; those that an operation lacks are left out.
-    devices : tuple of str
-    budget : float
-        Seconds, counted from the end of the first audit, after which nothing new is begun.
-    seconds : float
-        For the rounds of one choice.
-    scale : float
-        The share of the quick profile's cases that the first audit tries.
-    folder : Path
-        Of the history.
-    machine : str
-    database : str
-        Where failing cases are kept.
-    allow_dirty : bool
-        Measure files as they are, though they differ from the commit.
-    """
-
-    operations: tuple[str, ...] = ()
-    workloads: tuple[str, ...] = ("small", "medium", "large")
+    operations: tuple[str, ...] = ()  # all of them where none is given
+    workloads: tuple[str, ...] = ("small", "medium", "large")  # an operation may lack some of them
     devices: tuple[str, ...] = ("cpu",)
-    budget: float = 2400.0
-    seconds: float = 2.0
-    scale: float = 1.0
+    budget: float = 2400.0  # seconds after the end of the first audit; nothing new begins later
+    seconds: float = 2.0  # for the rounds of one choice
+    scale: float = 1.0  # the first audit's share of the quick profile's cases
     folder: Path = history.FOLDER
     machine: str = field(default_factory=platform.node)
-    database: str = field(default_factory=local_folder)
-    allow_dirty: bool = False
+    database: str = field(default_factory=local_folder)  # of failing cases
+    allow_dirty: bool = False  # measure files although they differ from the commit
 
     @property
     def contracts(self) -> list[Operation]:
-        """The operations themselves."""
+        """The operations to audit and measure."""
         return [registry.operation(name) for name in self.operations] if self.operations else registry.operations()
-
-    @property
-    def in_short(self) -> str:
-        """What is tried and measured, apart from the operations, which the sources tell."""
-        where = f"{' '.join(self.workloads)} on {' '.join(self.devices)}"
-        return f"{self.scale:g} of the quick profile; {where}, {self.seconds:g} s each"
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of a night.
-
-    Parameters
-    ----------
-    night : Night
-    path : Path
-        Of its file.
-    records : tuple of Record
-    resumed : int
-        How many were there from an interrupted run.
-    left_out : tuple of str
-        Workloads that were not measured, with the reason.
-    failed : tuple of str
-        Those where opjury itself failed, with its error.
-    """
+    """What a night did."""
 
     night: Night
-    path: Path
+    path: Path  # of its file
     records: tuple[Record, ...]
-    resumed: int = 0
-    left_out: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-
-
-class Unready(registry.Impossible):
-    """Why a night cannot begin."""
+    resumed: int  # how many of the records are an interrupted run's
+    left_out: list[str]  # workloads that were not measured, with the reason
+    failed: list[str]  # workloads where opjury itself failed, with its error
 
 
 def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda stage, done, total: None) -> Done:
     """Audit, measure, choose, and add the night to the history.
 
-    What is done is kept in a journal beside the history from one record to the next: a run that was ended, by whatever, goes on
-    where it stood.
+    A journal beside the history keeps each record as soon as it is found. After an interruption, whatever its cause, the next run
+    continues from there.
 
     Parameters
     ----------
-    planned : Plan
     jobs : int, optional
-        Worker processes of the audit.
-    notify : callable, optional
+        Worker processes of the audit; by default one for each core.
 
     Raises
     ------
-    Unready
+    Impossible
         For a repository without a commit, changed files, or another run at work.
     UnknownName
     OSError
         When the history cannot be written; the journal is kept.
     """
     for contract in planned.contracts:
-        registry.workload(contract.name)
+        registry.workload(contract.name)  # raises before the night for an operation without a workload
     started = time.monotonic()
+    where = f"{' '.join(planned.workloads)} on {' '.join(planned.devices)}"
     commit, dirty = state_of_repository(planned)
     records_folder = planned.folder / history.file_name(planned.machine)
-    with _alone(records_folder):
+    with _locked(records_folder):
         night = Night(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             commit=commit,
@@ -152,7 +105,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
             profile="quick",
             seconds=0.0,
             sources=more_cases.sources(planned.contracts),
-            plan=planned.in_short,
+            plan=f"{planned.scale:g} of the quick profile; {where}, {planned.seconds:g} s each",
             environment=environment(),
         )
         journal = Journal(records_folder / JOURNAL, lambda before: _continued(night, before))
@@ -166,11 +119,11 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
         night = msgspec.structs.replace(first, seconds=time.monotonic() - started)
         path = history.add_night(night, found, planned.folder)
         journal.end()
-    return Done(night, path, tuple(found), resumed, tuple(left_out), tuple(failed))
+    return Done(night, path, tuple(found), resumed, left_out, failed)
 
 
 def _continued(night: Night, before: list[Record]) -> list[Record]:
-    """What an earlier run found, where it was of the same commit, machine, versions and plan; else this night alone."""
+    """The records of an earlier run of the same commit, machine, versions and plan; otherwise this night alone."""
     same = ("commit", "dirty", "machine", "sources", "plan", "environment")
     first = before[0] if before else None
     if isinstance(first, Night) and all(getattr(first, name) == getattr(night, name) for name in same):
@@ -179,47 +132,42 @@ def _continued(night: Night, before: list[Record]) -> list[Record]:
 
 
 def state_of_repository(planned: Plan) -> tuple[str, bool]:
-    """The commit of the repository that this is run in, "" outside of one, and whether files differ from it.
+    """The commit of the working directory's repository, "" outside of one, and whether files differ from it.
 
     Raises
     ------
-    Unready
+    Impossible
+        For a repository without a commit, and for files that differ where the plan does not allow it.
     """
     if git("rev-parse", "--git-dir").returncode:
         return "", False
     commit = commit_of("HEAD")
     if commit is None:
-        raise Unready("the repository has no commit yet; a night is kept by its commit")
+        raise Impossible("the repository has no commit yet; a night is kept by its commit")
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/").stdout.splitlines()
     changed = [line[3:] for line in changed if not line[3:].startswith(planned.folder.as_posix())]
     if changed and not planned.allow_dirty:
         some = ", ".join(changed[:3]) + (", …" if len(changed) > 3 else "")
-        raise Unready(
+        raise Impossible(
             f"{len(changed)} files differ from commit {commit[:10]} ({some}); commit them, or take them as they are with --dirty"
         )
     return commit, bool(changed)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else writes to this machine's history meanwhile."""
+def _locked(folder: Path) -> contextlib.AbstractContextManager[Any]:
+    """Keep other runs from writing to this machine's history."""
     import filelock  # of the extra `track`
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        return filelock.FileLock(folder / ".lock").acquire(timeout=0)
     except filelock.Timeout:
-        raise Unready(f"another run is writing to {folder}; wait for it, or name another --history") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        raise Impossible(f"another run is writing to {folder}; wait for it, or name another --history") from None
 
 
 def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) -> None:
-    """The quick audit of everything."""
-    tasks = [task for device in planned.devices for task in _tasks(planned, "quick", device, planned.scale)]
+    """Audit everything in the quick profile."""
+    tasks = _tasks(planned, "quick", planned.scale)
     there = {identity(verdict) for verdict in journal.kept if isinstance(verdict, Verdict)}
     waiting = [task for task in tasks if identity(task) not in there]
     for number, verdict in enumerate(judge_tasks(waiting, jobs=jobs), start=len(tasks) - len(waiting) + 1):
@@ -227,16 +175,12 @@ def _audit(planned: Plan, journal: Journal, jobs: int | None, notify: Notify) ->
         notify("judging", number, len(tasks))
 
 
-def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list[Task]:
-    request = Request(
-        profile=profile,
-        device=device,
-        seed=datetime.now(UTC).toordinal(),
-        scale=scale,
-        database=planned.database,
-    )
+def _tasks(planned: Plan, profile: str, scale: float) -> list[Task]:
+    seed, database = datetime.now(UTC).toordinal(), planned.database
+    requests = [Request(profile=profile, device=d, seed=seed, scale=scale, database=database) for d in planned.devices]
     return [
         task
+        for request in requests
         for contract in planned.contracts
         for entry in registry.implementations(contract.name)
         for task in request.tasks(contract.name, entry.name)
@@ -246,8 +190,9 @@ def _tasks(planned: Plan, profile: str, device: str, scale: float = 1.0) -> list
 def _choices(
     planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify
 ) -> tuple[list[str], list[str]]:
-    """A choice at every workload, what was left out the longest first, in equal shares of the time; those left out and those where opjury
-    failed, with the reason: the others are measured all the same.
+    """Choose at every workload, in equal shares of the time, first where the last choice is the longest ago.
+
+    Returns the workloads that were left out, and those where opjury failed, with the reasons.
     """
     wanted = [
         setting_of(contract.name, workload, device=device, gradient=gradient)
@@ -275,7 +220,7 @@ def _choices(
             found = choose(setting.operation, setting.sizes, **options).records
         except Impossible as error:
             left_out.append(f"{setting}: {error}")
-        except Exception as error:
+        except Exception as error:  # the other workloads are measured all the same
             failed.append(f"{setting}: {type(error).__name__}: {error}")
         else:
             journal.add(found)
@@ -283,9 +228,8 @@ def _choices(
 
 
 def _more_cases(planned: Plan, journal: Journal, until: float, jobs: int | None, notify: Notify) -> None:
-    """The nightly profile where it pays, round after round with other cases, until the time is over."""
-    everything = [task for device in planned.devices for task in _tasks(planned, "nightly", device, _SHARE)]
-    tasks = [task for task in everything if applies(task)]
+    """Judge in the nightly profile what promises most, in rounds with different cases, until the time is over."""
+    tasks = [task for task in _tasks(planned, "nightly", _SHARE) if applies(task)]
     nights = history.latest(planned.machine, _REMEMBERED, planned.folder)
     first = journal.kept[0]
     assert isinstance(first, Night)
@@ -309,6 +253,6 @@ def _more_cases(planned: Plan, journal: Journal, until: float, jobs: int | None,
 
 
 def _seed(night: Night, number: int) -> int:
-    """Of a round: another one for each round, night and machine, so that no two try the same cases."""
+    """The seed of a round: different for each round, night and machine, so that no two try the same cases."""
     told = f"{night.date} {night.machine} {night.commit} {number}"
     return int.from_bytes(hashlib.sha256(told.encode()).digest()[:4])

@@ -1,4 +1,4 @@
-"""The git repository that a command is run in: its commits, and their files in folders of their own."""
+"""The git repository of the working directory: its commits, and their files in temporary folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opjury.model.registry import Impossible
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """What git answers; exit status 127 where there is no git."""
+    """Run git; its exit status is 127 where it is not installed."""
     try:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -20,19 +20,14 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def commit_of(name: str) -> str | None:
-    """The commit that a branch, a tag or a part of a hash stands for."""
+    """The hash of the commit that a branch, a tag or an abbreviated hash names; None where there is none."""
     found = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     return found.stdout.strip() if found.returncode == 0 else None
 
 
 @contextlib.contextmanager
 def checked_out(commit: str) -> Iterator[Path]:
-    """The files of a commit, as long as this lasts.
-
-    Raises
-    ------
-    Impossible
-    """
+    """Check a commit out, until the end of the context. Raises `Impossible` where that fails."""
     with tempfile.TemporaryDirectory(prefix="opjury-") as folder:
         tree = Path(folder) / commit[:10]
         made = git("worktree", "add", "--detach", str(tree), commit)

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def show_night(done: Done) -> None:
-    """What a night found, and where it is kept."""
+    """Show what a night found, and where it is kept."""
     verdicts = [r for r in done.records if isinstance(r, Verdict)]
     measured = [r for r in done.records if isinstance(r, Measurement)]
     refuted = [v for v in verdicts if v.status == "refuted" and not v.control]
     say = console.print
     if done.resumed:
-        say(f"went on where an earlier run was ended: {done.resumed} records were there")
+        say(f"continued an interrupted run, which left {done.resumed} records")
     say(
         f"{sum(v.examples for v in verdicts):,} cases in {len(verdicts):,} verdicts, {len(refuted)} refuted that should hold; "
         f"{len(measured):,} measurements"
@@ -38,7 +38,7 @@ def show_night(done: Done) -> None:
 
 
 def show_alarms(raised: Sequence[Alarm], nights: Sequence[Chronicle]) -> None:
-    """Each alarm in two or three lines, then how much was looked at."""
+    """Show each alarm, then how many nights and series were compared."""
     say = console.print
     for alarm in raised:
         doubt = " [yellow](not seen when measured again: no alarm)[/]" if alarm.confirmed is False else ""
@@ -63,9 +63,7 @@ def subject(alarm: Alarm) -> str:
 
 def change(alarm: Alarm) -> str:
     """Before and after: `12.1 µs → 13.4 µs, × 1.11 [1.08, 1.13]`."""
-    shown: Callable[[Any], str] = str
-    if alarm.kind in _SHOWN:
-        shown = _SHOWN[alarm.kind]
+    shown = _SHOWN.get(alarm.kind, str)
     text = f"{shown(alarm.before)} → {shown(alarm.after)}"
     if alarm.low is not None and alarm.high is not None:
         text += f", × {times((alarm.low * alarm.high) ** 0.5)} [{times(alarm.low)}, {times(alarm.high)}]"
@@ -78,7 +76,7 @@ _SHOWN: dict[str, Callable[[Any], str]] = {"time": seconds, "memory": memory, "e
 
 
 def between(alarm: Alarm) -> str:
-    """Since when, and what changed then."""
+    """Since when, and which commits and versions changed then."""
     before, after = (commit[:10] or "no commit" for commit in alarm.commits)
     commits = f"commit {after}" if before == after else f"commits {before}..{after}"
     versions = [f"{name} {old} → {new}" for name, (old, new) in alarm.versions.items()]
