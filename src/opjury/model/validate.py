@@ -18,7 +18,7 @@ _Form = tuple[tuple[Any, ...], dict[str, Any]]
 
 def near(given: object, known: Iterable[str]) -> list[str]:
     """Known names that are spelled like the given one, the nearest first."""
-    return difflib.get_close_matches(str(given), sorted(known), n=3, cutoff=0.5)
+    return difflib.get_close_matches(str(given), sorted(known), n=3)
 
 
 def location() -> str:
