@@ -1,7 +1,7 @@
-"""What must hold: a row for each check. The functions, `check_<property>(trial, case)`, stand in the modules of this package.
+"""The checks: a row for each. The functions, `check_<property>(trial, case)`, stand in the modules of this package.
 
-A check looks at its own property alone: where a call fails in a way that another check judges, the case is unsuitable for it. The
-functions need torch, and are imported when the first case is tried; the rows do not.
+A check judges its own property alone: where a call fails in a way that another check judges, the case is unsuitable for it. The
+functions need torch and are imported when the first case is tried; the rows need nothing.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ _ODD = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "e
 _ALL = ("contiguous", *_ODD)
 
 
+@functools.cache
+def _function(module: str, name: str) -> Callable[[Trial, Case], None]:
+    function: Callable[[Trial, Case], None] = pkgutil.resolve_name(f"{__name__}.{module}:{name}")
+    return function
+
+
 def _of(module: str, name: str) -> Callable[[Trial, Case], None]:
     """A function of this package, which is imported when it is first called."""
 
-    @functools.cache
-    def found() -> Callable[[Trial, Case], None]:
-        function: Callable[[Trial, Case], None] = pkgutil.resolve_name(f"{__name__}.{module}:{name}")
-        return function
-
     def run(trial: Trial, case: Case) -> None:
-        found()(trial, case)
+        _function(module, name)(trial, case)
 
     run.__module__, run.__qualname__ = f"{__name__}.{module}", name
     return run
