@@ -130,7 +130,7 @@ def compare(observed: np.ndarray, expected: Expected) -> Comparison:
     if value.size == 0:
         return Comparison(None, 0.0, 0.0)
     if value.dtype.kind in "iub":
-        return Comparison(_first(observed != value), 0.0, 0.0)
+        return Comparison(first_place(observed != value), 0.0, 0.0)
     finite = np.isfinite(value)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = np.abs((observed - value) - expected.rest)
@@ -141,7 +141,7 @@ def compare(observed: np.ndarray, expected: Expected) -> Comparison:
         meaningful = finite & np.isfinite(observed) & (error > 0)
         of_bound = np.where(meaningful, error / np.maximum(expected.bound, 1e-320), 0.0)
         ulps = np.where(meaningful, error / ulp(value, expected.dtype), 0.0)
-    return Comparison(_first(~fine), float(np.max(of_bound, initial=0.0)), float(np.max(ulps, initial=0.0)))
+    return Comparison(first_place(~fine), float(np.max(of_bound, initial=0.0)), float(np.max(ulps, initial=0.0)))
 
 
 def _signs_of_zero(values: np.ndarray) -> np.ndarray:
@@ -150,7 +150,8 @@ def _signs_of_zero(values: np.ndarray) -> np.ndarray:
     return (np.signbit(values) & (values == 0)).astype(np.int8)
 
 
-def _first(wrong: np.ndarray) -> tuple[int, ...] | None:
+def first_place(wrong: np.ndarray) -> tuple[int, ...] | None:
+    """The place of the first true element; None where there is none."""
     if not np.any(wrong):
         return None
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))

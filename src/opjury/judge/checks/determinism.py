@@ -17,7 +17,7 @@ import torch
 
 from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF
-from opjury.judge.checks.gradients import SMALL, incoming_told
+from opjury.judge.checks.gradients import SMALL, incoming_in_message
 from opjury.judge.checks.same_gradient import bits, overwritten, require_gradient_after_inference, require_same_gradient
 from opjury.judge.checks.state import default_dtype, judged_elsewhere, preserved_state
 from opjury.judge.replay import CALL, RESULT
@@ -205,7 +205,7 @@ def _shared_tensor(trial: Trial, case: Case) -> None:
     total = parts[0].value + parts[1].value
     rounding = 2 * UNIT_ROUNDOFF[parts[0].dtype] * (np.abs(parts[0].value) + np.abs(parts[1].value))
     both = replace(parts[0], value=total, bound=parts[0].bound + parts[1].bound + rounding)
-    given = functools.partial(incoming_told, w)
+    given = functools.partial(incoming_in_message, w)
     trial.require(gradient.reshape(-1), both, f"{what}, x.grad.flatten()", steps_back, given=given)
 
 

@@ -64,7 +64,7 @@ def _code(incoming: Tensor) -> str:
     return f"{replace(incoming, values=first, layout='contiguous').code()}.expand({incoming.shape})"
 
 
-def incoming_told(incoming: Tensor) -> str:
+def incoming_in_message(incoming: Tensor) -> str:
     """An incoming gradient in a message; "" where it is long."""
     code = _code(incoming)
     return f"where the incoming gradient is {code}" if len(code) <= _TOLD else ""
@@ -77,7 +77,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
     chosen = [place for place in places if rng.integers(2)] or places if rng.integers(3) == 0 else places
     args, kwargs = case.build(trial.device, requires_grad=chosen)
     trial.in_flight = case
-    out = forward(trial, case, args, kwargs, chosen)
+    out = call_with_gradients(trial, case, args, kwargs, chosen)
     shape = oracle.evaluate(trial.operation, case.plain).shape
     dtype = oracle.result_dtype(trial.operation, case)
     if not isinstance(out, torch.Tensor) or tuple(out.shape) != shape or out.dtype != torch_dtype(dtype):
@@ -107,12 +107,13 @@ def check_gradient(trial: Trial, case: Case) -> None:
             raise Refuted(f"backward raises {describe(error)}", steps=steps) from None
     for place, grad in zip(chosen, grads, strict=True):
         if grad.shape != live[place].shape or grad.dtype != live[place].dtype:
-            what = f"the gradient for {name(trial, place)} has shape {tuple(grad.shape)} and dtype {grad.dtype}"
+            form = f"shape {tuple(grad.shape)} and dtype {grad.dtype}"
             same = f"assert (result.shape, result.dtype) == ({argument(place)}.shape, {argument(place)}.dtype)"
             taken = gradient_steps(place, recipe, chosen, flat=False)
+            what = f"the gradient for {argument_name(trial, place)} has {form}"
             raise Refuted(what, steps=f"{taken}\nprint(result.shape, result.dtype)\n{same}")
         taken_flat = functools.partial(gradient_steps, place, recipe, chosen)
-        given = functools.partial(incoming_told, recipe)
+        given = functools.partial(incoming_in_message, recipe)
         require_gradient(trial, case, place, recipe.values, grad, rng, taken_flat, given=given)
     small = case.dtype in ("float64", "complex128") and 0 < case.elements <= 12 and out.numel() <= SMALL
     if small and case.tier == "exact" and case.seed % 4 == 0:
@@ -136,7 +137,7 @@ def require_gradient(
     All of a small one is compared; of a large one some elements, and ⟨gradient, v⟩ with ⟨w, f(v)⟩. `steps` compute it as `result`, all
     elements in a row. `when` and `given` stand before and behind the message.
     """
-    leaf, what = dict(case.leaves())[place], f"{when}{name(trial, place)}.grad.flatten()"
+    leaf, what = dict(case.leaves())[place], f"{when}{argument_name(trial, place)}.grad.flatten()"
     if leaf.values.size <= SMALL or trial.operation.kind == "movement" or trial.operation.gradient is not None:
         expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
         trial.require(grad.reshape(-1), expected, what, steps, given=given)
@@ -158,12 +159,12 @@ def require_gradient(
             v = f"v = {Tensor(probe, leaf.dtype).code()}.to(torch.complex128).flatten()"
             summed = "result = (result.conj() * v).sum().real"
             raise Refuted(
-                f"⟨w, f(v)⟩ is {left!r} but ⟨gradient, v⟩ is {right!r} for {name(trial, place)}",
+                f"⟨w, f(v)⟩ is {left!r} but ⟨gradient, v⟩ is {right!r} for {argument_name(trial, place)}",
                 steps=f"{written(steps)}\n{v}\n{summed}\n{required(Expected(np.asarray(left), bound=bound))}",
             )
 
 
-def forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, Any], chosen: list[Any]) -> Any:
+def call_with_gradients(trial: Trial, case: Case, args: Any, kwargs: Any, chosen: list[Any]) -> Any:
     """The result for arguments that require gradients. Raises `Refuted` if the call raises only because they do."""
     try:
         return trial.invoke(args, kwargs)
@@ -171,12 +172,12 @@ def forward(trial: Trial, case: Case, args: tuple[Any, ...], kwargs: dict[str, A
         with judged_elsewhere():
             trial.invoke(*case.plain.build(trial.device))
         raise Refuted(
-            f"raises {describe(error)} when {', '.join(name(trial, p) for p in chosen)} requires gradients",
+            f"raises {describe(error)} when {', '.join(argument_name(trial, p) for p in chosen)} requires gradients",
             steps=requiring(chosen) + CALL,
         ) from None
 
 
-def name(trial: Trial, place: int | str) -> str:
+def argument_name(trial: Trial, place: int | str) -> str:
     """An argument's name in the reference."""
     if isinstance(place, str):
         return place
@@ -219,7 +220,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
     rng = np.random.default_rng(case.seed)
     args, kwargs = case.build(trial.device, requires_grad=True)
     live: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-    out = forward(trial, case, args, kwargs, case.differentiable)
+    out = call_with_gradients(trial, case, args, kwargs, case.differentiable)
     if not out.requires_grad or not out.numel():
         raise Unsuitable
     dtype = str(out.dtype).removeprefix("torch.")
@@ -237,6 +238,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
     others = [p for p in case.differentiable if p != place and trial.operation.kind == "arithmetic"]
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
     moved = along_direction(trial, case, place, direction)
+    gradient = f"the gradient for {argument_name(trial, place)}"
 
     def once() -> str:
         w = f"w = {incoming.code()}.requires_grad_()"
@@ -252,23 +254,20 @@ def check_second_order(trial: Trial, case: Case) -> None:
             (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
             if grad is None or not grad.requires_grad:
                 if oracle.dependence(trial.operation, case.plain, place).any():
-                    raise Refuted(
-                        f"the gradient for {name(trial, place)} cannot be differentiated again",
-                        steps=f"{once()}assert grad.requires_grad",
-                    )
+                    asserted = f"{once()}assert grad.requires_grad"
+                    raise Refuted(f"{gradient} cannot be differentiated again", steps=asserted)
                 raise Unsuitable
             inputs = [w, *(live[other] for other in others)]
             second, *mixed = torch.autograd.grad(grad, inputs, direction.build(trial.device), materialize_grads=True)
         except RuntimeError as error:
             raise Refuted(f"differentiating the gradient raises {describe(error)}", steps=again) from None
-    trial.require(second, derived(trial, moved), f"derivative of the gradient for {name(trial, place)}", again)
+    trial.require(second, expected_derivative(trial, moved), f"derivative of {gradient}", again)
     for other, found in zip(others, mixed, strict=True):
 
         def steps(other: int | str = other) -> str:
             return f"{again(argument(other))}\nresult = result.flatten()"
 
-        when = f"differentiating the gradient for {name(trial, place)}, "
-        require_gradient(trial, moved, other, weights, found, rng, steps, when)
+        require_gradient(trial, moved, other, weights, found, rng, steps, f"differentiating {gradient}, ")
     return None
 
 
@@ -285,7 +284,7 @@ def along_direction(trial: Trial, case: Case, place: Any, direction: Tensor) -> 
     return moved.with_leaf(place, direction)
 
 
-def derived(trial: Trial, case: Case) -> Expected:
+def expected_derivative(trial: Trial, case: Case) -> Expected:
     """The right derivative of a linear operation: the operation itself, with half types added in the half type."""
     error = trial.error
     if case.dtype in HALF:

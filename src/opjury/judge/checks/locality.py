@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.checks.gradients import SMALL, argument, forward, gradient_steps, name
+from opjury.judge.bounds import first_place
+from opjury.judge.checks.gradients import SMALL, argument, argument_name, call_with_gradients, gradient_steps
 from opjury.judge.checks.state import judged_elsewhere
 from opjury.judge.text import number, show
 from opjury.judge.trial import Refuted, Trial, Unsuitable, random_like
@@ -58,11 +59,9 @@ def check_locality(trial: Trial, case: Case) -> None:
     if leaf.dtype in HALF and trial.operation.kind == "arithmetic":
         poison = kind(2.0**14)  # libraries' kernels for half types pad with zeros, and multiply by them
     after = trial.values(trial.call(oracle.with_values(case, place, element, poison)), clean)
-    apart = ~depends[chosen]
-    changed = np.flatnonzero((apart & ~((before == after) | (np.isnan(before) & np.isnan(after)))).ravel())
-    if changed.size:
-        at = np.unravel_index(int(changed[0]), after.shape)
-        what = f"{name(trial, place)} element {element} set to {number(poison)} changes result{[int(i) for i in at]}"
+    at = first_place(~depends[chosen] & ~((before == after) | (np.isnan(before) & np.isnan(after))))
+    if at is not None:
+        what = f"{argument_name(trial, place)} element {element} set to {number(poison)} changes result{list(at)}"
         raise Refuted(
             f"{what} from {number(before[at])} to {number(after[at])}, which does not depend on it",
             show(after),
@@ -79,7 +78,7 @@ def _local_gradient(
         return
     leaf = dict(case.leaves())[place]
     args, kwargs = case.build(trial.device, requires_grad=[place])
-    out = forward(trial, case, args, kwargs, [place])
+    out = call_with_gradients(trial, case, args, kwargs, [place])
     live = args[place] if isinstance(place, int) else kwargs[place]
     if not out.requires_grad or tuple(out.shape) != depends.shape[1:]:
         raise Unsuitable
@@ -103,7 +102,7 @@ def _local_gradient(
         if not found.size:
             return
         element = int(elements[found[0]])
-        gradient = f"the gradient for {name(trial, place)} element {element}"
+        gradient = f"the gradient for {argument_name(trial, place)} element {element}"
         raise Refuted(
             message.format(gradient=gradient, value=number(values[found[0]])),
             show(values),

@@ -12,7 +12,7 @@ import torch
 
 from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, gamma
-from opjury.judge.checks.gradients import SMALL, along_direction, argument, derived
+from opjury.judge.checks.gradients import SMALL, along_direction, argument, expected_derivative
 from opjury.judge.checks.state import judged_elsewhere
 from opjury.judge.replay import required
 from opjury.judge.text import describe
@@ -45,7 +45,8 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
                 trial.invoke(*case.plain.build(trial.device))
             raise Refuted(f"torch.func.jvp raises {describe(error)}", steps=steps) from None
     if trial.operation.gradient is None:
-        return trial.require(tangent, derived(trial, along_direction(trial, case, place, direction)), "tangent", steps)
+        moved = along_direction(trial, case, place, direction)
+        return trial.require(tangent, expected_derivative(trial, moved), "tangent", steps)
     dtype = oracle.result_dtype(trial.operation, case)
     weights = random_like(rng, tuple(tangent.shape), dtype, "exact")
     expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
@@ -53,9 +54,9 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
     direct = trial.values(tangent, np.zeros(0, kind))
     flat = direction.values.ravel()
     left, right = np.sum(np.conj(weights) * direct).real, np.sum(np.conj(expected.value) * flat).real
-    moved = flat != 0  # an infinite bound elsewhere does not matter
+    changed = flat != 0  # an infinite bound elsewhere does not matter
     # A tangent is the transpose of a gradient: its error, weighted with |w|, is at most the gradient's, weighted with the direction.
-    reach = float(np.sum(np.asarray(expected.bound)[moved] * np.abs(flat[moved])))
+    reach = float(np.sum(np.asarray(expected.bound)[changed] * np.abs(flat[changed])))
     if not np.isfinite(reach):
         raise Unsuitable
     sides = (weights, direct), (expected.value, flat)
@@ -77,9 +78,8 @@ def check_vmap(trial: Trial, case: Case) -> None:
     place = places[int(rng.integers(len(places)))]
     leaf = replace(dict(case.leaves())[place], layout="contiguous")
     turned = leaf.values[::-1].copy() if leaf.values.ndim else leaf.values
-    batch = [
-        replace(leaf, values=values) for values in (leaf.values, turned, turned)
-    ]  # another one when read from its end
+    # These rows are others in the opposite order.
+    batch = [replace(leaf, values=values) for values in (leaf.values, turned, turned)]
     args, kwargs = case.plain.build(trial.device)
     stacked = torch.stack([row.build(trial.device) for row in batch])
     one = _of_one(trial, args, kwargs, place)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.bounds import UNIT_ROUNDOFF
+from opjury.judge.bounds import UNIT_ROUNDOFF, first_place
 from opjury.judge.checks.state import default_dtype, judged_elsewhere
 from opjury.judge.replay import CALL, RESULT, arguments, enclosed
 from opjury.judge.text import describe, number, show, show_both
@@ -216,8 +216,8 @@ def check_laws(trial: Trial, case: Case) -> None:
         apart = left != right
         if left.dtype.kind != "b":
             apart &= ~((np.isnan(left) & np.isnan(right)) | (np.abs(left - right) <= slack))
-    if apart.any():
-        at = tuple(int(i) for i in np.unravel_index(int(np.argmax(apart)), left.shape))
+    at = first_place(apart)
+    if at is not None:
         raise Refuted(
             f"{law.name}: {number(left[at])} on one side and {number(right[at])} on the other at {list(at)}",
             *show_both(left, right, at),
