@@ -131,6 +131,7 @@ def expected(operation: Operation, case: Case, error: Error | None = None) -> Ex
     mode, reference_unit = "float", 2.0**-53
     if case.tier == "rounding" and case.elements <= _EXACT_ELEMENTS:
         mode, reference_unit = "exact", 0.0
+    # Some platforms have no long double wider than float64.
     elif case.tier == "rounding" and dtype in ("float64", "complex128") and np.finfo(np.longdouble).nmant > 52:
         mode, reference_unit = "long", float(np.finfo(np.longdouble).eps) / 2
     result = evaluate(operation, case) if mode == "float" else _reference(operation.reference, case, mode)
@@ -326,7 +327,7 @@ def _moved_gradient(
 
 
 def _sums_exactly(entries: list[np.ndarray], magnitude: np.ndarray, dtype: str) -> bool:
-    """Whether every partial sum is representable: all entries are multiples of one 2^-s, and the sums of absolutes small."""
+    """Whether every partial sum is representable: all entries are multiples of one 2^-s, and the sums of absolute values small."""
     most = float(np.max(magnitude, initial=0.0))
     parts = [part for e in entries for part in ([e.real, e.imag] if e.dtype.kind == "c" else [e]) if part.any()]
     for s in range(20):

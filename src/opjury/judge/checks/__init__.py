@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from opjury.judge.trial import Trial
     from opjury.model.case import Case
 
-_ODD = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "expanded", "conj", "neg")
-_ALL = ("contiguous", *_ODD)
+_NONCONTIGUOUS = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "expanded", "conj", "neg")
+_ALL_LAYOUTS = ("contiguous", *_NONCONTIGUOUS)
 
 
 @functools.cache
@@ -38,11 +38,11 @@ def _of(module: str, name: str) -> Callable[[Trial, Case], None]:
     return run
 
 
-def _dense(operation: Operation) -> str:
+def _why_no_specials(operation: Operation) -> str:
     return "special values are not drawn for sparse arrays" if operation.result == "sparse" else ""
 
 
-def _lawful(operation: Operation) -> str:
+def _why_no_laws(operation: Operation) -> str:
     return "" if operation.laws else "the contract has no laws"
 
 
@@ -63,20 +63,20 @@ Check(
     boundaries=True,
     weight=1.0,
     floating=True,
-    applies=_dense,
+    applies=_why_no_specials,
     elementary=("agreement",),
 )
 Check(
     name="form",
     summary="Type, shape, dtype, device and sparse format are those of the contract; gradient history is there when asked for.",
     run=_of("values", "check_form"),
-    layouts=_ALL,
+    layouts=_ALL_LAYOUTS,
 )
 Check(
     name="layouts",
     summary="The result does not depend on how the arguments lie in memory.",
     run=_of("values", "check_layouts"),
-    layouts=_ODD,
+    layouts=_NONCONTIGUOUS,
     boundaries=True,
     weight=1.2,
     elementary=("agreement",),
@@ -86,7 +86,7 @@ Check(
     summary="A call changes neither its arguments nor the state of the process, and shares memory only as declared.",
     run=_of("state", "check_purity"),
     tiers=("exact", "special"),
-    layouts=_ALL,
+    layouts=_ALL_LAYOUTS,
     weight=0.4,
 )
 Check(
@@ -103,7 +103,7 @@ Check(
     summary="The gradient is that of the reference, within the bound.",
     run=_of("gradients", "check_gradient"),
     tiers=("exact", "exact", "rounding"),
-    layouts=_ALL,
+    layouts=_ALL_LAYOUTS,
     boundaries=True,
     weight=1.2,
     sizes=("long",),
@@ -111,35 +111,27 @@ Check(
     floating=True,
     required="gradient",
 )
-Check(
+_promised = functools.partial(Check, floating=True, together=True, required="request")
+_promised(
     name="second_order",
     summary="The gradient can be differentiated again, and that derivative is right.",
     run=_of("gradients", "check_second_order"),
     needs="second",
-    floating=True,
-    together=True,
     elementary=("gradient", "agreement"),
-    required="request",
 )
-Check(
+_promised(
     name="forward_mode",
     summary="The derivative in forward mode is that of the reference.",
     run=_of("transforms", "check_forward_mode"),
     needs="forward",
-    floating=True,
-    together=True,
     elementary=("agreement", "gradient"),
-    required="request",
 )
-Check(
+_promised(
     name="vmap",
     summary="torch.func.vmap returns the stacked results.",
     run=_of("transforms", "check_vmap"),
     needs="vmap",
-    floating=True,
-    together=True,
     elementary=("agreement",),
-    required="request",
 )
 Check(
     name="locality",
@@ -158,7 +150,7 @@ Check(
     run=_of("values", "check_laws"),
     boundaries=True,
     together=True,
-    applies=_lawful,
+    applies=_why_no_laws,
     elementary=("agreement", "purity", "determinism"),
 )
 Check(

@@ -1,4 +1,4 @@
-"""What else a call does: to its inputs, and to the state of the process."""
+"""Side effects of a call: on its inputs, and on the state of the process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from opjury.model.case import Case
 from opjury.model.device import in_use
 
 _SUBNORMAL = 1e-310
-_FACTS = {  # what is compared of a tensor `a` before and after a call, its memory beyond the view included; as replay scripts write it
+_FACTS = {  # compared before and after a call, as replay scripts write them of a tensor `a`; "values" are all of its storage
     "values": "a.untyped_storage().tolist()",
     "shape": "a.shape",
     "strides": "a.stride()",
@@ -206,7 +206,7 @@ def judged_elsewhere() -> Iterator[None]:
 
 
 def check_purity(trial: Trial, case: Case) -> None:
-    """Inputs unchanged in every respect, memory shared only as declared, global state untouched; the same of the backward pass."""
+    """A call and its backward pass change neither inputs nor global state, share memory only as declared, and keep no argument."""
     rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
     for requires_grad in rounds:
         with preserved_state(), contextlib.nullcontext() if requires_grad else preserved_modules():

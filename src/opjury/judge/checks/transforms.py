@@ -78,7 +78,7 @@ def check_vmap(trial: Trial, case: Case) -> None:
     place = places[int(rng.integers(len(places)))]
     leaf = replace(dict(case.leaves())[place], layout="contiguous")
     turned = leaf.values[::-1].copy() if leaf.values.ndim else leaf.values
-    # These rows are others in the opposite order.
+    # Reversed, the batch has other rows, so that reading it from its end shows.
     batch = [replace(leaf, values=values) for values in (leaf.values, turned, turned)]
     args, kwargs = case.plain.build(trial.device)
     stacked = torch.stack([row.build(trial.device) for row in batch])

@@ -45,7 +45,7 @@ def _agree(trial: Trial, case: Case, steps: Steps = RESULT) -> None:
 
 
 def check_specials(trial: Trial, case: Case) -> None:
-    """NaN, infinities, −0, subnormals and the largest values placed as the reference places them."""
+    """NaN, infinities, −0, subnormals and the largest values stand where the reference puts them."""
     expected = oracle.expected(trial.operation, case, trial.error)
     trial.in_flight = case
     try:
@@ -147,7 +147,7 @@ def _require_form(trial: Trial, case: Case, result: Any, when: str = "", before:
 
 
 def check_layouts(trial: Trial, case: Case) -> None:
-    """The same result for transposed, sliced, stepped, expanded, lazily conjugated and negated inputs as for contiguous ones."""
+    """The result for transposed, sliced, stepped, expanded, lazily conjugated and negated inputs is that for contiguous ones."""
     rng = np.random.default_rng(case.seed)
 
     def laid_out(leaf: Any) -> Any:
@@ -175,7 +175,7 @@ def check_layouts(trial: Trial, case: Case) -> None:
 
 
 def check_laws(trial: Trial, case: Case) -> None:
-    """The contract's metamorphic relations."""
+    """The contract's metamorphic relations hold."""
     case = case.plain
     rng = np.random.default_rng(case.seed)
     if not trial.operation.laws:
