@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from opjury.judge import draw, oracle, repeated
+from opjury.judge import bounds, draw, oracle
 from opjury.judge.draw import repeated_cases
 from opjury.judge.judge import judge
 from opjury.judge.task import Task
@@ -20,7 +20,7 @@ GROWING = [o.name for o in registry.operations() if registry.workload(o.name).gr
 @pytest.fixture(autouse=True)
 def a_smaller_limit(monkeypatch):
     monkeypatch.setattr(draw, "BEYOND", FEW)
-    monkeypatch.setattr(repeated, "_CHUNK", FEW // 2)
+    monkeypatch.setattr(bounds, "_CHUNK", FEW // 2)
 
 
 def judged(operation, implementation, function=None, check="agreement"):
@@ -39,8 +39,8 @@ def test_what_is_repeated_gives_the_result_repeated(operation):
         result = registry.entry(operation, contract.baseline).function(*args, **kwargs)
         assert result.numel() > FEW
         expected = oracle.expected(contract, case)
-        assert tuple(result.shape) == repeated.repeated_shape(expected, case.repeated)
-        assert repeated.wrong_at(result, expected, case.repeated) is None
+        assert tuple(result.shape) == bounds.repeated_shape(expected, case.repeated)
+        assert bounds.wrong_at(result, expected, case.repeated) is None
 
 
 @pytest.mark.parametrize("operation", GROWING)
@@ -55,7 +55,7 @@ def test_one_wrong_element_is_found_wherever_it_is(operation):
             for value in (result[at] + 9, math.nan):
                 spoilt = result.clone()
                 spoilt[at] = value
-                assert repeated.wrong_at(spoilt, expected, case.repeated) == at
+                assert bounds.wrong_at(spoilt, expected, case.repeated) == at
 
 
 def narrow_cumsum(x, dim):

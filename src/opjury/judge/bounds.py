@@ -1,4 +1,4 @@
-"""How far a right result may be from the exact one, and whether an observed one is within that.
+"""How far a right result may be from the exact one, and whether an observed result is within that bound.
 
 For each element |computed − exact| ≤ u·|exact| + γ(k)·Σ|a_j·x_j| + the smallest subnormal, with γ(k) = k·u/(1 − k·u)
 (Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., ch. 3 and 4). Half types accumulate in float32 and are rounded
@@ -11,37 +11,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-UNIT_ROUNDOFF = {
-    "float16": 2.0**-11,
-    "bfloat16": 2.0**-8,
-    "float32": 2.0**-24,
-    "float64": 2.0**-53,
-    "complex64": 2.0**-24,
-    "complex128": 2.0**-53,
-}
-_SUBNORMAL = {
-    "float16": 2.0**-24,
-    "bfloat16": 2.0**-133,
-    "float32": 2.0**-149,
-    "float64": 2.0**-1074,
-    "complex64": 2.0**-149,
-    "complex128": 2.0**-1074,
-}
+from opjury.model.case import Repetition
 
-LARGEST = {
-    "float16": 65504.0,
-    "bfloat16": 3.3895e38,
-    "float32": 3.4028e38,
-    "float64": 1.7976e308,
-    "complex64": 3.4028e38,
-    "complex128": 1.7976e308,
+_REAL = {  # unit roundoff, smallest subnormal, largest finite value
+    "float16": (2.0**-11, 2.0**-24, 65504.0),
+    "bfloat16": (2.0**-8, 2.0**-133, 3.3895e38),
+    "float32": (2.0**-24, 2.0**-149, 3.4028e38),
+    "float64": (2.0**-53, 2.0**-1074, 1.7976e308),
 }
+_FLOATING = {**_REAL, "complex64": _REAL["float32"], "complex128": _REAL["float64"]}
+UNIT_ROUNDOFF, _SUBNORMAL, _LARGEST = ({dtype: row[k] for dtype, row in _FLOATING.items()} for k in range(3))
+_CHUNK = 2**24  # elements of a repeated result that are compared at a time
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What must come out.
+    """The right result of a call, and how far an observed one may be from it.
 
     Parameters
     ----------
@@ -50,11 +37,11 @@ class Expected:
     rest : numpy.ndarray or float
         Exact result minus `value`.
     bound : numpy.ndarray or float
-        The largest right distance from the exact result.
+        The largest allowed distance from the exact result.
     signed_zeros : bool
         Whether −0 and +0 differ.
     componentwise : bool
-        Whether real and imaginary part must be non-finite separately (movement), or only the number as a whole.
+        Whether non-finite real and imaginary parts are compared separately (movement), or a complex number as a whole.
     dtype : str
     """
 
@@ -68,7 +55,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How an observed result compares: the first place where it is wrong (None where it is right), and the largest error."""
+    """The first place where a result is wrong (None where it is right), and its largest error."""
 
     wrong_at: tuple[int, ...] | None
     of_bound: float
@@ -97,7 +84,7 @@ def error_bound(
     Parameters
     ----------
     exact, magnitude, terms
-        |exact| is taken of the first; the others are broadcast to it.
+        The exact result, Σ|a_j·x_j| and k of the formula. The last two are broadcast to the first.
     dtype : str
         The result's dtype.
     roundings : int
@@ -115,8 +102,8 @@ def error_bound(
         spread = factor * gamma(terms, unit) + gamma(np.asarray(terms) + 1, reference_unit)
         bound = roundings * result_unit * factor * (1 + spread) * np.abs(exact).astype(np.float64) + spread * magnitude
     # Beyond the largest finite value a sum may overflow in one order and not in another: nothing is promised.
-    overflows = np.isfinite(magnitude) & (magnitude > LARGEST[dtype])
-    loosest = LARGEST["float64"]  # any finite value; an infinite bound lets NaN pass as well
+    overflows = np.isfinite(magnitude) & (magnitude > _LARGEST[dtype])
+    loosest = _LARGEST["float64"]  # any finite value; an infinite bound lets NaN pass as well
     bound = np.nan_to_num(bound, nan=loosest, posinf=loosest) + (roundings + 1) * _SUBNORMAL[dtype]
     return np.where(overflows, np.inf, bound)
 
@@ -131,21 +118,19 @@ def ulp(value: np.ndarray, dtype: str) -> np.ndarray:
 def _same_non_finite(observed: np.ndarray, expected: np.ndarray, componentwise: bool) -> np.ndarray:
     if observed.dtype.kind != "c":
         return (observed == expected) | (np.isnan(observed) & np.isnan(expected))
-    if componentwise:
-        return _same_non_finite(observed.real, expected.real, True) & _same_non_finite(
-            observed.imag, expected.imag, True
-        )
-    return ~np.isfinite(observed)
+    if not componentwise:
+        return ~np.isfinite(observed)
+    real, imag = (observed.real, expected.real), (observed.imag, expected.imag)
+    return _same_non_finite(*real, True) & _same_non_finite(*imag, True)
 
 
 def compare(observed: np.ndarray, expected: Expected) -> Comparison:
-    """Compare a result of the right shape with what must come out."""
+    """Compare a result of the right shape with the expected one."""
     value = expected.value
     if value.size == 0:
         return Comparison(None, 0.0, 0.0)
     if value.dtype.kind in "iub":
-        wrong = observed != value
-        return Comparison(_first(wrong), 0.0, 0.0)
+        return Comparison(first_place(observed != value), 0.0, 0.0)
     finite = np.isfinite(value)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = np.abs((observed - value) - expected.rest)
@@ -155,12 +140,8 @@ def compare(observed: np.ndarray, expected: Expected) -> Comparison:
             fine &= _signs_of_zero(observed) == _signs_of_zero(value)
         meaningful = finite & np.isfinite(observed) & (error > 0)
         of_bound = np.where(meaningful, error / np.maximum(expected.bound, 1e-320), 0.0)
-        ulps = (
-            np.where(meaningful, error / ulp(value, expected.dtype), 0.0)
-            if expected.dtype in UNIT_ROUNDOFF
-            else np.zeros(1)
-        )
-    return Comparison(_first(~fine), float(np.max(of_bound, initial=0.0)), float(np.max(ulps, initial=0.0)))
+        ulps = np.where(meaningful, error / ulp(value, expected.dtype), 0.0)
+    return Comparison(first_place(~fine), float(np.max(of_bound, initial=0.0)), float(np.max(ulps, initial=0.0)))
 
 
 def _signs_of_zero(values: np.ndarray) -> np.ndarray:
@@ -169,7 +150,34 @@ def _signs_of_zero(values: np.ndarray) -> np.ndarray:
     return (np.signbit(values) & (values == 0)).astype(np.int8)
 
 
-def _first(wrong: np.ndarray) -> tuple[int, ...] | None:
+def first_place(wrong: np.ndarray) -> tuple[int, ...] | None:
+    """The place of the first true element; None where there is none."""
     if not np.any(wrong):
         return None
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+
+
+def repeated_shape(expected: Expected, repeated: Repetition) -> tuple[int, ...]:
+    """The shape of the result of a call whose arguments are repeated, by that of the small case."""
+    return tuple(n * (repeated.times if dim in repeated.result else 1) for dim, n in enumerate(expected.value.shape))
+
+
+def wrong_at(result: torch.Tensor, expected: Expected, repeated: Repetition) -> tuple[int, ...] | None:
+    """The first place, along the first repeated dimension, where a repeated result is wrong; None where it is right.
+
+    The result stays on its device, and is compared with the small case's in parts: it has more than 2³¹ elements.
+    """
+    first, *others = repeated.result
+    value = torch.from_numpy(expected.value)
+    bound = torch.from_numpy(np.broadcast_to(expected.bound, value.shape).copy())
+    reps = [repeated.times if dim in others else 1 for dim in range(value.ndim)]
+    value, bound = (each.repeat(reps).movedim(first, 0).to(result.device) for each in (value, bound))
+    rows, count = result.detach().movedim(first, 0), len(value)
+    step = max(1, _CHUNK // value.numel())
+    for start in range(0, repeated.times, step):
+        part = rows[start * count : (start + step) * count].reshape(-1, *value.shape)
+        wrong = ~((part.to(value.dtype) - value).abs() <= bound)  # NaN is wrong
+        if wrong.any():
+            number, row, *rest = (int(place) for place in wrong.nonzero()[0])
+            return (*rest[:first], (start + number) * count + row, *rest[first:])
+    return None

@@ -1,6 +1,6 @@
-"""What must come out of a call, and of its gradient, computed from the contract alone.
+"""The right result of a call, and of its gradient, computed from the contract alone.
 
-Movement operations: the reference applied to element *numbers* tells which input element every output element copies; values
+Movement operations: the reference applied to element *numbers* tells which input element each output element copies; values
 and gradients of any dtype follow from that, bit for bit. Linear operations: the reference applied to unit vectors is
 the Jacobian. Nothing here looks at an implementation.
 """
@@ -26,7 +26,7 @@ from opjury.model.operation import Operation
 
 _CHAIN = 8  # steps of a chain rule besides its sums, at the most: products, quotients, differences and roots, each rounded once
 _MOST_REMEMBERED = 2**16  # elements of a result
-EXACT_ELEMENTS = 40  # up to here the rounding tier is computed in rational arithmetic
+_EXACT_ELEMENTS = 40  # the rounding tier is computed in rational arithmetic up to this size
 
 Place = int | str
 
@@ -34,13 +34,11 @@ Place = int | str
 def result_dtype(operation: Operation, case: Case) -> str:
     """The dtype that the result must have."""
     name = operation.result_dtype(case)
-    if name != "default":
-        return name
-    return str(torch.get_default_dtype()).removeprefix("torch.")
+    return str(torch.get_default_dtype()).removeprefix("torch.") if name == "default" else name
 
 
-def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep what a function of (operation, case, *rest) returned with the case: implementations are judged on the same cases."""
+def _remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Cache a function of (operation, case, *rest) in the case: all implementations are judged on the same cases."""
 
     @wraps(function)
     def recall(operation: Operation, case: Case, *rest: Any) -> Any:
@@ -56,7 +54,7 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ContractError(Exception):
-    """The reference, or a bound's magnitude, raises for a case that the contract draws: nothing is known of an implementation."""
+    """The contract's reference or magnitude raises for a case that the contract draws, so that nothing can be judged."""
 
 
 def _reference(reference: Callable[..., Any], case: Case, mode: str = "float") -> np.ndarray:
@@ -72,7 +70,7 @@ def _reference(reference: Callable[..., Any], case: Case, mode: str = "float") -
         raise ContractError(f"the contract's {name} raises {type(error).__name__}: {error}") from error
 
 
-@remembered
+@_remembered
 def evaluate(operation: Operation, case: Case) -> np.ndarray:
     """The reference on a case, in float64 or complex128."""
     return _reference(operation.reference, case)
@@ -84,28 +82,29 @@ def _split(exact: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
         value = exact.astype(kind)
         with np.errstate(invalid="ignore"):
             return value, np.nan_to_num((exact - value).astype(kind))
-    if kind.kind == "c":
-        value = np.array([complex(float(e.real), float(e.imag)) for e in exact.ravel()], dtype=kind)
-        rest = [
-            complex(float(e.real - Fraction(float(v.real))), float(e.imag - Fraction(float(v.imag))))
-            for e, v in zip(exact.ravel(), value, strict=True)
-        ]
-    else:
-        value = np.array([float(e) for e in exact.ravel()], dtype=kind)
-        rest = [float(e - Fraction(float(v))) for e, v in zip(exact.ravel(), value, strict=True)]
-    return value.reshape(exact.shape), np.array(rest, dtype=kind).reshape(exact.shape)
+    value, rest = np.zeros(exact.shape, kind), np.zeros(exact.shape, kind)
+    for part in ("real", "imag") if kind.kind == "c" else ("real",):
+        numbers = [getattr(number, part) for number in exact.flat]
+        nearest = [float(number) for number in numbers]
+        rests = [float(number - Fraction(near)) for number, near in zip(numbers, nearest, strict=True)]
+        setattr(value, part, np.reshape(nearest, exact.shape))
+        setattr(rest, part, np.reshape(rests, exact.shape))
+    return value, rest
 
 
 @dataclass(frozen=True)
 class Movement:
-    """Which input element each output element copies: its number (−1: a zero), whether conjugated, and its argument."""
+    """The input element that each output element copies: its number (−1: a zero) and whether it is conjugated.
+
+    `offsets` holds the first number of each argument, and the one after its last.
+    """
 
     source: np.ndarray
     conjugated: np.ndarray
     offsets: dict[Place, tuple[int, int]]
 
 
-@remembered
+@_remembered
 def movement(operation: Operation, case: Case) -> Movement:
     """Apply the reference to element numbers. Element k is written as (k+1)·(1+i), so that conjugation shows."""
     start, offsets, numbered = 0, {}, case
@@ -120,61 +119,43 @@ def movement(operation: Operation, case: Case) -> Movement:
     return Movement(result.real.astype(np.int64) - 1, result.imag < 0, offsets)
 
 
-@remembered
-def _by_contract(operation: Operation, case: Case) -> Expected:
-    return _expected(operation, case, None)
-
-
+@_remembered
 def expected(operation: Operation, case: Case, error: Error | None = None) -> Expected:
-    """The exact result and how far from it a right one may be."""
-    return _expected(operation, case, error) if error else _by_contract(operation, case)
-
-
-def _expected(operation: Operation, case: Case, error: Error | None) -> Expected:
+    """The exact result and how far from it a right one may be, by an implementation's error model or the contract's."""
     dtype = result_dtype(operation, case)
     if operation.kind == "movement":
         return _moved(operation, case, dtype)
     kind = carrier(dtype)
     if not is_floating(dtype):
         return Expected(evaluate(operation, case).astype(kind), dtype=dtype)
-    inexact = case.tier == "rounding" or not is_floating(case.dtype) or "exact" not in operation.tiers
-    mode = "float"
-    if case.tier == "rounding":
-        wide_enough = np.finfo(np.longdouble).nmant > 52
-        mode = (
-            "exact"
-            if case.elements <= EXACT_ELEMENTS
-            else "long"
-            if wide_enough and dtype in ("float64", "complex128")
-            else "float"
-        )
-    value, rest = _split(
-        _reference(operation.reference, case, mode) if mode != "float" else evaluate(operation, case), kind
-    )
-    if (
-        case.tier == "exact"
-        and not inexact
-        and (error is None or (error.magnitude is None and error.accumulates == "float32"))
-    ):
+    mode, reference_unit = "float", 2.0**-53
+    if case.tier == "rounding" and case.elements <= _EXACT_ELEMENTS:
+        mode, reference_unit = "exact", 0.0
+    # Some platforms have no long double wider than float64.
+    elif case.tier == "rounding" and dtype in ("float64", "complex128") and np.finfo(np.longdouble).nmant > 52:
+        mode, reference_unit = "long", float(np.finfo(np.longdouble).eps) / 2
+    result = evaluate(operation, case) if mode == "float" else _reference(operation.reference, case, mode)
+    value, rest = _split(result, kind)
+    error = error or Error()
+    exactly = case.tier == "exact" and is_floating(case.dtype) and "exact" in operation.tiers
+    if exactly and error.magnitude is None and error.accumulates == "float32":
         return Expected(value, rest, 0.0, dtype=dtype)
-    own = error or Error()
-    reference_unit = {"float": 2.0**-53, "long": float(np.finfo(np.longdouble).eps) / 2, "exact": 0.0}[mode]
     args, kwargs = case.wide("float")
     bound = error_bound(
         value,
-        magnitude(operation, case, own),
-        (own.terms or operation.terms)(*args, **kwargs),
+        magnitude(operation, case, error),
+        (error.terms or operation.terms)(*args, **kwargs),
         dtype,
         roundings=operation.roundings,
-        accumulates=own.accumulates,
+        accumulates=error.accumulates,
         reference_unit=reference_unit,
     )
     return Expected(value, rest, bound, dtype=dtype)
 
 
 def magnitude(operation: Operation, case: Case, error: Error | None = None) -> np.ndarray:
-    """Σ|a_j·x_j| of each element of the result, by an error model or the contract's."""
-    function = (error.magnitude if error else None) or operation.magnitude
+    """Σ|a_j·x_j| of each element of the result, by an implementation's error model or the contract's."""
+    function = (error and error.magnitude) or operation.magnitude or operation.reference
 
     def absolute(leaf: Any) -> Any:
         if not isinstance(leaf, (Tensor, Sparse)) or not leaf.data:
@@ -182,7 +163,7 @@ def magnitude(operation: Operation, case: Case, error: Error | None = None) -> n
         values = np.abs(leaf.values if leaf.values.dtype.kind == "c" else leaf.values.astype(np.float64))
         return replace(leaf, values=values)
 
-    return np.abs(_reference(function or operation.reference, case if operation.conditioned else case.map(absolute)))
+    return np.abs(_reference(function, case if operation.conditioned else case.map(absolute)))
 
 
 def _moved(operation: Operation, case: Case, dtype: str) -> Expected:
@@ -208,21 +189,30 @@ class Jacobian:
     conjugate: np.ndarray
 
     @property
-    def _axes(self) -> tuple[int, ...]:
-        return tuple(range(1, self.straight.ndim))
+    def nonzero(self) -> np.ndarray:
+        """Where the derivatives are not zero: bool, (elements, *shape of out)."""
+        return (self.straight != 0) | (self.conjugate != 0)
 
     def transposed(self, weights: np.ndarray) -> np.ndarray:
         """The gradient of Re⟨w, out⟩ in torch's convention, (elements,)."""
-        total = (np.conj(self.straight) * weights).sum(self._axes)
-        return total + (self.conjugate * np.conj(weights)).sum(self._axes) if np.any(self.conjugate) else total
+        total = _row_sums(np.conj(self.straight) * weights)
+        return total + _row_sums(self.conjugate * np.conj(weights)) if np.any(self.conjugate) else total
 
     def magnitude(self, weights: np.ndarray) -> np.ndarray:
         """Σ|J_ij·w_i|, (elements,)."""
-        return ((np.abs(self.straight) + np.abs(self.conjugate)) * np.abs(weights)).sum(self._axes)
+        return _row_sums((np.abs(self.straight) + np.abs(self.conjugate)) * np.abs(weights))
 
-    def terms(self) -> np.ndarray:
-        """How many outputs each element reaches, (elements,)."""
-        return ((self.straight != 0) | (self.conjugate != 0)).sum(self._axes)
+
+def _row_sums(matrix: np.ndarray) -> np.ndarray:
+    return matrix.sum(tuple(range(1, matrix.ndim)))
+
+
+def with_values(case: Case, place: Place, elements: Any, value: Any) -> Case:
+    """The case with another value at some elements of one argument, by their flat numbers."""
+    leaf = dict(case.leaves())[place]
+    values = leaf.values.copy().reshape(-1)
+    values[elements] = value
+    return case.with_leaf(place, replace(leaf, values=values.reshape(leaf.values.shape)))
 
 
 def jacobian(operation: Operation, case: Case, place: Place, elements: np.ndarray, function: Any = None) -> Jacobian:
@@ -230,17 +220,12 @@ def jacobian(operation: Operation, case: Case, place: Place, elements: np.ndarra
 
     `function` replaces the reference (an implementation's magnitude, whose matrix bounds its gradient's error).
     """
-    leaf = dict(case.leaves())[place]
     reference = function or operation.reference
+    leaf = dict(case.leaves())[place]
+    zeros = case.with_leaf(place, replace(leaf, values=np.zeros(leaf.values.shape, carrier(leaf.dtype))))
 
     def columns(unit: complex) -> np.ndarray:
-        found = []
-        for number in elements:
-            values = np.zeros(leaf.values.size, dtype=carrier(leaf.dtype))
-            values[number] = unit
-            found.append(
-                _reference(reference, case.with_leaf(place, replace(leaf, values=values.reshape(leaf.values.shape))))
-            )
+        found = [_reference(reference, with_values(zeros, place, number, unit)) for number in elements]
         return np.stack(found) if found else np.zeros((0, *_reference(reference, case).shape))
 
     real = columns(1.0)
@@ -250,30 +235,18 @@ def jacobian(operation: Operation, case: Case, place: Place, elements: np.ndarra
     return Jacobian((real - 1j * imaginary) / 2, (real + 1j * imaginary) / 2)
 
 
-@remembered
+@_remembered
 def dependence(operation: Operation, case: Case, place: Place, elements: tuple[int, ...] | None = None) -> np.ndarray:
     """Which outputs depend on which elements (default: all) of an argument: bool, (elements, *shape of out).
 
     An output depends on an element if the reference lets a NaN in the element reach it.
     """
-    leaf = dict(case.leaves())[place]
-    numbers = np.arange(leaf.values.size) if elements is None else np.array(elements)
+    numbers = np.arange(dict(case.leaves())[place].values.size) if elements is None else np.array(elements)
     if operation.kind == "movement":
-        map_ = movement(operation, case)
-        start, _ = map_.offsets[place]
-        return map_.source[None] == (start + numbers).reshape(-1, *[1] * map_.source.ndim)
-    rows = []
-    for number in numbers:
-        values = leaf.values.copy().reshape(-1)
-        values[number] = np.nan
-        rows.append(
-            np.isnan(
-                _reference(
-                    operation.reference,
-                    case.with_leaf(place, replace(leaf, values=values.reshape(leaf.values.shape))),
-                )
-            )
-        )
+        copied = movement(operation, case)
+        start, _ = copied.offsets[place]
+        return copied.source[None] == (start + numbers).reshape(-1, *[1] * copied.source.ndim)
+    rows = [np.isnan(_reference(operation.reference, with_values(case, place, number, np.nan))) for number in numbers]
     return np.stack(rows) if rows else np.zeros((0, *evaluate(operation, case).shape), bool)
 
 
@@ -293,27 +266,30 @@ def expected_gradient(
     elements = np.arange(leaf.values.size) if elements is None else elements
     if operation.gradient is not None:
         return _analytic_gradient(operation, case, place, weights, error)
+    own = error.magnitude if error else None
     if operation.kind == "movement":
         value, magnitude, terms = _moved_gradient(operation, case, place, weights, elements)
         entries, exactly = [weights], True
     else:
         matrix = jacobian(operation, case, place, elements)
         with np.errstate(all="ignore"):
-            value, magnitude, terms = matrix.transposed(weights), matrix.magnitude(weights), matrix.terms()
-        entries = [matrix.straight, matrix.conjugate]
-        exactly = error is None or error.magnitude is None
+            value, magnitude, terms = matrix.transposed(weights), matrix.magnitude(weights), _row_sums(matrix.nonzero)
+        entries, exactly = [matrix.straight, matrix.conjugate], own is None
     value = value.astype(carrier(leaf.dtype))
     if exactly and case.tier == "exact" and _sums_exactly(entries, magnitude, leaf.dtype):
         return Expected(value, 0.0, 0.0, dtype=leaf.dtype)
     terms = terms + operation.roundings + 1
-    if error is not None and error.magnitude is not None:
-        args, kwargs = case.wide("float")
-        magnitude = np.maximum(
-            jacobian(operation, case, place, elements, error.magnitude).magnitude(weights), magnitude
-        )
-        terms = terms + np.asarray((error.terms or operation.terms)(*args, **kwargs)).max(initial=1)
+    if own is not None:
+        magnitude = np.maximum(jacobian(operation, case, place, elements, own).magnitude(weights), magnitude)
+        terms = terms + _most_terms(operation, case, error)
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, accumulates="input", reference_unit=2.0**-53)
     return Expected(value, 0.0, bound, dtype=leaf.dtype)
+
+
+def _most_terms(operation: Operation, case: Case, error: Error | None) -> int:
+    """The most roundings on a path to an element of the result."""
+    args, kwargs = case.wide("float")
+    return np.asarray(((error and error.terms) or operation.terms)(*args, **kwargs)).max(initial=1)
 
 
 def _analytic_gradient(
@@ -328,7 +304,7 @@ def _analytic_gradient(
     if error is not None and error.magnitude is not None:
         own = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
         magnitude = np.maximum(own.magnitude(weights), magnitude)
-    terms = np.asarray(((error and error.terms) or operation.terms)(*args, **kwargs)).max(initial=1) + _CHAIN
+    terms = _most_terms(operation, case, error) + _CHAIN
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
     if leaf.dtype in HALF:  # each step may round to the half type: forward, and again backward
         bound = bound + 2 * _CHAIN * UNIT_ROUNDOFF[leaf.dtype] * magnitude
@@ -351,7 +327,7 @@ def _moved_gradient(
 
 
 def _sums_exactly(entries: list[np.ndarray], magnitude: np.ndarray, dtype: str) -> bool:
-    """Whether every partial sum is representable: all entries are multiples of one 2^-s, and the sums of absolutes small."""
+    """Whether every partial sum is representable: all entries are multiples of one 2^-s, and the sums of absolute values small."""
     most = float(np.max(magnitude, initial=0.0))
     parts = [part for e in entries for part in ([e.real, e.imag] if e.dtype.kind == "c" else [e]) if part.any()]
     for s in range(20):

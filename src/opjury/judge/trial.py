@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.bounds import Expected, compare
-from opjury.judge.repeated import repeated_shape, wrong_at
+from opjury.judge.bounds import Expected, compare, repeated_shape, wrong_at
 from opjury.judge.replay import CALL, RESULT, TO_CUDA, arguments, required
 from opjury.judge.strategies import general, small_integers
 from opjury.judge.task import COMPILING

@@ -1,7 +1,7 @@
-"""What must hold: a row for each check. The functions, `check_<property>(trial, case)`, stand in the modules of this package.
+"""The checks: a row for each. The functions, `check_<property>(trial, case)`, stand in the modules of this package.
 
-A check looks at its own property alone: where a call fails in a way that another check judges, the case is unsuitable for it. The
-functions need torch, and are imported when the first case is tried; the rows do not.
+A check judges its own property alone: where a call fails in a way that another check judges, the case is unsuitable for it. The
+functions need torch and are imported when the first case is tried; the rows need nothing.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ if TYPE_CHECKING:
     from opjury.judge.trial import Trial
     from opjury.model.case import Case
 
-_ODD = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "expanded", "conj", "neg")
-_ALL = ("contiguous", *_ODD)
+_NONCONTIGUOUS = ("transposed", "offset", "step", "rows", "exchanged", "channels_last", "expanded", "conj", "neg")
+_ALL_LAYOUTS = ("contiguous", *_NONCONTIGUOUS)
+
+
+@functools.cache
+def _function(module: str, name: str) -> Callable[[Trial, Case], None]:
+    function: Callable[[Trial, Case], None] = pkgutil.resolve_name(f"{__name__}.{module}:{name}")
+    return function
 
 
 def _of(module: str, name: str) -> Callable[[Trial, Case], None]:
     """A function of this package, which is imported when it is first called."""
 
-    @functools.cache
-    def found() -> Callable[[Trial, Case], None]:
-        function: Callable[[Trial, Case], None] = pkgutil.resolve_name(f"{__name__}.{module}:{name}")
-        return function
-
     def run(trial: Trial, case: Case) -> None:
-        found()(trial, case)
+        _function(module, name)(trial, case)
 
     run.__module__, run.__qualname__ = f"{__name__}.{module}", name
     return run
 
 
-def _dense(operation: Operation) -> str:
+def _why_no_specials(operation: Operation) -> str:
     return "special values are not drawn for sparse arrays" if operation.result == "sparse" else ""
 
 
-def _lawful(operation: Operation) -> str:
+def _why_no_laws(operation: Operation) -> str:
     return "" if operation.laws else "the contract has no laws"
 
 
@@ -62,20 +63,20 @@ Check(
     boundaries=True,
     weight=1.0,
     floating=True,
-    applies=_dense,
+    applies=_why_no_specials,
     elementary=("agreement",),
 )
 Check(
     name="form",
     summary="Type, shape, dtype, device and sparse format are those of the contract; gradient history is there when asked for.",
     run=_of("values", "check_form"),
-    layouts=_ALL,
+    layouts=_ALL_LAYOUTS,
 )
 Check(
     name="layouts",
     summary="The result does not depend on how the arguments lie in memory.",
     run=_of("values", "check_layouts"),
-    layouts=_ODD,
+    layouts=_NONCONTIGUOUS,
     boundaries=True,
     weight=1.2,
     elementary=("agreement",),
@@ -85,7 +86,7 @@ Check(
     summary="A call changes neither its arguments nor the state of the process, and shares memory only as declared.",
     run=_of("state", "check_purity"),
     tiers=("exact", "special"),
-    layouts=_ALL,
+    layouts=_ALL_LAYOUTS,
     weight=0.4,
 )
 Check(
@@ -102,7 +103,7 @@ Check(
     summary="The gradient is that of the reference, within the bound.",
     run=_of("gradients", "check_gradient"),
     tiers=("exact", "exact", "rounding"),
-    layouts=_ALL,
+    layouts=_ALL_LAYOUTS,
     boundaries=True,
     weight=1.2,
     sizes=("long",),
@@ -110,35 +111,27 @@ Check(
     floating=True,
     required="gradient",
 )
-Check(
+_promised = functools.partial(Check, floating=True, together=True, required="request")
+_promised(
     name="second_order",
     summary="The gradient can be differentiated again, and that derivative is right.",
     run=_of("gradients", "check_second_order"),
     needs="second",
-    floating=True,
-    together=True,
     elementary=("gradient", "agreement"),
-    required="request",
 )
-Check(
+_promised(
     name="forward_mode",
     summary="The derivative in forward mode is that of the reference.",
     run=_of("transforms", "check_forward_mode"),
     needs="forward",
-    floating=True,
-    together=True,
     elementary=("agreement", "gradient"),
-    required="request",
 )
-Check(
+_promised(
     name="vmap",
     summary="torch.func.vmap returns the stacked results.",
     run=_of("transforms", "check_vmap"),
     needs="vmap",
-    floating=True,
-    together=True,
     elementary=("agreement",),
-    required="request",
 )
 Check(
     name="locality",
@@ -157,7 +150,7 @@ Check(
     run=_of("values", "check_laws"),
     boundaries=True,
     together=True,
-    applies=_lawful,
+    applies=_why_no_laws,
     elementary=("agreement", "purity", "determinism"),
 )
 Check(

@@ -1,4 +1,4 @@
-"""What only a GPU has: streams of the caller's, and calls that return before their work is done."""
+"""The check of GPUs: streams of the caller's, and calls that return before their work is done."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ from typing import Any
 import torch
 
 from opjury.judge import oracle
+from opjury.judge.checks.state import judged_elsewhere
 from opjury.judge.replay import CALL, TO_CUDA
 from opjury.judge.text import describe
-from opjury.judge.trial import Refuted, Trial, Unsuitable
+from opjury.judge.trial import Refuted, Trial
 from opjury.model.case import Case
 
 _CYCLES = 2_000_000  # about a millisecond
 
 
 def check_devices(trial: Trial, case: Case) -> None:
-    """The CPU's result, of inputs that a stream of the caller's writes just before; without waiting for it, where that is promised."""
+    """The CPU's result, also when the caller's stream writes the inputs just before, without waiting where that is promised."""
     case = case.plain
     expected = oracle.expected(trial.operation, case, trial.error)
     trial.in_flight = case
-    try:
-        trial.invoke(*case.build(trial.device))  # what a first call compiles or loads is not its doing
-    except Exception:
-        raise Unsuitable from None
+    with judged_elsewhere():
+        trial.invoke(*case.build(trial.device))  # a first call may compile, and wait for that
     another: Any = torch.cuda.Stream
     with torch.cuda.stream(another(trial.device)):
-        args, kwargs = written_late(case, trial.device)
+        args, kwargs = _written_late(case, trial.device)
         try:
-            with waiting_raises(trial.implementation.asynchronous):
+            with _waiting_raises(trial.implementation.asynchronous):
                 result = trial.invoke(args, kwargs, wait=False)
         except Exception as error:
             if "synchroniz" in str(error):
@@ -40,8 +39,8 @@ def check_devices(trial: Trial, case: Case) -> None:
         trial.require(result, expected, "result on another stream", _STREAM)
 
 
-def written_late(case: Case, device: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments that hold zeros until the current stream has come to write them, some time from now."""
+def _written_late(case: Case, device: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments that hold zeros until the current stream writes them, about a millisecond from now."""
     args, kwargs = case.build(device)
     torch.cuda.synchronize(device)
     late = {id(a): torch.zeros_like(a) for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)}
@@ -55,8 +54,8 @@ def written_late(case: Case, device: str) -> tuple[tuple[Any, ...], dict[str, An
 
 
 @contextmanager
-def waiting_raises(wanted: bool) -> Iterator[None]:
-    """Let torch raise where it would wait for the GPU to read a value."""
+def _waiting_raises(wanted: bool) -> Iterator[None]:
+    """Make torch raise where it would wait for the GPU to read a value."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error" if wanted else before)
     try:

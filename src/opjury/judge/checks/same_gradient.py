@@ -1,4 +1,4 @@
-"""Determinism of gradients: a call has one gradient, whenever it is asked for."""
+"""Determinism of gradients: a call has one gradient, whenever it is computed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ def bits(result: Any) -> Any:
     if isinstance(result, torch.Tensor):
         values = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
         flat = torch.empty(values.numel(), dtype=values.dtype).copy_(values.reshape(-1))
-        return (
-            str(values.dtype),
-            tuple(values.shape),
-            flat.view(torch.uint8).numpy().tobytes(),
-        )
+        return str(values.dtype), tuple(values.shape), flat.view(torch.uint8).numpy().tobytes()
     if hasattr(result, "tocoo"):
         entries = result.tocoo()
         return (type(result), result.shape, entries.data.tobytes(), entries.row.tobytes(), entries.col.tobytes())
@@ -36,7 +32,7 @@ def bits(result: Any) -> Any:
 
 
 def overwritten(result: Any) -> bool:
-    """Overwrite a result, which is its owner's to change; whether that was possible."""
+    """Overwrite a result, as its owner may; whether that was possible."""
     try:
         if isinstance(result, torch.Tensor):
             with torch.no_grad():
@@ -49,9 +45,7 @@ def overwritten(result: Any) -> bool:
 
 
 def require_gradient_after_inference(trial: Trial, case: Case) -> None:
-    """What a first call under inference mode leaves behind does not stand in the way of gradients."""
-    if trial.implementation.gradient is None or not trial.operation.differentiable or not case.differentiable:
-        return
+    """Refuted where a first call under inference mode prevents gradients of a later one."""
     with torch.inference_mode():
         trial.call(case)
     try:
@@ -63,9 +57,10 @@ def require_gradient_after_inference(trial: Trial, case: Case) -> None:
 
 
 def require_same_gradient(trial: Trial, case: Case, rng: np.random.Generator) -> None:
-    """A call has one gradient, whenever it is asked for; where inputs or result have changed since, an error may take its place."""
-    if trial.implementation.gradient is None or not trial.operation.differentiable or not case.differentiable:
-        return
+    """Refuted unless a call has one gradient, whenever it is computed.
+
+    Where inputs or result have changed since the call, an error may take its place.
+    """
     others = _other_calls(trial, case, rng)
     try:
         kept, again = (_Graph(trial, case).gradients() for _ in range(2))
@@ -76,7 +71,7 @@ def require_same_gradient(trial: Trial, case: Case, rng: np.random.Generator) ->
     if _all_bits(again) != first:
         raise Refuted(
             "the gradient of the same call differs from one time to the next",
-            steps=_with_gradient(graph, _SAME_GRADIENT),
+            steps=graph.script(_SAME_GRADIENT),
         )
     for gradient in again:
         overwritten(gradient)
@@ -86,14 +81,13 @@ def require_same_gradient(trial: Trial, case: Case, rng: np.random.Generator) ->
 
     def called_between() -> str:
         between = "".join(f"call({other.code()})\n" for other in others)
-        return _with_gradient(graph, _CALLED_BETWEEN.format(between=between))
+        return graph.script(_CALLED_BETWEEN.format(between=between))
 
-    retained = functools.partial(_with_gradient, graph, _RETAINED)
-    moments: tuple[tuple[str, Steps], ...] = (
-        ("after other calls", called_between),
-        ("when it is asked for again, the graph retained", retained),
-    )
-    for when, steps in moments:
+    moments: dict[str, Steps] = {
+        "after other calls": called_between,
+        "when it is asked for again, the graph retained": functools.partial(graph.script, _RETAINED),
+    }
+    for when, steps in moments.items():
         try:
             again = graph.gradients()
         except Exception as error:
@@ -101,25 +95,24 @@ def require_same_gradient(trial: Trial, case: Case, rng: np.random.Generator) ->
         _require_same(trial, case, graph, first, again, f"{when}, ", steps)
         graph.gradients(2.0)
     if _all_bits(kept) != first:
-        raise Refuted("an earlier gradient changes when another one is asked for", steps=_with_gradient(graph, _KEPT))
-    for graph, what, tensors in (
-        (with_inputs, "inputs", with_inputs.tensors),
-        (with_result, "result", [with_result.out]),
+        raise Refuted("an earlier gradient changes when another one is asked for", steps=graph.script(_KEPT))
+    for changed, what, variable, tensors in (
+        (with_inputs, "inputs", "args", with_inputs.tensors),
+        (with_result, "result", "[out]", [with_result.out]),
     ):
         try:
             _change(tensors)
-            again = graph.gradients()
+            again = changed.gradients()
         except Exception:
             continue
-        changed = _CHANGED_BETWEEN.format(changed="args" if what == "inputs" else "[out]")
-        steps = functools.partial(_with_gradient, graph, changed)
-        _require_same(trial, case, graph, first, again, f"after its {what} changed in place, ", steps)
+        steps = functools.partial(changed.script, _CHANGED_BETWEEN.format(changed=variable))
+        _require_same(trial, case, changed, first, again, f"after its {what} changed in place, ", steps)
 
 
 def _require_same(
     trial: Trial, case: Case, graph: _Graph, first: list[Any], again: Sequence[Any], when: str, steps: Steps
 ) -> None:
-    """The same bits, or at least right: in other memory a library may add in another order."""
+    """Refuted unless gradients have the same bits or are right: in other memory a library may add in another order."""
     for number, (place, earlier, gradient) in enumerate(zip(case.differentiable, first, again, strict=True)):
         if _all_bits([gradient]) != [earlier]:
             gradient = torch.zeros(dict(case.leaves())[place].values.shape) if gradient is None else gradient
@@ -128,11 +121,11 @@ def _require_same(
             def taken(number: int = number) -> str:
                 return f"{written(steps)}\nresult = again[{number}].flatten()"
 
-            require_gradient(trial, case, place, graph.weights, gradient, rng, taken, when)
+            require_gradient(trial, case, place, graph.incoming.values, gradient, rng, taken, when)
 
 
 class _Graph:
-    """A call whose gradients can be asked for any number of times."""
+    """A call whose gradients can be computed any number of times."""
 
     def __init__(self, trial: Trial, case: Case) -> None:
         trial.in_flight = case
@@ -140,15 +133,20 @@ class _Graph:
         self.trial, self.out = trial, trial.invoke(args, kwargs)
         self.tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
         dtype = str(self.out.dtype).removeprefix("torch.")
-        self.weights = random_like(np.random.default_rng(case.seed), tuple(self.out.shape), dtype, "exact")
-        self.recipe = Tensor(self.weights, dtype)
-        self.incoming = self.recipe.build(trial.device)
+        weights = random_like(np.random.default_rng(case.seed), tuple(self.out.shape), dtype, "exact")
+        self.incoming = Tensor(weights, dtype)
+        self.live_incoming = self.incoming.build(trial.device)
 
     def gradients(self, times: float = 1.0) -> tuple[torch.Tensor | None, ...]:
-        """For all inputs that have one, `times` as much coming in."""
+        """The gradients for all inputs that have one, of `times` the incoming gradient."""
         inputs = [tensor for tensor in self.tensors if tensor.requires_grad]
+        incoming = times * self.live_incoming
         with self.trial.limited():
-            return torch.autograd.grad(self.out, inputs, times * self.incoming, allow_unused=True, retain_graph=True)
+            return torch.autograd.grad(self.out, inputs, incoming, allow_unused=True, retain_graph=True)
+
+    def script(self, lines: str) -> str:
+        """A script with the tensors that require gradients as `inputs`, and the incoming gradient as `w`."""
+        return f"{GRAD}{_INPUTS}w = {self.incoming.code()}\n{lines}"
 
 
 def _all_bits(gradients: Sequence[torch.Tensor | None]) -> list[Any]:
@@ -226,8 +224,3 @@ try:
     again = torch.autograd.grad(out, inputs, w, materialize_grads=True)
 except RuntimeError as error:
     print(error, "(rightly so)")"""
-
-
-def _with_gradient(graph: _Graph, lines: str) -> str:
-    """A script with the tensors that require gradients as `inputs`, and the incoming gradient as `w`."""
-    return f"{GRAD}{_INPUTS}w = {graph.recipe.code()}\n{lines}"

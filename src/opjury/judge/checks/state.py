@@ -1,4 +1,4 @@
-"""What else a call does: to its inputs, and to the state of the process."""
+"""Side effects of a call: on its inputs, and on the state of the process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import random
 import threading
 import warnings
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from opjury.model.case import Case
 from opjury.model.device import in_use
 
 _SUBNORMAL = 1e-310
-_FACTS = {  # of a tensor `a`, as a replay script looks at them
+_FACTS = {  # compared before and after a call, as replay scripts write them of a tensor `a`; "values" are all of its storage
     "values": "a.untyped_storage().tolist()",
     "shape": "a.shape",
     "strides": "a.stride()",
@@ -42,45 +41,77 @@ _FACTS = {  # of a tensor `a`, as a replay script looks at them
     "neg bit": "a.is_neg()",
     "type": "type(a)",
 }
+_OBSERVED = {name: compile(text, name, "eval") for name, text in _FACTS.items() if name != "values"}
 
 
-@dataclass(frozen=True)
-class _Snapshot:
-    """What can be seen of an argument, its memory beyond the view included."""
-
-    value: tuple[Any, ...]
-
-    @staticmethod
-    def of(argument: Any) -> _Snapshot:
-        if isinstance(argument, torch.Tensor):
-            storage = argument.untyped_storage()
-            whole = torch.tensor([], dtype=torch.uint8, device=argument.device).set_(storage)
-            raw = whole.cpu().numpy().tobytes()
-            facts = (
-                argument.shape,
-                argument.stride(),
-                argument.storage_offset(),
-                argument.dtype,
-                argument.requires_grad,
-                argument.is_leaf and argument.grad is not None,
-                argument.retains_grad,
-                len(argument._backward_hooks or ()),
-                sorted(vars(argument)),
-            )
-            return _Snapshot((raw, *facts, argument._version, argument.is_conj(), argument.is_neg(), type(argument)))
-        if hasattr(argument, "tocoo"):
-            return _Snapshot(snapshot(argument))
-        return _Snapshot((repr(argument),))
-
-    def difference(self, later: _Snapshot) -> str:
-        if len(self.value) == len(_FACTS):
-            return next((name for name, a, b in zip(_FACTS, self.value, later.value, strict=True) if a != b), "")
-        return "stored entries" if self.value != later.value else ""
+def _snapshot(argument: Any) -> dict[str, Any]:
+    """What can be seen of an argument."""
+    if isinstance(argument, torch.Tensor):
+        whole = torch.tensor([], dtype=torch.uint8, device=argument.device).set_(argument.untyped_storage())
+        facts = {"values": whole.cpu().numpy().tobytes()}  # a list, as scripts use, would be slow
+        return facts | {name: eval(code, {"a": argument}) for name, code in _OBSERVED.items()}
+    return {"stored entries": snapshot(argument) if hasattr(argument, "tocoo") else repr(argument)}
 
 
-def _numpy_state() -> tuple[Any, ...]:
+def _set_threads(count: int) -> None:
+    if torch.get_num_threads() != count:
+        torch.set_num_threads(count)
+
+
+def _set_default_device(device: torch.device) -> None:
+    if torch.get_default_device() != device:
+        torch.set_default_device(None if device.type == "cpu" else device)
+
+
+def _numpy_generator() -> tuple[Any, ...]:
     state: Any = np.random.get_state()
     return (state[1].tobytes(), *state[2:])
+
+
+def _set_numpy_generator(state: tuple[Any, ...]) -> None:
+    np.random.set_state(("MT19937", np.frombuffer(state[0], np.uint32), *state[1:]))
+
+
+def _cudnn() -> tuple[bool, bool, bool]:
+    settings: Any = torch.backends.cudnn
+    return settings.enabled, settings.benchmark, settings.deterministic
+
+
+def _set_cudnn(values: tuple[bool, bool, bool]) -> None:
+    settings: Any = torch.backends.cudnn
+    settings.enabled, settings.benchmark, settings.deterministic = values
+
+
+def _set_environment(items: tuple[tuple[str, str], ...]) -> None:
+    before = dict(items)
+    for name in {*os.environ} - {*before}:
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if os.environ.get(name) != value})
+
+
+# The state of this process that a call must leave alone: how to read it, and how to put it back, where it can be.
+_STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any] | None]] = {
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's number of threads": (torch.get_num_threads, _set_threads),
+    "torch's gradient mode": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch's random generator": (
+        lambda: torch.random.get_rng_state().numpy().tobytes(),
+        lambda state: torch.random.set_rng_state(torch.from_numpy(np.frombuffer(bytearray(state), np.uint8))),
+    ),
+    "torch's deterministic mode": (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    "torch's default device": (torch.get_default_device, _set_default_device),
+    "torch's anomaly mode": (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "torch's matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+    "whether subnormal numbers are zero": (lambda: _SUBNORMAL * 1.0 == 0, torch.set_flush_denormal),
+    "the settings of cuDNN": (_cudnn, _set_cudnn),
+    "NumPy's random generator": (_numpy_generator, _set_numpy_generator),
+    "NumPy's error handling": (lambda: tuple(np.geterr().items()), lambda state: np.seterr(**dict(state))),
+    "Python's random generator": (random.getstate, random.setstate),
+    "which warnings are shown": (lambda: tuple(warnings.filters), None),  # warnings.catch_warnings does it
+    "the environment": (lambda: tuple(sorted(os.environ.items())), _set_environment),
+    "the working directory": (os.getcwd, os.chdir),
+    "the threads of this process": (threading.active_count, None),
+}
 
 
 def _state_of_cuda() -> dict[str, Any]:
@@ -94,33 +125,9 @@ def _state_of_cuda() -> dict[str, Any]:
     }
 
 
-def _cudnn() -> tuple[bool, bool, bool]:
-    settings: Any = torch.backends.cudnn
-    return settings.enabled, settings.benchmark, settings.deterministic
-
-
 def global_state() -> dict[str, Any]:
-    """What of the state of this process a call must leave alone."""
-    return {
-        **_state_of_cuda(),
-        "torch's default dtype": torch.get_default_dtype(),
-        "torch's number of threads": torch.get_num_threads(),
-        "torch's gradient mode": torch.is_grad_enabled(),
-        "torch's random generator": torch.random.get_rng_state().numpy().tobytes(),
-        "torch's deterministic mode": torch.get_deterministic_debug_mode(),
-        "torch's default device": str(torch.get_default_device()) if hasattr(torch, "get_default_device") else "",
-        "torch's anomaly mode": torch.is_anomaly_enabled(),
-        "torch's matmul precision": torch.get_float32_matmul_precision(),
-        "whether subnormal numbers are zero": _SUBNORMAL * 1.0 == 0,
-        "the settings of cuDNN": _cudnn(),
-        "NumPy's random generator": _numpy_state(),
-        "NumPy's error handling": tuple(np.geterr().items()),
-        "Python's random generator": random.getstate(),
-        "which warnings are shown": tuple(warnings.filters),
-        "the environment": tuple(sorted(os.environ.items())),
-        "the working directory": os.getcwd(),
-        "the threads of this process": threading.active_count(),
-    }
+    """The state of this process that a call must leave alone."""
+    return _state_of_cuda() | {name: read() for name, (read, _) in _STATE.items()}
 
 
 _SHARED = {
@@ -135,12 +142,12 @@ _SHARED = {
 
 
 def _held() -> dict[str, dict[str, Any]]:
-    """What modules and classes that everybody uses hold at this moment."""
+    """What shared modules and classes hold at this moment."""
     return {name: dict(vars(holder)) for name, holder in _SHARED.items()}
 
 
 def _replaced(held: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
-    """Where something else is held now. What lazy imports add to a module does not count."""
+    """The modules and names that hold something else now. What lazy imports add to a module does not count."""
     changed = []
     for name, before in held.items():
         now = vars(_SHARED[name])
@@ -153,7 +160,7 @@ def _replaced(held: dict[str, dict[str, Any]]) -> list[tuple[str, str]]:
 
 @contextmanager
 def preserved_modules() -> Iterator[None]:
-    """Put back, at the end, what an implementation replaced in modules and classes that everybody uses."""
+    """Put back, at the end, what an implementation replaced in shared modules and classes."""
     held = _held()
     try:
         yield
@@ -167,42 +174,20 @@ def preserved_modules() -> Iterator[None]:
 
 @contextmanager
 def preserved_state() -> Iterator[None]:
-    """Put back, at the end, what of the global state a badly behaved implementation may have changed."""
-    dtype, threads, grad = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
-    generator, numpys, pythons = torch.random.get_rng_state(), np.random.get_state(), random.getstate()
-    deterministic, errors = torch.get_deterministic_debug_mode(), np.geterr()
-    anomaly, precision = torch.is_anomaly_enabled(), torch.get_float32_matmul_precision()
-    cudnn, flushed = _cudnn(), _SUBNORMAL * 1.0 == 0
-    environment, folder, device = dict(os.environ), os.getcwd(), torch.get_default_device()
+    """Put back, at the end, the global state that a badly behaved implementation may have changed."""
+    before = {name: read() for name, (read, _) in _STATE.items()}
     try:
         with warnings.catch_warnings():
             yield
     finally:
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        torch.random.set_rng_state(generator)
-        torch.set_deterministic_debug_mode(deterministic)
-        torch.autograd.set_detect_anomaly(anomaly)
-        torch.set_float32_matmul_precision(precision)
-        torch.set_flush_denormal(flushed)
-        settings: Any = torch.backends.cudnn
-        settings.enabled, settings.benchmark, settings.deterministic = cudnn
-        if torch.get_default_device() != device:
-            torch.set_default_device(None if device.type == "cpu" else device)
-        np.random.set_state(numpys)
-        random.setstate(pythons)
-        np.seterr(**errors)
-        os.chdir(folder)
-        for name in {*os.environ} - {*environment}:
-            del os.environ[name]
-        os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
+        for name, (_, put_back) in _STATE.items():
+            if put_back:
+                put_back(before[name])
 
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Another default dtype of torch for a while."""
+    """Set another default dtype of torch for a while."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -211,8 +196,17 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+@contextmanager
+def judged_elsewhere() -> Iterator[None]:
+    """Make the case unsuitable where something raises that another check judges."""
+    try:
+        yield
+    except Exception:
+        raise Unsuitable from None
+
+
 def check_purity(trial: Trial, case: Case) -> None:
-    """Inputs unchanged in every respect, memory shared only as declared, global state untouched; the same of the backward pass."""
+    """A call and its backward pass change neither inputs nor global state, share memory only as declared, and keep no argument."""
     rounds = [False, True] if case.differentiable and trial.implementation.gradient else [False]
     for requires_grad in rounds:
         with preserved_state(), contextlib.nullcontext() if requires_grad else preserved_modules():
@@ -222,12 +216,9 @@ def check_purity(trial: Trial, case: Case) -> None:
         if computed:
             args, kwargs = tuple(map(_computed, args)), {name: _computed(a) for name, a in kwargs.items()}
         named = _named(args, kwargs)
-        script = _Script(GRAD * requires_grad + _COMPUTED * computed, CALL, named)
-        with _untouched("the call", named, script, modules=not requires_grad):
-            try:
-                result = trial.invoke(args, kwargs)
-            except Exception:
-                raise Unsuitable from None
+        before = GRAD * requires_grad + _COMPUTED * computed
+        with _untouched("the call", named, before, CALL, modules=not requires_grad), judged_elsewhere():
+            result = trial.invoke(args, kwargs)
         if requires_grad:
             _check_backward(trial, result, named)
         else:
@@ -236,18 +227,15 @@ def check_purity(trial: Trial, case: Case) -> None:
 
 
 def _first_call(trial: Trial, case: Case, requires_grad: bool) -> None:
-    """A call and its backward pass: what the first ones import or initialise is not their doing."""
+    """Make a call and its backward pass: what the first ones import or initialise is not held against the implementation."""
     result = trial.call(case, requires_grad)
     if isinstance(result, torch.Tensor) and result.requires_grad:
-        try:
-            with trial.limited():
-                torch.autograd.backward(result, torch.ones_like(result))
-        except Exception:
-            raise Unsuitable from None
+        with judged_elsewhere(), trial.limited():
+            torch.autograd.backward(result, torch.ones_like(result))
 
 
 def _computed(argument: Any) -> Any:
-    """The same as what an earlier operation returned: no leaf of the graph."""
+    """The argument as the result of an earlier operation, which is no leaf of the graph."""
     return argument.clone() if isinstance(argument, torch.Tensor) and argument.requires_grad else argument
 
 
@@ -255,46 +243,26 @@ def _named(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     return {f"argument {i + 1}": a for i, a in enumerate(args)} | {f"argument {k}": a for k, a in kwargs.items()}
 
 
-@dataclass(frozen=True)
-class _Script:
-    """What a replay script does before and between two looks at one thing.
+@contextmanager
+def _untouched(
+    call: str, named: dict[str, Any], before: str, between: str, *, modules: bool, others: tuple[str, ...] = ()
+) -> Iterator[None]:
+    """Refuted where a call meanwhile changes one of these values, the global state, or what modules hold.
 
     Parameters
     ----------
+    named : dict
+        The values by their names in messages: arguments in their order, then others.
     before, between : str
-        Lines.
-    named : collection of str
-        What the values are called in messages: arguments in their order, then others.
+        Lines of a replay script before and between its two looks at what changes.
     others : tuple of str
-        The variables of those others in the script.
+        The variables of those other values in the script.
     """
 
-    before: str
-    between: str
-    named: Collection[str]
-    others: tuple[str, ...] = ()
+    def script(expression: str) -> str:
+        return before + unchanged(expression, between)
 
-    def looking_at(self, expression: str) -> str:
-        """The script for what an expression gives."""
-        return self.before + unchanged(expression, self.between)
-
-    def at(self, name: str, change: str) -> str:
-        """The script for what was found of one of the named values."""
-        variables = [f"[*args, *kwargs.values()][{k}]" for k in range(len(self.named) - len(self.others))]
-        of = dict(zip(self.named, [*variables, *self.others], strict=True))[name]
-        if change in _FACTS:
-            return self.before + f"a = {of}\n" + unchanged(_FACTS[change], self.between)
-        return (
-            self.before
-            + f"from opjury.model.arguments import snapshot\na = {of}\n"
-            + unchanged("snapshot(a)", self.between)
-        )
-
-
-@contextmanager
-def _untouched(call: str, named: dict[str, Any], script: _Script, *, modules: bool) -> Iterator[None]:
-    """Refuted where the call meanwhile changes one of these values, the global state, or what modules hold."""
-    before = {name: _Snapshot.of(value) for name, value in named.items()}
+    snapshots = {name: _snapshot(value) for name, value in named.items()}
     with preserved_state():
         state, held = global_state(), _held() if modules else {}
         yield
@@ -302,19 +270,20 @@ def _untouched(call: str, named: dict[str, Any], script: _Script, *, modules: bo
     for key in state:
         if state[key] != later[key]:
             detail = f" (from {state[key]} to {later[key]})" if len(repr(state[key])) < 60 else ""
-            steps = (
-                f"from opjury.judge.checks.state import global_state\n{script.looking_at(f'global_state()[{key!r}]')}"
-            )
-            raise Refuted(f"{call} changes {key}{detail}", steps=steps)
+            imported = "from opjury.judge.checks.state import global_state\n"
+            raise Refuted(f"{call} changes {key}{detail}", steps=imported + script(f"global_state()[{key!r}]"))
     if replaced:
         module, name = replaced[0]
-        steps = script.looking_at(f"vars({module}).get({name!r})")
         imported = "" if module == "torch.Tensor" else f"import {module}\n"
-        raise Refuted(f"{call} replaces {module}.{name}", steps=imported + steps)
-    for name, value in named.items():
-        change = before[name].difference(_Snapshot.of(value))
+        raise Refuted(f"{call} replaces {module}.{name}", steps=imported + script(f"vars({module}).get({name!r})"))
+    arguments = [f"[*args, *kwargs.values()][{k}]" for k in range(len(named) - len(others))]
+    for (name, value), variable in zip(named.items(), (*arguments, *others), strict=True):
+        now = _snapshot(value)
+        change = next((fact for fact, earlier in snapshots[name].items() if now.get(fact) != earlier), "")
         if change:
-            raise Refuted(f"{call} changes {name}: its {change}", steps=script.at(name, change))
+            before += "" if change in _FACTS else "from opjury.model.arguments import snapshot\n"
+            before += f"a = {variable}\n"
+            raise Refuted(f"{call} changes {name}: its {change}", steps=script(_FACTS.get(change, "snapshot(a)")))
 
 
 def _check_backward(trial: Trial, result: Any, named: dict[str, Any]) -> None:
@@ -323,51 +292,48 @@ def _check_backward(trial: Trial, result: Any, named: dict[str, Any]) -> None:
         return
     incoming = torch.ones_like(result, memory_format=torch.contiguous_format)
     named = {**named, "the result": result, "the incoming gradient": incoming}
-    script = _Script(GRAD + _BEFORE_BACKWARD, _BACKWARD, named, ("result", "incoming"))
-    with _untouched("backward", named, script, modules=False):
-        try:
-            with trial.limited():
-                torch.autograd.grad(result, inputs, incoming, allow_unused=True)
-        except Exception:
-            raise Unsuitable from None
+    before, others = GRAD + _BEFORE_BACKWARD, ("result", "incoming")
+    with (
+        _untouched("backward", named, before, _BACKWARD, modules=False, others=others),
+        judged_elsewhere(),
+        trial.limited(),
+    ):
+        torch.autograd.grad(result, inputs, incoming, allow_unused=True)
 
 
 def _check_let_go(trial: Trial, case: Case, requires_grad: bool) -> None:
-    """Nobody holds the arguments when the result is gone."""
+    """Refuted where an argument stays in memory after call and result are gone."""
     args, kwargs = case.build(trial.device, requires_grad)
-    tensors = {
-        name: a for name, a in _named(args, kwargs).items() if isinstance(a, torch.Tensor) or hasattr(a, "tocoo")
+    watched = {
+        name: weakref.ref(argument)
+        for name, argument in _named(args, kwargs).items()
+        if isinstance(argument, torch.Tensor) or hasattr(argument, "tocoo")
     }
-    watched = {name: weakref.ref(a) for name, a in tensors.items()}
     trial.invoke(args, kwargs)
-    del args, kwargs, tensors
+    del args, kwargs
     if any(held() is not None for held in watched.values()):
         gc.collect()
     for name, held in watched.items():
         if held() is not None:
-            what = f"{name} stays in memory after call and result are gone"
-            raise Refuted(what, steps=(GRAD if requires_grad else "") + _LET_GO)
+            raise Refuted(
+                f"{name} stays in memory after call and result are gone", steps=GRAD * requires_grad + _LET_GO
+            )
 
 
 def _check_memory(trial: Trial, result: Any, arguments: list[Any]) -> None:
-    """Memory is shared as the contract allows and a registered implementation declares: a sparse view always, tensors at times."""
-    shares = any(in_common(value, result) for value in arguments)
-    if trial.operation.fresh and shares:
-        raise Refuted(
-            "the result shares memory with an argument; the contract promises a copy",
-            steps=enclosed("in_common", in_common) + _SHARES.format("not "),
-        )
-    if not trial.declared or trial.operation.fresh:
-        return
-    if shares and not trial.implementation.view:
-        raise Refuted(
-            "the result shares memory with an argument, which is not declared",
-            steps=enclosed("in_common", in_common) + _SHARES.format("not "),
-        )
-    if not shares and trial.implementation.view and trial.operation.result == "sparse":
-        raise Refuted(
-            "the result is a copy; a view is declared", steps=enclosed("in_common", in_common) + _SHARES.format("")
-        )
+    """Refuted unless memory is shared as the contract allows and a registered implementation declares.
+
+    A declared view must share memory where the result is sparse; a view of tensors need not always.
+    """
+    shares, view, fault = any(in_common(value, result) for value in arguments), trial.implementation.view, ""
+    if trial.operation.fresh:
+        fault = "the result shares memory with an argument; the contract promises a copy" if shares else ""
+    elif trial.declared and shares and not view:
+        fault = "the result shares memory with an argument, which is not declared"
+    elif trial.declared and not shares and view and trial.operation.result == "sparse":
+        fault = "the result is a copy; a view is declared"
+    if fault:
+        raise Refuted(fault, steps=enclosed("in_common", in_common) + _SHARES.format("not " * shares))
 
 
 _COMPUTED = "args = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]\n"

@@ -1,4 +1,4 @@
-"""What torch.func makes of a call: forward mode and batching."""
+"""The transformations of torch.func: forward mode and batching."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import torch
 
 from opjury.judge import oracle
 from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, gamma
-from opjury.judge.checks.gradients import SMALL, along_direction, argument, derived
+from opjury.judge.checks.gradients import SMALL, along_direction, argument, expected_derivative
+from opjury.judge.checks.state import judged_elsewhere
 from opjury.judge.replay import required
 from opjury.judge.text import describe
 from opjury.judge.trial import Refuted, Trial, Unsuitable, random_like
@@ -30,7 +31,6 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
     place = case.differentiable[int(rng.integers(len(case.differentiable)))]
     leaf = dict(case.leaves())[place]
     direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
-
     along = _of_one(trial, args, kwargs, place)
 
     def steps() -> str:
@@ -41,40 +41,32 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
         try:
             tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))[1]
         except Exception as error:
-            _unsuitable_if_it_fails_anyway(trial, case)
+            with judged_elsewhere():
+                trial.invoke(*case.plain.build(trial.device))
             raise Refuted(f"torch.func.jvp raises {describe(error)}", steps=steps) from None
     if trial.operation.gradient is None:
-        return trial.require(tangent, derived(trial, along_direction(trial, case, place, direction)), "tangent", steps)
-    weights = random_like(rng, tuple(tangent.shape), oracle.result_dtype(trial.operation, case), "exact")
+        moved = along_direction(trial, case, place, direction)
+        return trial.require(tangent, expected_derivative(trial, moved), "tangent", steps)
+    dtype = oracle.result_dtype(trial.operation, case)
+    weights = random_like(rng, tuple(tangent.shape), dtype, "exact")
     expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
-    direct = trial.values(
-        tangent,
-        np.zeros(
-            0, carrier(leaf.dtype) if leaf.dtype.startswith("complex") and tangent.is_complex() else np.dtype(float)
-        ),
-    )
+    kind = carrier(leaf.dtype) if tangent.is_complex() else np.dtype(float)
+    direct = trial.values(tangent, np.zeros(0, kind))
     flat = direction.values.ravel()
     left, right = np.sum(np.conj(weights) * direct).real, np.sum(np.conj(expected.value) * flat).real
-    moved = flat != 0  # elsewhere a bound without limit does no harm
+    changed = flat != 0  # an infinite bound elsewhere does not matter
     # A tangent is the transpose of a gradient: its error, weighted with |w|, is at most the gradient's, weighted with the direction.
-    reach = float(np.sum(np.asarray(expected.bound)[moved] * np.abs(flat[moved])))
+    reach = float(np.sum(np.asarray(expected.bound)[changed] * np.abs(flat[changed])))
     if not np.isfinite(reach):
         raise Unsuitable
     sides = (weights, direct), (expected.value, flat)
     sums = (gamma(one.size + 1, UNIT_ROUNDOFF["float64"]) * np.sum(np.abs(one) * np.abs(other)) for one, other in sides)
     slack = reach + 5**0.5 * float(sum(sums))
     if not abs(left - right) <= slack:
-        summed = f"w = {Tensor(weights, oracle.result_dtype(trial.operation, case)).code()}\nresult = (w.conj() * result).sum().real"
+        summed = f"w = {Tensor(weights, dtype).code()}\nresult = (w.conj() * result).sum().real"
         asserted = required(Expected(np.asarray(right), bound=slack))
         raise Refuted(f"⟨w, tangent⟩ is {left!r}; it should be {right!r}", steps=f"{steps()}\n{summed}\n{asserted}")
     return None
-
-
-def _unsuitable_if_it_fails_anyway(trial: Trial, case: Case) -> None:
-    try:
-        trial.invoke(*case.plain.build(trial.device))
-    except Exception:
-        raise Unsuitable from None
 
 
 def check_vmap(trial: Trial, case: Case) -> None:
@@ -86,27 +78,26 @@ def check_vmap(trial: Trial, case: Case) -> None:
     place = places[int(rng.integers(len(places)))]
     leaf = replace(dict(case.leaves())[place], layout="contiguous")
     turned = leaf.values[::-1].copy() if leaf.values.ndim else leaf.values
-    batch = [leaf.values, turned, turned]  # another one when read from its end
+    # Reversed, the batch has other rows, so that reading it from its end shows.
+    batch = [replace(leaf, values=values) for values in (leaf.values, turned, turned)]
     args, kwargs = case.plain.build(trial.device)
-    stacked = torch.stack([replace(leaf, values=values).build(trial.device) for values in batch])
-
+    stacked = torch.stack([row.build(trial.device) for row in batch])
     one = _of_one(trial, args, kwargs, place)
 
     def steps(row: str = "") -> str:
-        rows = ", ".join(replace(leaf, values=values).code() for values in batch)
+        rows = ", ".join(each.code() for each in batch)
         return f"result = torch.func.vmap(lambda x: {_with_x(place)})(torch.stack([{rows}])){row}"
 
     with trial.limited(steps):
         try:
             results = torch.func.vmap(one)(stacked)
         except Exception as error:
-            _unsuitable_if_it_fails_anyway(trial, case)
+            with judged_elsewhere():
+                trial.invoke(*case.plain.build(trial.device))
             raise Refuted(f"torch.func.vmap raises {describe(error)}", steps=steps) from None
-    for row, values in enumerate(batch):
-        expected = oracle.expected(
-            trial.operation, case.plain.with_leaf(place, replace(leaf, values=values)), trial.error
-        )
-        trial.require(results[row], expected, f"row {row} of the batch", functools.partial(steps, f"[{row}]"))
+    for number, row in enumerate(batch):
+        expected = oracle.expected(trial.operation, case.plain.with_leaf(place, row), trial.error)
+        trial.require(results[number], expected, f"row {number} of the batch", functools.partial(steps, f"[{number}]"))
 
 
 def _of_one(
