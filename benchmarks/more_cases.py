@@ -7,9 +7,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from opjury.judge.request import Request
 from opjury.judge.search import Search
-from opjury.judge.task import PROFILES, applies, implementation_of
+from opjury.judge.task import PROFILES, Request, applies, implementation_of
 from opjury.judge.trial import Trial
 from opjury.model import registry
 

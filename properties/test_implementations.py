@@ -6,8 +6,7 @@ in, is tried with all its dtypes in one test. A control must be refuted as decla
 
 import pytest
 
-from opjury.judge.request import Request
-from opjury.judge.task import applies
+from opjury.judge.task import Request, applies
 from opjury.model import registry
 from opjury.testing import grouped, require
 

@@ -9,7 +9,7 @@ import pytest
 
 import opjury
 from opjury.audit import planned
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.testing import require
 from tests.hostile import right
 

@@ -71,7 +71,7 @@ def test_shrinking_ends_by_steps(monkeypatch):
     monkeypatch.setattr(search, "fails", counted)
     counts = []
     for steps in (1, 20, 2000):
-        monkeypatch.setitem(PROFILES, "quick", Profile("quick", 40, steps, 4.0, True))
+        monkeypatch.setitem(PROFILES, "quick", Profile(40, steps, 4.0, grouped=True))
         tried.clear()
         found = opjury.audit(
             broken_one("cumsum", "carry_dropped"),

@@ -10,8 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opjury.judge.request import Request
-from opjury.judge.task import Task
+from opjury.judge.task import Request, Task
 from opjury.model import registry
 from opjury.model.implementation import Error, Waives
 from opjury.model.outcome import JUDGED, Outcome, by_implementation, standing

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opjury.judge.isolated import run_here
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.model import registry
 from opjury.model.records import Verdict
 

@@ -33,8 +33,7 @@ from opjury.cli.options import (
     warn_if_gone,
 )
 from opjury.cli.terminal import STYLE, Refutations, console, exit_status, show_sums
-from opjury.judge.request import Request, names_checked
-from opjury.judge.task import Task, applies, implementation_of
+from opjury.judge.task import Request, Task, applies, implementation_of, names_checked
 from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import environment

@@ -11,8 +11,7 @@ import click
 from opjury.audit import Audit, judge_tasks
 from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.terminal import console
-from opjury.judge.request import device_checked, names_checked
-from opjury.judge.task import PROFILES, Task
+from opjury.judge.task import PROFILES, Task, device_checked, names_checked
 from opjury.model import records, registry
 from opjury.model.records import Verdict
 from opjury.model.registry import Impossible, UnknownName
