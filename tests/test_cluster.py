@@ -18,7 +18,7 @@ import opjury
 from opjury.benchmarks.scaling import scheduler, worker
 from opjury.choose import choose
 from opjury.cli.main import main
-from opjury.judge.isolated import verdict_of
+from opjury.judge.judge import verdict_of
 from opjury.judge.task import Request
 from opjury.model import declared, records, registry
 from opjury.model.environment import environment

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import opjury
-from opjury.judge.isolated import run_here
+from opjury.judge.judge import run_here
 from opjury.judge.task import Request
 from opjury.model import registry
 from opjury.run.ship import Here

@@ -92,7 +92,7 @@ def judge_tasks(
     if cluster:
         results = wing("scale.cluster").run_on_cluster(tasks, cluster, mixed=mixed, notify=notify)
     else:
-        from opjury.judge.isolated import run_here, run_isolated
+        from opjury.judge.judge import run_here, run_isolated
 
         results = run_isolated(tasks, jobs or os.cpu_count() or 1) if isolate else run_here(tasks)
     for _, verdict in results:

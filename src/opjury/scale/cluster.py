@@ -1,4 +1,4 @@
-"""Where tasks run on a dask cluster: its workers judge in isolated processes of their own, as `opjury.judge.isolated` does here."""
+"""Where tasks run on a dask cluster: its workers judge in isolated processes of their own, as those of `opjury.judge.judge.run_isolated` do."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Unfit:
 def run_on_cluster(
     tasks: Sequence[Task], address: str, *, mixed: bool = False, notify: Callable[[int], None] = lambda workers: None
 ) -> Iterator[tuple[Task, Verdict]]:
-    """Judge on the workers of the scheduler at an address; results come as they are done, as from `opjury.judge.isolated.run_isolated`.
+    """Judge on the workers of the scheduler at an address; results come as they are done, as from `opjury.judge.judge.run_isolated`.
 
     A task whose worker ends is judged again on another one. With `mixed` workers may have other versions than this machine;
     `notify` is told how many workers there are.
@@ -81,7 +81,7 @@ def run_on_cluster(
         Before anything is judged: no scheduler or worker is there, a worker has other versions or lacks an implementation, none
         offers the resource. `Lost` in the middle: the scheduler has ended, or all workers.
     """
-    from opjury.judge.isolated import verdict_of
+    from opjury.judge.judge import verdict_of
 
     if not tasks:
         return
@@ -303,7 +303,7 @@ def _judge(task: Task) -> Verdict | Unfit:
     """On a worker: judge in a process of its own."""
     from distributed import get_worker
 
-    from opjury.judge.isolated import time_limit_of, verdict_of
+    from opjury.judge.judge import time_limit_of, verdict_of
 
     outcome = _kept(_judged, task, time_limit_of(task), task.device, get_worker())
     return outcome if isinstance(outcome, Unfit) else verdict_of(task, outcome)
