@@ -61,9 +61,10 @@ def usable(database: str) -> tuple[str, str]:
 
 
 class KeptCases:
-    """The failing cases of one task, by its names; iterating over them reads them, and leaves out what is no case.
+    """The failing cases of one task, by its names.
 
-    Each is a file in a folder. Where the database is a server, the folder is the local one, and the server has them too.
+    Each is a file in a folder; iterating reads the files, and skips those that hold no case. Where the database is a server, the folder is
+    the local one, and the server has them too.
     """
 
     def __init__(self, database: str, *names: str) -> None:
@@ -106,7 +107,7 @@ class KeptCases:
 
 
 class Server:
-    """A redis server; it is not asked again after it has failed, or after this process has waited for it too long."""
+    """A redis server, which is not asked again after it has failed, or after this process has waited for it too long."""
 
     def __init__(self, address: str) -> None:
         from redis import Redis

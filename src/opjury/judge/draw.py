@@ -103,7 +103,7 @@ def _seed(kind: Kind, number: int) -> int:
 
 
 def _hand(kind: Kind, number: int) -> list[bytes]:
-    """The first bytes of a chunk's cases; dealing continues from the last card, since each depends on those before it."""
+    """The first bytes of a chunk's cases, dealt in order from the first chunk, since each card depends on those before it."""
     cards, dealing = _deck(kind)
     cards += islice(dealing, max(0, CHUNK * (number + 1) - len(cards)))
     return cards[CHUNK * number : CHUNK * (number + 1)]
@@ -153,7 +153,7 @@ def in_dtype(case: Case, dtype: str, seed: int) -> Case:
 
 
 def _usual(operation: Operation) -> str:
-    """The dtype in which large cases are tried; "" where there is none."""
+    """The dtype in which large cases are tried, or ""."""
     return next((name for name in ("float32", "float64") if name in operation.dtypes), "")
 
 

@@ -1,4 +1,4 @@
-"""judge(task) → Verdict: one check of one implementation is tried on cases until one refutes it; that one is made smaller.
+"""judge(task) → Verdict: one check of one implementation is tried on cases until one refutes it, which is then made smaller.
 
 Tasks are judged in this process, or in isolated worker processes, where a hang or a crash becomes a verdict.
 """
@@ -55,7 +55,7 @@ _SIMPLEST_FIRST = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "in
 
 
 def judge(task: Task) -> Verdict:
-    """Try one check on drawn cases; a refutation is shrunk to a smallest counterexample.
+    """Try one check on drawn cases, and shrink a refutation to a smallest counterexample.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def run_here(tasks: Sequence[Task]) -> Iterator[tuple[Task, Verdict]]:
 
 
 def run_isolated(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, Verdict]]:
-    """Judge in `jobs` worker processes; verdicts come as they are done."""
+    """Judge in `jobs` worker processes, and yield verdicts as they are done."""
     device = next((task.device for task in tasks), "cpu")
     for task, outcome in isolated(judge, tasks, jobs, time_limit_of, device=device):
         yield task, verdict_of(task, outcome)
@@ -186,7 +186,7 @@ class Search:
         self._unsuitable = 0
 
     def run(self) -> None:
-        """Try cases until one refutes the check or there are enough; then make that one smaller."""
+        """Try cases until one refutes the check or there are enough, and make the failing one smaller."""
         kind = kind_for(self.trial.operation, self.check, self.task.dtypes, self.task.seed)
         if kind is None:
             self.problem = "no tier of this check makes sense for these dtypes"
@@ -225,7 +225,7 @@ class Search:
             yield from filter(self._affords, repeated_cases(operation, task.dtypes, task.seed, task.device))
 
     def _failed_before(self, kind: Kind) -> Iterator[Case]:
-        """Cases that are kept from earlier refutations, if the contract still draws such calls; those that hold now are forgotten."""
+        """Kept cases of earlier refutations that the contract still draws, of which those that hold now are forgotten."""
         kept = KeptCases(self.task.database, self.task.label, self.task.check)
         for case in kept:
             drawn = case.dtype in self.task.dtypes and case.tier in kind.tiers
@@ -285,7 +285,7 @@ class Search:
             self.refuted = (case, error)
 
     def cause(self) -> str:
-        """The more elementary check that fails too, on this case or on a few others of its dtype; "" if none does."""
+        """The more elementary check that fails too, on this case or on a few others of its dtype, or ""."""
         if self._late and self.check.name != "terminates":
             return "terminates"
         if self._late or self._lost or self.refuted is None:
@@ -302,7 +302,7 @@ class Search:
         return ""
 
     def _minimise(self, kind: Kind, found: Case, first: Refuted) -> None:
-        """Make the counterexample smaller, and keep it for the next time; a fault that does not show again stays as it was found."""
+        """Make the counterexample smaller, and keep it for the next time, unless the fault does not show again."""
         spare, started = (
             replace(self.trial),
             time.process_time(),

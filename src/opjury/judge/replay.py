@@ -242,7 +242,7 @@ def _names(node: ast.stmt) -> Iterator[str]:
 
 
 def _inlined(module: str, name: str) -> str:
-    """A helper that is imported from another file of implementations or contracts as source; anything else of ours as an import."""
+    """The source of a helper from a file of implementations or contracts, or an import of anything else of ours."""
     spec = importlib.util.find_spec(module) if module.startswith(("opjury.impls", "opjury.properties")) else None
     if spec and spec.origin:
         return _needed(ast.parse(Path(spec.origin).read_text()), name)

@@ -113,7 +113,7 @@ def _others(case: Case, rounding: bool) -> Iterator[Case]:
 
 
 def complexity(case: Case) -> tuple[float, ...]:
-    """Orders cases from simple to complicated: elements, sides and counts; then layouts, non-zeros, digits."""
+    """Orders cases from simple to complicated: by elements, sides and counts, then by layouts, non-zeros and digits."""
     arrays = [leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse))]
     values = np.concatenate([np.abs(t.values.astype(complex)).ravel() for t in arrays]) if arrays else np.zeros(0)
     finite = values[np.isfinite(values)]
@@ -127,7 +127,7 @@ def complexity(case: Case) -> tuple[float, ...]:
 
 
 def _fingerprint(case: Case) -> bytes:
-    """Equal for equal cases; much faster than JSON for large ones."""
+    """Equal for equal cases, and much faster than JSON for large ones."""
     parts: list[tuple[Any, ...]] = []
     for place, leaf in case.leaves():
         if isinstance(leaf, Tensor):

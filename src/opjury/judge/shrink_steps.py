@@ -18,7 +18,7 @@ from opjury.model.exact import carrier, round_to
 
 
 def _chunks(length: int) -> Iterator[tuple[int, int]]:
-    """Parts of a length to take away, (start, end): all of it, halves, and so on to single ones; of each width the last first."""
+    """Parts of a length to take away, (start, end): all of it, then halves, and so on to single ones, the last of each width first."""
     width = length
     while width:
         starts = range(0, length - width + 1, max(width, -(-length // 8)))
@@ -44,7 +44,6 @@ def fewer_elements(case: Case) -> Iterator[Case]:
                     leaf = dict(cut.leaves())[place]
                     cut = cut.with_leaf(place, replace(leaf, values=np.delete(leaf.values, slice(start, end), axis)))
                 yield from _renumbered(cut, start, end)
-                yield cut
 
 
 def _by_axis(where: list[tuple[int | str, int]]) -> list[list[tuple[int | str, int]]]:
@@ -54,7 +53,7 @@ def _by_axis(where: list[tuple[int | str, int]]) -> list[list[tuple[int | str, i
 
 
 def _renumbered(case: Case, start: int, end: int) -> Iterator[Case]:
-    """Once with lower indices and bounds beyond the part that was taken away; then with each count lowered by its width."""
+    """With lower indices and bounds beyond the part that was taken away, then with each count lowered by its width, then as it is."""
 
     def moved(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or leaf.data or leaf.dtype != "int64":
@@ -66,6 +65,7 @@ def _renumbered(case: Case, start: int, end: int) -> Iterator[Case]:
     for place, leaf in case.leaves():
         if is_count(leaf) and leaf >= end - start:
             yield case.with_leaf(place, int(leaf) - (end - start))
+    yield case
 
 
 def _sparser(case: Case) -> Iterator[Case]:
@@ -86,11 +86,10 @@ def _sparser(case: Case) -> Iterator[Case]:
                 cut = _cut(leaf, axis, start, end)
                 if cut is not None:
                     yield from _renumbered(case.with_leaf(place, cut), start, end)
-                    yield case.with_leaf(place, cut)
 
 
 def _cut(leaf: Sparse, axis: int, start: int, end: int) -> Sparse | None:
-    """Without some rows or columns, and what is stored there; None where that leaves no whole blocks."""
+    """Without some rows or columns, and what is stored there, or None where that leaves no whole blocks."""
     less = end - start
     shape = (leaf.shape[0] - less * (axis == 0), leaf.shape[1] - less * (axis == 1))
     if leaf.format == "dia":
@@ -106,7 +105,7 @@ def _cut(leaf: Sparse, axis: int, start: int, end: int) -> Sparse | None:
 
 
 def lower_counts(case: Case) -> Iterator[Case]:
-    """Integer arguments, alone or in tuples, nearer to 0; several at once where they were equal."""
+    """Integer arguments, alone or in tuples, nearer to 0, several at once where they were equal."""
     for place, leaf in case.leaves():
         if isinstance(leaf, np.integer):
             yield case.with_leaf(place, int(leaf))
@@ -148,7 +147,7 @@ def _with_number(leaf: Any, value: int, lower: int) -> Iterator[Any]:
 
 
 def fewer_arguments(case: Case) -> Iterator[Case]:
-    """Without an argument; tuples of equal length without one of their places."""
+    """Without an argument, or with tuples of equal length without one of their places."""
     for place, leaf in case.leaves():
         if isinstance(place, str):
             yield replace(case, kwargs={name: value for name, value in case.kwargs.items() if name != place})
@@ -164,7 +163,7 @@ def _without_place(leaf: Any, length: int, k: int) -> Any:
 
 
 def fewer_axes(case: Case) -> Iterator[Case]:
-    """Without an axis of one element, or with two axes as one, in all arguments that have as many or in one; counts lowered."""
+    """Without an axis of one element, or with two axes as one, in all arguments that have as many or in one, with lower counts."""
     ranks = dict.fromkeys(leaf.values.ndim for _, leaf in case.leaves() if isinstance(leaf, Tensor))
     for rank in sorted(ranks, reverse=True):
         places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.values.ndim == rank]
@@ -177,7 +176,6 @@ def fewer_axes(case: Case) -> Iterator[Case]:
                         fewer = fewer.with_leaf(place, replace(leaf, values=_without_axis(leaf.values, axis)))
                 if fewer is not case:
                     yield from _renumbered(fewer, 0, 1)
-                    yield fewer
 
 
 def _without_axis(values: np.ndarray, axis: int) -> np.ndarray:
@@ -188,7 +186,7 @@ def _without_axis(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def plainer(case: Case) -> Iterator[Case]:
-    """Contiguous memory; arrays, not matrices; 32-bit indices."""
+    """Contiguous memory, arrays instead of matrices, 32-bit indices."""
     for place, leaf in case.leaves():
         if isinstance(leaf, Tensor) and leaf.layout != "contiguous":
             yield case.with_leaf(place, replace(leaf, layout="contiguous"))
@@ -240,7 +238,7 @@ def _lower_indices(values: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _nearer_values(values: np.ndarray) -> Iterator[np.ndarray]:
-    """All 0, all 1, blocks of zeros from halves to single elements, single ones; then everything rounded to integers."""
+    """All 0, all 1, blocks of zeros from halves to single elements, single ones, then everything rounded to integers."""
     size, flat = values.size, values.reshape(-1)
     if not size:
         return

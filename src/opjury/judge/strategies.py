@@ -75,7 +75,7 @@ class Space:
     taken: bool = field(default=False, init=False, repr=False)
 
     def sizes(self, minimum: int = 0, maximum: int | None = None, *, boundary: bool = True) -> st.SearchStrategy[int]:
-        """One dimension: small, or the case's boundary, which one dimension takes; sometimes a second one is long, too."""
+        """One dimension: small, or the case's boundary, which only one dimension takes, or sometimes a second long size."""
         return _Light(_size, self, minimum, maximum, boundary)
 
     def beside(self, usual: st.SearchStrategy[int]) -> st.SearchStrategy[int]:
@@ -83,7 +83,7 @@ class Space:
         return _Light(lambda draw: _second(self) if self.taken and self.second else draw(usual))
 
     def shapes(self, min_dims: int = 0, max_dims: int = 3, *, min_side: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
-        """Shapes from 0-d and zero-size to across block boundaries; with more dimensions the sides are smaller."""
+        """Shapes from 0-d and zero-size to across block boundaries, with smaller sides where there are more dimensions."""
         return _Light(_shape, self, min_dims, max_dims, min_side)
 
     def lengths(self, maximum: int) -> st.SearchStrategy[int]:
@@ -197,7 +197,7 @@ def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, f
 
 
 def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms: int, family: int) -> np.ndarray:
-    """Integers of a dtype: small ones, all different ones, any, or the extremes. Sums of `terms` of them fit 64 bits."""
+    """Integers of a dtype (small, all different, any, or extremes) of which `terms` add up within 64 bits."""
     low, high = integer_limits(dtype)
     if dtype == "int64" and terms > 1:
         low, high = -(2**62) // terms, 2**62 // terms
@@ -246,7 +246,7 @@ def general(
 
 
 def with_specials(rng: np.random.Generator, values: np.ndarray, dtype: str, names: list[str]) -> np.ndarray:
-    """The values with special ones at random places; at most one is "largest", since two may overflow in one order of addition only."""
+    """The values with special ones at random places, at most one "largest", since two may overflow in one order of addition only."""
     flat = values.reshape(-1)
     for number, name in enumerate(names if flat.size else []):
         if name == "largest" and name in names[:number]:
@@ -363,7 +363,7 @@ def _one_of(draw: st.DrawFn, options: tuple[Any, ...]) -> Any:
 
 
 def tiers_of(tiers: tuple[str, ...], dtype: str) -> tuple[str, ...]:
-    """The tiers that a dtype has. Half types round twice as often, since their exact sums are too small to show much."""
+    """The tiers that a dtype has, twice the rounding one for half types, whose exact sums are too small to show much."""
     if not is_floating(dtype):
         return tuple(dict.fromkeys("illegal" if t == "illegal" else "exact" for t in tiers))
     return (*tiers, "rounding") if dtype in HALF and "rounding" in tiers else tiers

@@ -52,7 +52,7 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a verdict depends on; picklable.
+    """Everything that a verdict depends on, picklable.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Task:
 
 
 def call_limit(task: Task) -> float:
-    """Seconds of processor time for one call on a small case; more on a GPU, where many calls first compile a kernel."""
+    """Seconds of processor time for one call on a small case, more on a GPU, where many calls first compile a kernel."""
     return PROFILES[task.profile].limit * (COMPILING if on_cuda(task.device) else 1)
 
 
@@ -132,7 +132,7 @@ def applies(task: Task) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of an audit, whatever is on trial; `opjury.audit` documents the fields.
+    """What is asked of an audit, whatever is on trial (`opjury.audit` documents the fields).
 
     Raises
     ------

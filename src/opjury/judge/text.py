@@ -37,7 +37,7 @@ def show(values: np.ndarray, digits: int = 8) -> str:
 
 
 def show_both(observed: np.ndarray, expected: np.ndarray, at: tuple[int, ...]) -> tuple[str, str]:
-    """Two arrays in print, with enough digits to show that they differ at one place; only that place, where abbreviation hides it."""
+    """Two arrays in print, with enough digits to show that they differ at one place, or that place alone where abbreviation hides it."""
     for digits in (8, 17):
         both = show(observed, digits), show(expected, digits)
         if both[0] != both[1]:

@@ -12,7 +12,10 @@ from typing import Any
 
 
 class TimeLimitExceeded(BaseException):
-    """A call took longer than allowed. Not an `Exception`: an implementation must not be able to swallow it."""
+    """A call took longer than allowed.
+
+    It is not an `Exception`, so that an implementation cannot swallow it.
+    """
 
 
 PATIENCE = 5  # times the limit, in elapsed time, for a call that waits instead of computing, or that shares its core

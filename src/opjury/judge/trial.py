@@ -48,7 +48,9 @@ def written(steps: Steps) -> str:
 
 
 class Refuted(Exception):
-    """A check does not hold. The message says what is, what should be, and for which input.
+    """A check does not hold.
+
+    The message says what is, what should be, and for which input.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ class Trial:
 
     @cached_property
     def misfit(self) -> str:
-        """Why it cannot be called like the reference, by its parameters; "" where it can, or Python cannot tell."""
+        """Why its parameters do not let it be called like the reference, or "" (also where Python cannot tell)."""
         inner, reference = self.implementation.function, self.operation.reference
         found = parameters(inner) or []
         if any(p.kind is p.KEYWORD_ONLY for p in found) or takes(inner, forms(reference, by_name=False)):
@@ -146,8 +148,9 @@ class Trial:
         return f"{own} cannot be called as {self.operation.name}{shown_parameters(reference)}"
 
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wait: bool = True) -> Any:
-        """Call it under the time limit. It raises what the implementation raises, and RuntimeError for an attempt to end the process.
+        """Call it under the time limit.
 
+        It raises what the implementation raises, and RuntimeError for an attempt to end the process.
         A call that is late, and may have compiled, is made once more with more time. On a GPU it waits for the queued work
         unless `wait` is false, so that errors of kernels are raised here.
         """
@@ -178,7 +181,7 @@ class Trial:
 
     @contextlib.contextmanager
     def limited(self, steps: Steps = CALL) -> Iterator[None]:
-        """Compute derivatives under the time limit; raise `Refuted` where it is exceeded."""
+        """Compute derivatives under the time limit, and raise `Refuted` where it is exceeded."""
         for name in _OF_DERIVATIVES:
             importlib.import_module(name)
         seconds = self.patience * (COMPILING if _may_compile() else 1)
@@ -215,11 +218,11 @@ class Trial:
             ) from None
 
     def in_domain(self, case: Case) -> bool:
-        """Whether the implementation claims to be right for a call; every one has to reject the illegal ones."""
+        """Whether the implementation claims to be right for a call, or the call is illegal, which every one has to reject."""
         return case.tier == "illegal" or self.implementation.claims(case.wide)
 
     def refutation(self, check: Check, case: Case) -> Refuted | None:
-        """The refutation of a check by a case; None where the check holds.
+        """The refutation of a check by a case, or None where the check holds.
 
         Raises
         ------
@@ -240,7 +243,7 @@ class Trial:
         return None
 
     def fails(self, check: Check, case: Case) -> Refuted | None:
-        """The refutation of a check by a case; None where it holds or says nothing. Raises `TimeLimitExceeded`."""
+        """The refutation of a check by a case, or None where it holds or says nothing (raises `TimeLimitExceeded`)."""
         with contextlib.suppress(Exception):
             return self.refutation(check, case)
         return None
@@ -371,7 +374,7 @@ def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:
 
 
 def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> np.ndarray:
-    """Incoming gradients and tangents: small integers in the exact tier, general values elsewhere; in the dtype's carrier."""
+    """Incoming gradients and tangents in the dtype's carrier: small integers in the exact tier, general values elsewhere."""
     if not is_floating(dtype):
         dtype = "float32"
     if tier == "exact":
