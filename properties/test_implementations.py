@@ -10,8 +10,7 @@ begin with different checks, so that each check is tried on some of them.
 import pytest
 
 from opjury.judge.judge import judge
-from opjury.judge.request import Request
-from opjury.judge.task import applies
+from opjury.judge.task import Request, applies
 from opjury.model import registry
 from opjury.testing import grouped, require
 

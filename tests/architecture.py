@@ -95,7 +95,7 @@ def traced():
     """The functions of `src/opjury` that an audit of one check and one dtype goes through, by file."""
     import opjury
     import opjury.judge.database
-    import opjury.judge.isolated
+    import opjury.judge.judge
     from opjury.model import registry
 
     registry.workloads()  # declaring is no part of an audit

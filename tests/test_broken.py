@@ -9,9 +9,8 @@ import pytest
 import torch
 
 import opjury
-from opjury.judge.isolated import run_here
-from opjury.judge.request import Request
-from opjury.judge.task import PROFILES
+from opjury.judge.judge import run_here
+from opjury.judge.task import PROFILES, Request
 from opjury.judge.trial import Refuted, Trial
 from opjury.model import declared, registry
 from opjury.model.arguments import Tensor

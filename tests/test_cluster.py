@@ -18,8 +18,8 @@ import opjury
 from benchmarks.figures.scaling import scheduler, worker
 from opjury.choose import choose
 from opjury.cli.main import main
-from opjury.judge.isolated import verdict_of
-from opjury.judge.request import Request
+from opjury.judge.judge import verdict_of
+from opjury.judge.task import Request
 from opjury.model import declared, records, registry
 from opjury.model.environment import environment
 from opjury.model.records import Journal

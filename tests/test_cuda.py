@@ -13,8 +13,7 @@ import opjury
 from opjury.audit import judge_tasks
 from opjury.judge import judge, trial
 from opjury.judge.draw import repeated_cases
-from opjury.judge.request import Request
-from opjury.judge.task import Task
+from opjury.judge.task import Request, Task
 from opjury.model import registry
 from opjury.model.case import Case
 from opjury.model.device import finish, lost, on_cuda

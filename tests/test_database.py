@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import opjury
 from opjury.cli.main import main
 from opjury.judge import database
-from opjury.judge.search import Search
+from opjury.judge.judge import Search
 from opjury.judge.strategies import illegal
 from opjury.model import records
 from opjury.model.arguments import Tensor
@@ -82,9 +82,9 @@ def tried_first(monkeypatch, address, function=wrong_for_some, **options):
     """What an audit finds, and whether it needed no new case for it."""
     drawn, draw = [], Search._drawn
 
-    def noted(search, kind, task):
+    def noted(search, kind):
         drawn.append(1)
-        yield from draw(search, kind, task)
+        yield from draw(search, kind)
 
     with monkeypatch.context() as patch:
         patch.setattr(Search, "_drawn", noted)
@@ -205,7 +205,7 @@ def vector(values, dtype="float32"):
     ],
 )
 def test_a_kept_case_that_the_contract_does_not_draw_is_not_tried(case, why, tmp_path):
-    kept = database.kept_cases(str(tmp_path), "circulant-refuses-float32-cpu", "agreement")
+    kept = database.KeptCases(str(tmp_path), "circulant-refuses-float32-cpu", "agreement")
     kept.keep(case)
     found = opjury.audit(refuses, **ONE, database=str(tmp_path))
     assert found.ok, why
@@ -221,7 +221,7 @@ def refuses(c):
 
 
 def test_a_kept_case_that_holds_now_is_forgotten(tmp_path):
-    kept = database.kept_cases(str(tmp_path), "circulant-wrong_for_some-float32-cpu", "agreement")
+    kept = database.KeptCases(str(tmp_path), "circulant-wrong_for_some-float32-cpu", "agreement")
     kept.keep(Case.of(vector(range(3))))
     (verdict,) = opjury.audit(wrong_for_some, **ONE, database=str(tmp_path)).refuted
     assert [case.to_json() for case in kept] == [verdict.counterexample]
@@ -241,7 +241,7 @@ def silent():
 
 def test_a_server_that_never_answers_is_asked_once_by_a_process(silent, machines):
     folder = machines("first")
-    kept = database.kept_cases(silent, "task")
+    kept = database.KeptCases(silent, "task")
     assert database._server(silent).patience > 0
     kept.keep(Case.of(1))
     assert database._server(silent).patience <= 0

@@ -10,9 +10,8 @@ import pytest
 import opjury
 from opjury.audit import identity
 from opjury.judge import draw
-from opjury.judge.request import Request
-from opjury.judge.search import behaviour
-from opjury.judge.task import applies
+from opjury.judge.judge import behaviour
+from opjury.judge.task import Request, applies
 from opjury.model import registry
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case

@@ -13,7 +13,7 @@ from opjury.cli import exports, terminal
 from opjury.cli.main import main
 from opjury.cli.verdicts import Tally, state_of
 from opjury.eligible import doubt
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.model import records
 from opjury.model.outcome import Outcome, standing, standings
 from opjury.report.changes import changes

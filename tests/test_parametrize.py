@@ -9,7 +9,7 @@ import pytest
 
 import opjury
 from opjury.audit import planned
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.testing import require
 from tests.hostile import right
 
@@ -106,7 +106,7 @@ def test_what_the_harness_could_not_judge_fails(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("the contract is broken")
 
-    monkeypatch.setattr("opjury.judge.search.Search.run", broken)
+    monkeypatch.setattr("opjury.judge.judge.Search.run", broken)
     with pytest.raises(pytest.fail.Exception, match="the contract is broken"):
         require(tasks)
 

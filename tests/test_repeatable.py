@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 import opjury
-from opjury.judge import search
 from opjury.judge.task import PROFILES, Profile
+from opjury.judge.trial import Trial
 from tests import broken
 
 
@@ -62,16 +62,16 @@ def test_steps_of_shrinking_are_no_examples():
 
 def test_shrinking_ends_by_steps(monkeypatch):
     tried = []
-    fails = search.fails
+    fails = Trial.fails
 
     def counted(trial, check, case):
         tried.append(case)
         return fails(trial, check, case)
 
-    monkeypatch.setattr(search, "fails", counted)
+    monkeypatch.setattr(Trial, "fails", counted)
     counts = []
     for steps in (1, 20, 2000):
-        monkeypatch.setitem(PROFILES, "quick", Profile("quick", 40, steps, 4.0, True))
+        monkeypatch.setitem(PROFILES, "quick", Profile(40, steps, 4.0, grouped=True))
         tried.clear()
         found = opjury.audit(
             broken_one("cumsum", "carry_dropped"),

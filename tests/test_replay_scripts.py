@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import opjury
-from opjury.judge.isolated import run_here
-from opjury.judge.request import Request
+from opjury.judge.judge import run_here
+from opjury.judge.task import Request
 from opjury.model import registry
 from opjury.run.ship import Here
 from tests import broken

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from opjury.audit import Audit, identity
 from opjury.cli.main import main
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.model import records, registry
 from opjury.model.records import Part, Verdict
 from opjury.scale.merge import merge

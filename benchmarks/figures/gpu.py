@@ -249,7 +249,7 @@ def contest(operation, names, sizes, gradient, options, seconds):
 def audit(options, until):
     """The quick audit of everything that runs there, the most telling checks first."""
     from opjury.audit import Audit, judge_tasks
-    from opjury.judge.request import Request
+    from opjury.judge.task import Request
     from opjury.model import records, registry
 
     order = {check: number for number, check in enumerate((*FIRST_CHECKS, *registry.checks()))}

@@ -7,9 +7,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from opjury.judge.request import Request
-from opjury.judge.search import Search
-from opjury.judge.task import PROFILES, applies, implementation_of
+from opjury.judge.judge import Search
+from opjury.judge.task import Request, applies, implementation_of
 from opjury.judge.trial import Trial
 from opjury.model import registry
 
@@ -20,8 +19,8 @@ JUDGED = ("agreement", "form", "layouts", "specials", "gradient", "laws")
 def seen(task, seed):
     """Kinds of behaviour with the number of examples that showed them."""
     trial = Trial(registry.operation(task.operation), implementation_of(task))
-    search = Search(trial, registry.check(task.check), PROFILES[task.profile])
-    search.run(replace(task, seed=seed))
+    search = Search(trial, replace(task, seed=seed))
+    search.run()
     return search.seen
 
 

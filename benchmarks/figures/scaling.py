@@ -18,9 +18,8 @@ import click
 import numpy as np
 import psutil
 
-from opjury.judge.isolated import run_isolated
-from opjury.judge.request import Request
-from opjury.judge.task import Task
+from opjury.judge.judge import run_isolated
+from opjury.judge.task import Request, Task
 from opjury.model import records, registry
 from opjury.model.environment import environment
 from opjury.model.records import Verdict

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from opjury.audit import identity
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.model import records, registry
 from opjury.model.records import Verdict
 from opjury.scale.shards import split

@@ -10,8 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from opjury.judge.request import Request
-from opjury.judge.task import Task
+from opjury.judge.task import Request, Task
 from opjury.model import registry
 from opjury.model.implementation import Error, Waives
 from opjury.model.modules import wing
@@ -87,7 +86,7 @@ def judge_tasks(
     if cluster:
         results = wing("scale.cluster").run_on_cluster(tasks, cluster, mixed=mixed, notify=notify)
     else:
-        from opjury.judge.isolated import run_here, run_isolated
+        from opjury.judge.judge import run_here, run_isolated
 
         results = run_isolated(tasks, jobs or os.cpu_count() or 1) if isolate else run_here(tasks)
     yield from (verdict for _, verdict in results)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opjury import eligible
-from opjury.judge.request import device_checked, dtypes_checked, names_checked
+from opjury.judge.task import device_checked, dtypes_checked, names_checked
 from opjury.model import registry
 from opjury.model.check import only
 from opjury.model.device import free_memory

@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from opjury.audit import judge_tasks, surprising
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.model import records, registry
 from opjury.model.environment import environment
 from opjury.model.files import Unwritable

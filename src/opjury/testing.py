@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from opjury.audit import judge_tasks, planned
-from opjury.judge.request import Request
-from opjury.judge.task import Task, implementation_of
+from opjury.judge.task import Request, Task, implementation_of
 from opjury.model.case import Case
 from opjury.model.implementation import Error, Waives
 from opjury.model.outcome import Outcome, standing

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from opjury.audit import judge_tasks
-from opjury.judge.request import Request
+from opjury.judge.task import Request
 from opjury.model import registry
 from opjury.run.ship import Function
 from opjury.testing import report

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from opjury.judge.isolated import run_here
-from opjury.judge.request import Request
+from opjury.judge.judge import run_here
+from opjury.judge.task import Request
 from opjury.model import registry
 from opjury.model.records import Verdict
 

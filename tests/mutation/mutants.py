@@ -13,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from opjury.judge import draw
-from opjury.judge.isolated import run_here
-from opjury.judge.request import Request
+from opjury.judge.judge import run_here
+from opjury.judge.task import Request
 from opjury.model import registry
 from opjury.model.implementation import Implementation
 from opjury.run.ship import Here

@@ -15,8 +15,7 @@ from opjury.cli import exports, options
 from opjury.cli.exit import BAD, GOOD, NOTHING, USAGE
 from opjury.cli.terminal import STYLE, Refutations, console, exit_status, progress_bar, show_sums
 from opjury.cli.text import counted
-from opjury.judge.request import Request, names_checked
-from opjury.judge.task import Task, applies, implementation_of
+from opjury.judge.task import Request, Task, applies, implementation_of, names_checked
 from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import Environment, environment

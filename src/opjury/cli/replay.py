@@ -12,8 +12,7 @@ from opjury.audit import Audit, judge_tasks
 from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.options import RECORDS_FILE
 from opjury.cli.terminal import console
-from opjury.judge.request import device_checked, names_checked
-from opjury.judge.task import PROFILES, Task
+from opjury.judge.task import PROFILES, Task, device_checked, names_checked
 from opjury.model import records, registry
 from opjury.model.records import Verdict
 

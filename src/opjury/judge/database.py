@@ -1,7 +1,6 @@
-"""Where failing cases are kept to be tried first the next time: a folder here, and besides it a server that machines share.
+"""Failing cases are kept, to be tried first the next time, in a local folder, and also on a server that machines share.
 
-What is kept is a case as JSON. Whoever writes to the server chooses cases, and can make nothing else be done: a case is tried only if
-it is a legal call by the contract.
+Each is kept as JSON. Write access to the server only lets someone choose cases: a case is tried only if the contract allows the call.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import functools
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +39,7 @@ def is_shared(database: str) -> bool:
 
 
 def usable(database: str) -> tuple[str, str]:
-    """The same, or the local folder and why: a server that cannot be used, or does not answer in time.
+    """The database itself, or the local folder and why: a server cannot be used, or does not answer in time.
 
     Raises
     ------
@@ -51,7 +49,9 @@ def usable(database: str) -> tuple[str, str]:
     if not is_shared(database):
         return database, ""
     if urlsplit(database).scheme not in SCHEMES:
-        raise ValueError(f"{database} is no address of a redis server; write redis://HOST:PORT/NUMBER, or a folder")
+        raise ValueError(
+            f"{database} is not the address of a redis server; write redis://HOST:PORT/NUMBER, or a folder"
+        )
     try:
         answered = Server(database).attempt(lambda client: client.ping(), False)
     except ImportError:
@@ -60,33 +60,22 @@ def usable(database: str) -> tuple[str, str]:
     return (database, "") if answered else (local_folder(), f"the redis server at {where} does not answer")
 
 
-def kept_cases(database: str, *names: str) -> KeptCases:
-    """The failing cases of one task, by its names."""
-    folder = Path(local_folder() if is_shared(database) else database).joinpath(*names)
-    return KeptCases(folder, _server(database) if is_shared(database) else None, ":".join(("opjury", *names)))
-
-
-@dataclass(frozen=True)
 class KeptCases:
-    """The failing cases of one task; iterating over them reads them, and leaves out what is no case.
+    """The failing cases of one task, by its names.
 
-    Parameters
-    ----------
-    folder : Path
-        A file for each.
-    server : Server, optional
-        Where they are kept besides, under `key`.
-    key : str
+    Each is a file in a folder; iterating reads the files, and skips those that hold no case. Where the database is a server, the folder is
+    the local one, and the server has them too.
     """
 
-    folder: Path
-    server: Server | None
-    key: str
+    def __init__(self, database: str, *names: str) -> None:
+        shared = is_shared(database)
+        self._folder = Path(local_folder() if shared else database).joinpath(*names)
+        self._server = _server(database) if shared else None
+        self._key = ":".join(("opjury", *names))
 
     def __iter__(self) -> Iterator[Case]:
-        texts = {file.read_bytes() for file in self.folder.glob("*.json")}
-        if self.server:
-            texts |= set(self.server.attempt(lambda client: client.smembers(self.key), set()))
+        texts = {file.read_bytes() for file in self._folder.glob("*.json")}
+        texts |= set(self._ask(lambda client: client.smembers(self._key), ()))
         for text in sorted(texts):
             try:
                 yield Case.from_json(msgspec.json.decode(text))
@@ -100,24 +89,25 @@ class KeptCases:
             return
         with contextlib.suppress(files.Unwritable):
             files.write_whole(self._file(text), text)
-        if self.server:
-            self.server.attempt(lambda client: client.sadd(self.key, text), None)
-            self.server.attempt(lambda client: client.expire(self.key, _KEPT_FOR), None)
+        self._ask(lambda client: client.sadd(self._key, text))
+        self._ask(lambda client: client.expire(self._key, _KEPT_FOR))
 
     def forget(self, case: Case) -> None:
         """Keep a case no longer."""
         text = msgspec.json.encode(case.to_json())
         with contextlib.suppress(OSError):
             self._file(text).unlink()
-        if self.server:
-            self.server.attempt(lambda client: client.srem(self.key, text), None)
+        self._ask(lambda client: client.srem(self._key, text))
 
     def _file(self, text: bytes) -> Path:
-        return self.folder / f"{hashlib.sha256(text).hexdigest()[:16]}.json"
+        return self._folder / f"{hashlib.sha256(text).hexdigest()[:16]}.json"
+
+    def _ask(self, call: Callable[[Any], Any], otherwise: Any = None) -> Any:
+        return self._server.attempt(call, otherwise) if self._server else otherwise
 
 
 class Server:
-    """A redis server, which is given up for good when it fails, or when this process has waited for it too long."""
+    """A redis server, which is not asked again after it has failed, or after this process has waited for it too long."""
 
     def __init__(self, address: str) -> None:
         from redis import Redis
@@ -129,7 +119,7 @@ class Server:
         self.patience = _WAITING
 
     def attempt(self, call: Callable[[Any], Any], otherwise: Any) -> Any:
-        """`call(client)`, or something else where the server does not do it."""
+        """`call(client)`, or `otherwise` where the server fails."""
         from redis import RedisError
 
         if self.patience <= 0:

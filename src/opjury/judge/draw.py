@@ -1,7 +1,7 @@
-"""The cases that checks are tried on: drawn once, and shared by everything that wants the same kind of case.
+"""The cases that checks are tried on: each kind is drawn once, and shared by all tasks that want it.
 
-Hypothesis draws them from seeded random bytes (`fuzz_one_input`): uniformly, and at half the time of its engine. The first bytes
-decide dtype, tier and boundary; they are dealt like cards, so that every combination gets its turn.
+Hypothesis draws them from seeded random bytes (`fuzz_one_input`): uniformly, and in half the time of its engine. The first bytes
+decide dtype, tier and boundary; they are dealt like cards, so that each option comes up equally often.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from opjury.model.workload import Workload
 
 CHUNK = 32
 _BYTES = 4096  # more than any case draws
-_MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24  # of its arguments, and least operations: what the reference can afford
+_MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24  # elements and least operations of a case that the reference can afford
 BEYOND = 2**31  # elements, of a call whose arguments are repeated
-_ROOM = 3  # times the memory of its arguments and result: what is needed besides
+_ROOM = 3  # times the memory of its arguments and result must be free for a call
 
 
 @dataclass(frozen=True)
@@ -63,17 +63,10 @@ class Kind:
         """The same with small sizes alone."""
         return replace(self, boundaries=False)
 
-    @property
-    def strategy(self) -> Any:
-        """The hypothesis strategy of these cases."""
-        contract = registry.operation(self.operation)
-        return any_case(contract, self.dtypes, self.tiers, self.layouts, (0, *BOUNDARIES) if self.boundaries else (0,))
-
 
 def kind_for(operation: Operation, check: Check, dtypes: tuple[str, ...], seed: int) -> Kind | None:
     """The kind of case that a check wants, or None where it makes no sense for these dtypes."""
-    floating = all(map(is_floating, dtypes))
-    if check.floating and not floating:
+    if check.floating and not all(map(is_floating, dtypes)):
         return None
     tiers = tuple(t for t in check.tiers if t in (*operation.tiers, "special", "illegal")) or tuple(operation.tiers)
     return Kind(operation.name, dtypes, tiers, check.layouts, check.boundaries, seed)
@@ -90,9 +83,11 @@ def stream(kind: Kind) -> Iterator[Case]:
 @lru_cache(maxsize=192)  # all that the quick profile wants of one operation
 def _chunk(kind: Kind, number: int) -> tuple[Case, ...]:
     found: list[Case] = []
+    contract, boundaries = registry.operation(kind.operation), (0, *BOUNDARIES) if kind.boundaries else (0,)
+    cases: Any = any_case(contract, kind.dtypes, kind.tiers, kind.layouts, boundaries)
 
     @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(kind.strategy)
+    @given(cases)
     def collect(case: Case) -> None:
         found.append(case)
 
@@ -108,7 +103,7 @@ def _seed(kind: Kind, number: int) -> int:
 
 
 def _hand(kind: Kind, number: int) -> list[bytes]:
-    """The first bytes of a chunk's cases; dealing goes on where it stood, since every card depends on those before it."""
+    """The first bytes of a chunk's cases, dealt in order from the first chunk, since each card depends on those before it."""
     cards, dealing = _deck(kind)
     cards += islice(dealing, max(0, CHUNK * (number + 1) - len(cards)))
     return cards[CHUNK * number : CHUNK * (number + 1)]
@@ -158,24 +153,28 @@ def in_dtype(case: Case, dtype: str, seed: int) -> Case:
 
 
 def _usual(operation: Operation) -> str:
-    """The dtype in which large cases are tried; "" where there is none."""
+    """The dtype in which large cases are tried, or ""."""
     return next((name for name in ("float32", "float64") if name in operation.dtypes), "")
+
+
+def _workload_of(operation: str) -> Workload | None:
+    try:
+        return registry.workload(operation)
+    except registry.UnknownName:
+        return None
 
 
 @lru_cache(maxsize=8)
 def sized_cases(operation: str, wanted: tuple[str, ...], dtypes: tuple[str, ...], seed: int) -> tuple[Case, ...]:
     """Cases of a workload's sizes, far beyond those that are drawn, as far as the reference can afford them.
 
-    `wanted` are those of a check: "medium" for the usual sizes, "long" for the long ones.
+    `wanted` is the `sizes` of a check: "medium" for the usual ones, "long" for the long ones.
     """
     dtype = _usual(registry.operation(operation))
-    if len(dtypes) == 1 and dtypes[0] not in ("float64", "complex128"):  # of doubles float32's cases tell enough
+    if len(dtypes) == 1 and dtypes[0] not in ("float64", "complex128"):  # float32 shows what double precision would
         dtype = dtypes[0]
-    if dtype not in dtypes or not wanted:
-        return ()
-    try:
-        workload = registry.workload(operation)
-    except registry.UnknownName:
+    workload = _workload_of(operation)
+    if workload is None or dtype not in dtypes:
         return ()
     usual = [workload.sizes["medium"]] if "medium" in wanted else []
     long = workload.long if "long" in wanted else ()
@@ -186,32 +185,18 @@ def sized_cases(operation: str, wanted: tuple[str, ...], dtypes: tuple[str, ...]
 
 
 def repeated_cases(operation: Operation, dtypes: tuple[str, ...], seed: int, device: str) -> Iterator[Case]:
-    """A case for each way in which calls of an operation grow, where there is memory for it on the device."""
-    dtype = _usual(operation)
-    if dtype not in dtypes:
+    """A case for each way in which calls of an operation grow, if the device has memory for it."""
+    dtype, workload = _usual(operation), _workload_of(operation.name)
+    if workload is None or dtype not in dtypes:
         return
-    try:
-        growths = registry.workload(operation.name).growths
-    except registry.UnknownName:
-        return
-    for growth in growths:
+    for growth in workload.growths:
         case = in_dtype(growth.small(np.random.default_rng(seed)), dtype, seed)
         shape = oracle.evaluate(operation, case).shape
         times = math.ceil((BEYOND / math.prod(shape)) ** (1 / len(growth.result))) + 1
-        case = replace(case, repeated=Repetition(times, tuple(growth.arguments.items()), tuple(growth.result)))
-        if _ROOM * _bytes(case, shape) < free_memory(device):
-            yield case
-
-
-def _bytes(case: Case, shape: tuple[int, ...]) -> int:
-    """Of the arguments and a result that is new."""
-    assert case.repeated is not None
-    leaves, times = dict(case.leaves()), case.repeated.times
-    arguments = [
-        math.prod(leaves[place].shape) * torch_dtype(leaves[place].dtype).itemsize
-        for place, _ in case.repeated.arguments
-    ]
-    return (
-        times * sum(arguments)
-        + times ** len(case.repeated.result) * math.prod(shape) * torch_dtype(case.dtype).itemsize
-    )
+        repeated = Repetition(times, tuple(growth.arguments.items()), tuple(growth.result))
+        leaves = dict(case.leaves())
+        tensors = [(leaves[place].shape, leaves[place].dtype, times) for place in growth.arguments]
+        tensors.append((shape, case.dtype, times ** len(growth.result)))
+        needed = sum(math.prod(sides) * torch_dtype(name).itemsize * copies for sides, name, copies in tensors)
+        if _ROOM * needed < free_memory(device):
+            yield replace(case, repeated=repeated)

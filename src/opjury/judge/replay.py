@@ -1,6 +1,6 @@
 """A counterexample as a Python script: it prints what is and what should be, and fails while the fault is there.
 
-It needs nothing but torch (or SciPy) and the implementation itself. Only what is said about the state of the process needs opjury.
+It needs nothing but torch (or SciPy) and the implementation itself; only a script about the state of the process needs opjury.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import importlib.util
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from opjury.judge.bounds import Expected
 from opjury.model.case import Case
@@ -26,7 +27,7 @@ RESULT = f"result = {CALL}"
 TO_CUDA = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n"
 _WHOLE = 100  # elements up to which a script holds all of a result
 
-_HELPERS = {
+_HELPERS = {  # each uses only those after it
     "require(": '''
 def require(result, expected, bound=0.0, rest=0.0, signed=False):
     """Print what is and what should be; fail unless each element is equal, or within the bound."""
@@ -106,6 +107,18 @@ def arguments(case: Case) -> str:
     return f"({', '.join(args)}{',' if args else ''}), dict({', '.join(f'{name}={text}' for name, text in kwargs.items())})"
 
 
+def modes() -> str:
+    """Lines that set those of torch's modes that are not the default at this moment."""
+    lines = ""
+    if torch.get_default_dtype() != torch.float32:
+        lines += f"torch.set_default_dtype({torch.get_default_dtype()})\n"
+    if torch.is_inference_mode_enabled():
+        lines += "torch.inference_mode().__enter__()\n"
+    elif not torch.is_grad_enabled():
+        lines += "torch.set_grad_enabled(False)\n"
+    return lines
+
+
 def unchanged(expression: str, between: str = CALL) -> str:
     """The lines of a script that require an expression to be the same after a call."""
     return f"""\
@@ -120,10 +133,14 @@ assert before == after"""
 def write_script(function: Callable[..., Any], parameters: Sequence[str], case: Case, message: str, steps: str) -> str:
     """The script: the implementation's source, the arguments, and the lines that show what is wrong.
 
-    `parameters` are the contract's; those that the function takes by keyword only are handed over so.
+    `parameters` are those of the contract; the function gets by keyword what it takes by keyword only.
     """
     body, name = _source(function)
     head = [line for line in ("import numpy as np", "import scipy", "import torch") if line not in body.splitlines()]
+    text = steps
+    for helper, definition in _HELPERS.items():
+        if helper in text:
+            text = definition + text
     lines = [
         '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""',
         "",
@@ -135,26 +152,17 @@ def write_script(function: Callable[..., Any], parameters: Sequence[str], case: 
         f"f = {_positional(function, name, parameters[: len(case.args)])}",
         f"args, kwargs = {arguments(case)}",
         "",
-        *_helpers(steps),
+        *(definition + "\n" for helper, definition in _HELPERS.items() if helper in text),
         steps,
         "",
     ]
     return "\n".join(lines)
 
 
-def _helpers(steps: str) -> list[str]:
-    """The functions that the lines use, and those that these use."""
-    text = steps
-    for name in _HELPERS:  # each uses those behind it
-        if name in text:
-            text = _HELPERS[name] + text
-    return [_HELPERS[name] + "\n" for name in _HELPERS if name in text]
-
-
 def enclosed(name: str, function: Callable[..., Any], otherwise: str = "") -> str:
     """Lines that define a function of the contract or of ours, with whatever it uses in a scope of its own.
 
-    `otherwise` is an expression for it with opjury's registry, for one that has no name, as a lambda.
+    For a function without a name, such as a lambda, they use `otherwise`: an expression for it with opjury's registry.
     """
     if not getattr(function, "__name__", "").isidentifier():
         return f"from opjury.model import registry\n{name} = {otherwise}\n"
@@ -177,39 +185,29 @@ def _positional(function: Callable[..., Any], name: str, parameters: Sequence[st
 def _source(function: Callable[..., Any]) -> tuple[str, str]:
     """Source that defines the function, and an expression for it.
 
-    What the function uses of its own module (helpers, constants, imports) comes along; declarations by decorator do not.
+    It includes what the function uses of its own module (helpers, constants, imports), without decorators that declare.
     """
     function = inspect.unwrap(function)
     name = getattr(function, "__name__", "f")
     try:
-        module_source = Path(inspect.getsourcefile(function) or "").read_text()
-        tree = ast.parse(module_source)
-        if name not in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}:
-            raise ValueError
-        return _needed(tree, name), name
+        tree = ast.parse(Path(inspect.getsourcefile(function) or "").read_text())
+        if any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
+            return _needed(tree, name), name
     except (OSError, TypeError, SyntaxError, ValueError):
-        try:
-            text = textwrap.dedent(inspect.getsource(function))
-            return (
-                (text, name) if text.lstrip().startswith("def ") else (f"{name} = ...  # its source:\n# {text}", name)
-            )
-        except (OSError, TypeError):
-            module = getattr(function, "__module__", "")
-            if module in sys.modules and not hasattr(builtins, name):
-                return f"from {module} import {name}", name
-            return f"{name} = ...  # its source could not be found", name
+        pass
+    try:
+        text = textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        module = getattr(function, "__module__", "")
+        if module in sys.modules and not hasattr(builtins, name):
+            return f"from {module} import {name}", name
+        return f"{name} = ...  # its source could not be found", name
+    return text if text.lstrip().startswith("def ") else f"{name} = ...  # its source:\n# {text}", name
 
 
 def _needed(tree: ast.Module, name: str) -> str:
-    defined: dict[str, ast.stmt] = {}
-    for node in tree.body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            defined[node.name] = node
-        elif isinstance(node, ast.Assign):
-            defined.update({target.id: node for target in node.targets if isinstance(target, ast.Name)})
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            for alias in node.names:
-                defined[(alias.asname or alias.name).partition(".")[0]] = node
+    """Source of a name of a module, and of the names of the module that it uses."""
+    defined = {key: node for node in tree.body for key in _names(node)}
     wanted: set[str] = set()
     pending = [name]
     while pending:
@@ -221,21 +219,30 @@ def _needed(tree: ast.Module, name: str) -> str:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
             node.decorator_list = [d for d in node.decorator_list if not _declares(d)]
         pending += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
-    kept = {id(defined[key]): defined[key] for key in wanted if key in defined}
     parts = []
     for node in tree.body:
-        if id(node) not in kept:
+        if not any(defined[key] is node for key in wanted):
             continue
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("opjury"):
             used = [alias.name for alias in node.names if (alias.asname or alias.name) in wanted]
-            parts += [_inlined(node.module or "", name) for name in used]
+            parts += [_inlined(node.module or "", each) for each in used]
         else:
             parts.append(ast.unparse(node))
     return "\n\n".join(parts)
 
 
+def _names(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement of a module defines."""
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, ast.Assign):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+    elif isinstance(node, (ast.Import, ast.ImportFrom)):
+        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+
+
 def _inlined(module: str, name: str) -> str:
-    """A helper that is imported from another file of implementations or contracts as source; anything else of ours as an import."""
+    """The source of a helper from a file of implementations or contracts, or an import of anything else of ours."""
     spec = importlib.util.find_spec(module) if module.startswith(("opjury.impls", "opjury.properties")) else None
     if spec and spec.origin:
         return _needed(ast.parse(Path(spec.origin).read_text()), name)
@@ -244,8 +251,5 @@ def _inlined(module: str, name: str) -> str:
 
 def _declares(decorator: ast.expr) -> bool:
     called = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) in (
-        "implementation",
-        "wrong",
-        "right",
-    )
+    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+    return name in ("implementation", "wrong", "right")

@@ -1,6 +1,6 @@
 """Making a failing case smaller: fewer elements, lower counts, a plainer layout and dtype, simpler values.
 
-Elements are taken away, and the others stay as they are. Nobody drew such a case: whoever calls says whether it is a legal one.
+Elements are taken away, and the others stay as they are. The contract did not draw such a case: `Legal` tells whether it is a legal call.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
 
+from opjury.judge.draw import Kind, stream
 from opjury.judge.shrink_steps import (
     fewer_arguments,
     fewer_axes,
@@ -23,10 +25,15 @@ from opjury.judge.shrink_steps import (
     simpler_dtypes,
     simpler_values,
 )
+from opjury.judge.time_limit import TimeLimitExceeded
+from opjury.judge.trial import Trial
+from opjury.model import registry
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
+from opjury.model.check import Check
 
 _LARGE = 2048  # elements up to which a case counts as one
+_DRAWN = 128  # cases by which dimensions and smallest sizes are known
 
 
 def shrink(
@@ -57,7 +64,7 @@ def shrink(
     Returns
     -------
     Case
-        Every step of the way to it was simpler than the one before, so that this ends.
+        Each step to it was simpler than the one before, so that shrinking ends.
     """
     tried: set[bytes] = set()
     left = float(steps)
@@ -89,7 +96,7 @@ def shrink(
 
 
 def _can_be_built(case: Case) -> bool:
-    """Whether what is expanded in memory has equal rows."""
+    """Whether tensors of the layout "expanded" have equal rows."""
     return all(
         leaf.values.ndim == 0
         or np.array_equal(leaf.values, np.broadcast_to(leaf.values[:1], leaf.shape), equal_nan=True)
@@ -99,14 +106,14 @@ def _can_be_built(case: Case) -> bool:
 
 
 def _others(case: Case, rounding: bool) -> Iterator[Case]:
-    """The same arguments, where what a check draws beside them has to be another, or results cannot be exact."""
+    """The same arguments with other seeds, from which a check draws the rest, and in the rounding tier, since few sizes have exact results."""
     yield from (replace(case, seed=seed) for seed in range(3))
     if rounding and case.tier == "exact":
         yield replace(case, tier="rounding")
 
 
 def complexity(case: Case) -> tuple[float, ...]:
-    """Orders cases from simple to complicated: elements, sides and counts; then layouts, non-zeros, digits."""
+    """Orders cases from simple to complicated: by elements, sides and counts, then by layouts, non-zeros and digits."""
     arrays = [leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse))]
     values = np.concatenate([np.abs(t.values.astype(complex)).ravel() for t in arrays]) if arrays else np.zeros(0)
     finite = values[np.isfinite(values)]
@@ -120,6 +127,7 @@ def complexity(case: Case) -> tuple[float, ...]:
 
 
 def _fingerprint(case: Case) -> bytes:
+    """Equal for equal cases, and much faster than JSON for large ones."""
     parts: list[tuple[Any, ...]] = []
     for place, leaf in case.leaves():
         if isinstance(leaf, Tensor):
@@ -131,3 +139,88 @@ def _fingerprint(case: Case) -> bytes:
         else:
             parts.append((place, type(leaf).__name__, repr(leaf)))
     return hashlib.sha256(repr((case.seed, case.tier, parts)).encode()).digest()
+
+
+class Legal:
+    """Tells whether a call that was not drawn is as legal, or as illegal, as the call from which it is derived.
+
+    Its arguments must have dimensions and smallest sizes that the contract draws, the reference must take them, and a right competitor
+    must treat it as it treats the call from which it is derived.
+
+    Parameters
+    ----------
+    trial : Trial
+    check : Check
+    kind : Kind
+        What is drawn for the check.
+    case : Case
+        The call from which the others are derived.
+    known : bool
+        Whether that call was drawn.
+
+    Attributes
+    ----------
+    witness : Trial or None
+        The right competitor; None where there is none.
+    """
+
+    def __init__(self, trial: Trial, check: Check, kind: Kind, case: Case, *, known: bool = True) -> None:
+        self._trial, self._check = trial, check
+        self.witness = next((each for each in self._competitors(case) if self._treats(each, case)), None)
+        self._smallest: dict[Any, int] = {}
+        drawn = islice(stream(kind.without_boundaries), _DRAWN)
+        for each in (*([case] if known else []), *trial.operation.examples, *drawn):
+            for key, value in _extents(each):
+                self._smallest[key] = min(value, self._smallest.get(key, value))
+
+    def __call__(self, case: Case) -> bool:
+        """Whether a case is as legal, or as illegal, as the call from which it is derived."""
+        if any(value < self._smallest.get(key, value + 1) for key, value in _extents(case)):
+            return False
+        if case.tier == "illegal":
+            return self.witness is not None and self._treats(self.witness, case)
+        try:
+            with np.errstate(all="ignore"):
+                args, kwargs = case.wide("float")
+                self._trial.operation.reference(*args, **kwargs)
+            if not self._trial.in_domain(case):
+                return False
+        except Exception:
+            return False
+        return self.witness is None or self._treats(self.witness, case)
+
+    def _competitors(self, case: Case) -> Iterator[Trial]:
+        """The competitors that take a call and are declared to be right in this check, the baseline first."""
+        operation, mine, device = self._trial.operation, self._trial.implementation, self._trial.device
+        for entry in sorted(registry.implementations(operation.name), key=lambda e: e.name != operation.baseline):
+            wrong = entry.refuted or entry.domain or self._check.name in entry.waived_on(device)
+            takes = case.tier == "illegal" or case.dtype in (entry.dtypes or operation.dtypes)
+            if wrong or not takes or entry.function is mine.function:
+                continue
+            if self._check.why_not(operation, entry, device) is None:
+                yield Trial(operation, entry, device, self._trial.limit)
+
+    def _treats(self, witness: Trial, case: Case) -> bool:
+        """Whether a competitor treats a call as a right one has to."""
+        return _rejects(witness, case) if case.tier == "illegal" else witness.holds(self._check, case)
+
+
+def _rejects(trial: Trial, case: Case) -> bool:
+    try:
+        trial.invoke(*case.build(trial.device))
+    except TimeLimitExceeded:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+def _extents(case: Case) -> Iterator[tuple[Any, int]]:
+    """Everything of a case that has a smallest value, below which a contract may say nothing."""
+    yield "arguments", len(case.args) + len(case.kwargs)
+    for place, leaf in case.leaves():
+        if isinstance(leaf, (Tensor, Sparse)):
+            yield (place, len(leaf.shape)), 0
+            yield from (((place, len(leaf.shape), axis), length) for axis, length in enumerate(leaf.shape))
+        else:
+            yield from ((place, number) for number in numbers_in(leaf))

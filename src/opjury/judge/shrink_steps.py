@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from opjury.model.exact import carrier, round_to
 
 
 def _chunks(length: int) -> Iterator[tuple[int, int]]:
-    """Parts of a length to take away, (start, end): halves, then less, down to single ones; those at the end first."""
+    """Parts of a length to take away, (start, end): all of it, then halves, and so on to single ones, the last of each width first."""
     width = length
     while width:
         starts = range(0, length - width + 1, max(width, -(-length // 8)))
@@ -27,11 +28,10 @@ def _chunks(length: int) -> Iterator[tuple[int, int]]:
 
 
 def fewer_elements(case: Case) -> Iterator[Case]:
-    """Rows, columns and so on taken away: where several sides are equally long from all of them, or from one."""
-    tensors = {place: leaf for place, leaf in case.leaves() if isinstance(leaf, Tensor)}
+    """Without some rows, columns and so on, in all sides of that length, or in one of them."""
     sides: dict[int, list[tuple[int | str, int]]] = {}
-    for place, leaf in tensors.items():
-        for axis, length in enumerate(leaf.shape):
+    for place, leaf in case.leaves():
+        for axis, length in enumerate(leaf.shape if isinstance(leaf, Tensor) else ()):
             sides.setdefault(length, []).append((place, axis))
     yield from _sparser(case)
     for length in sorted(sides, reverse=True):
@@ -44,17 +44,16 @@ def fewer_elements(case: Case) -> Iterator[Case]:
                     leaf = dict(cut.leaves())[place]
                     cut = cut.with_leaf(place, replace(leaf, values=np.delete(leaf.values, slice(start, end), axis)))
                 yield from _renumbered(cut, start, end)
-                yield cut
 
 
 def _by_axis(where: list[tuple[int | str, int]]) -> list[list[tuple[int | str, int]]]:
-    """The same axis of several arguments, as far as these are not all."""
+    """The sides that are the same axis of several arguments, unless these are all sides."""
     groups = [[side for side in where if side[1] == axis] for axis in dict.fromkeys(axis for _, axis in where)]
     return [group for group in groups if 1 < len(group) < len(where)]
 
 
 def _renumbered(case: Case, start: int, end: int) -> Iterator[Case]:
-    """With indices and bounds beyond the part moved up; with each count lowered by its width."""
+    """With lower indices and bounds beyond the part that was taken away, then with each count lowered by its width, then as it is."""
 
     def moved(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor) or leaf.data or leaf.dtype != "int64":
@@ -66,6 +65,7 @@ def _renumbered(case: Case, start: int, end: int) -> Iterator[Case]:
     for place, leaf in case.leaves():
         if is_count(leaf) and leaf >= end - start:
             yield case.with_leaf(place, int(leaf) - (end - start))
+    yield case
 
 
 def _sparser(case: Case) -> Iterator[Case]:
@@ -86,11 +86,10 @@ def _sparser(case: Case) -> Iterator[Case]:
                 cut = _cut(leaf, axis, start, end)
                 if cut is not None:
                     yield from _renumbered(case.with_leaf(place, cut), start, end)
-                    yield case.with_leaf(place, cut)
 
 
 def _cut(leaf: Sparse, axis: int, start: int, end: int) -> Sparse | None:
-    """Without some rows or columns, and what is stored there; None where that leaves no whole blocks."""
+    """Without some rows or columns, and what is stored there, or None where that leaves no whole blocks."""
     less = end - start
     shape = (leaf.shape[0] - less * (axis == 0), leaf.shape[1] - less * (axis == 1))
     if leaf.format == "dia":
@@ -106,7 +105,7 @@ def _cut(leaf: Sparse, axis: int, start: int, end: int) -> Sparse | None:
 
 
 def lower_counts(case: Case) -> Iterator[Case]:
-    """Integer arguments, alone or in tuples, nearer to 0; several at once where they were equal."""
+    """Integer arguments, alone or in tuples, nearer to 0, several at once where they were equal."""
     for place, leaf in case.leaves():
         if isinstance(leaf, np.integer):
             yield case.with_leaf(place, int(leaf))
@@ -117,15 +116,12 @@ def lower_counts(case: Case) -> Iterator[Case]:
 
 
 def other_axes(case: Case) -> Iterator[Case]:
-    """A count nearer to 0 by one, and the axes of all tensors moved on by one: a dimension that it names may be the same one still."""
+    """A count nearer to 0 by one, and the axes of all tensors moved by one, since the count may name an axis."""
     for place, leaf in case.leaves():
         if is_count(leaf) and leaf:
-            yield from (
-                case.map(functools.partial(_rolled, start=start, end=end)).with_leaf(
-                    place, leaf - (1 if leaf > 0 else -1)
-                )
-                for start, end in ((0, -1), (-1, 0))
-            )
+            lower = leaf - (1 if leaf > 0 else -1)
+            for start, end in ((0, -1), (-1, 0)):
+                yield case.map(functools.partial(_rolled, start=start, end=end)).with_leaf(place, lower)
 
 
 def _rolled(leaf: Any, start: int, end: int) -> Any:
@@ -151,25 +147,23 @@ def _with_number(leaf: Any, value: int, lower: int) -> Iterator[Any]:
 
 
 def fewer_arguments(case: Case) -> Iterator[Case]:
-    """Without an argument; tuples of equal length without one of their places."""
+    """Without an argument, or with tuples of equal length without one of their places."""
     for place, leaf in case.leaves():
         if isinstance(place, str):
             yield replace(case, kwargs={name: value for name, value in case.kwargs.items() if name != place})
         elif place == len(case.args) - 1 or isinstance(leaf, Tensor):
             yield replace(case, args=(*case.args[:place], *case.args[place + 1 :]))
     for length in dict.fromkeys(len(leaf) for _, leaf in case.leaves() if isinstance(leaf, tuple)):
-        yield from (case.map(_without_place(length, k)) for k in range(length))
+        for k in range(length):
+            yield case.map(functools.partial(_without_place, length=length, k=k))
 
 
-def _without_place(length: int, k: int) -> Callable[[Any], Any]:
-    def shortened(leaf: Any) -> Any:
-        return (*leaf[:k], *leaf[k + 1 :]) if isinstance(leaf, tuple) and len(leaf) == length else leaf
-
-    return shortened
+def _without_place(leaf: Any, length: int, k: int) -> Any:
+    return (*leaf[:k], *leaf[k + 1 :]) if isinstance(leaf, tuple) and len(leaf) == length else leaf
 
 
 def fewer_axes(case: Case) -> Iterator[Case]:
-    """Without an axis of one element, or with two axes as one, in all arguments that have as many or in one; counts lowered."""
+    """Without an axis of one element, or with two axes as one, in all arguments that have as many or in one, with lower counts."""
     ranks = dict.fromkeys(leaf.values.ndim for _, leaf in case.leaves() if isinstance(leaf, Tensor))
     for rank in sorted(ranks, reverse=True):
         places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.values.ndim == rank]
@@ -182,7 +176,6 @@ def fewer_axes(case: Case) -> Iterator[Case]:
                         fewer = fewer.with_leaf(place, replace(leaf, values=_without_axis(leaf.values, axis)))
                 if fewer is not case:
                     yield from _renumbered(fewer, 0, 1)
-                    yield fewer
 
 
 def _without_axis(values: np.ndarray, axis: int) -> np.ndarray:
@@ -193,7 +186,7 @@ def _without_axis(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def plainer(case: Case) -> Iterator[Case]:
-    """Contiguous memory; arrays, not matrices; 32-bit indices."""
+    """Contiguous memory, arrays instead of matrices, 32-bit indices."""
     for place, leaf in case.leaves():
         if isinstance(leaf, Tensor) and leaf.layout != "contiguous":
             yield case.with_leaf(place, replace(leaf, layout="contiguous"))
@@ -204,18 +197,16 @@ def plainer(case: Case) -> Iterator[Case]:
 
 
 def simpler_dtypes(case: Case, dtypes: tuple[str, ...]) -> Iterator[Case]:
-    """The values as far as a simpler dtype has them."""
+    """The same values in each simpler dtype that can hold them, rounded."""
     for dtype in dtypes[: dtypes.index(case.dtype)] if case.dtype in dtypes else ():
-
-        def converted(leaf: Any, dtype: str = dtype) -> Any:
-            return _in_dtype(leaf, dtype) if isinstance(leaf, (Tensor, Sparse)) and leaf.data else leaf
-
         with contextlib.suppress(OverflowError):
-            yield case.map(converted)
+            yield case.map(functools.partial(_in_dtype, dtype=dtype))
 
 
-def _in_dtype(leaf: Tensor | Sparse, dtype: str) -> Tensor | Sparse:
+def _in_dtype(leaf: Any, dtype: str) -> Any:
     """Raises `OverflowError` where the dtype has no finite value for a finite one."""
+    if not isinstance(leaf, (Tensor, Sparse)) or not leaf.data:
+        return leaf
     values = leaf.values.real if not dtype.startswith("complex") else leaf.values
     with np.errstate(all="ignore"):
         rounded = round_to(values, dtype) if is_floating(dtype) else values.astype(carrier(dtype))
@@ -228,7 +219,7 @@ def simpler_values(case: Case) -> Iterator[Case]:
     """Values nearer to 0 and 1, argument by argument."""
     for place, leaf in case.leaves():
         if isinstance(leaf, (Tensor, Sparse)):
-            found = _values(leaf) if leaf.data else _lower_indices(leaf.values)
+            found = _nearer_values(leaf.values) if leaf.data else _lower_indices(leaf.values)
             yield from (case.with_leaf(place, replace(leaf, values=values)) for values in found)
 
 
@@ -246,42 +237,28 @@ def _lower_indices(values: np.ndarray) -> Iterator[np.ndarray]:
             yield changed.reshape(values.shape)
 
 
-def _values(leaf: Tensor | Sparse) -> Iterator[np.ndarray]:
-    values = leaf.values
-    size = values.size
+def _nearer_values(values: np.ndarray) -> Iterator[np.ndarray]:
+    """All 0, all 1, blocks of zeros from halves to single elements, single ones, then everything rounded to integers."""
+    size, flat = values.size, values.reshape(-1)
     if not size:
         return
-    flat = values.reshape(-1)
     simple = [np.zeros_like(values), np.ones_like(values)]
-    if np.count_nonzero(values != 0) and not any(np.array_equal(values, s) for s in simple):
+    if not any(np.array_equal(values, each) for each in simple):
         yield from simple
-    blocks = [(start, start + width) for width in _halvings(size) for start in range(0, size, width)]
+    widths = [math.ceil(size / 2**k) for k in range(1, (size - 1).bit_length() + 1)] or [1]
+    blocks = [(start, start + width) for width in widths for start in range(0, size, width)]
     for start, end in blocks[:64]:
         part = flat[start:end]
         for target in (0, 1) if end - start == 1 else (0,):
-            if _further(part, target):
+            if np.any((part != 0) & (part != target)):  # 0 is the simplest value, then 1
                 changed = flat.copy()
                 changed[start:end] = target
                 yield changed.reshape(values.shape)
-    with np.errstate(all="ignore"):
-        rounded = np.rint(flat) if flat.dtype.kind == "f" else flat
-    if flat.dtype.kind == "f" and not np.array_equal(rounded, flat, equal_nan=True):
-        yield rounded.reshape(values.shape)
-
-
-def _halvings(size: int) -> list[int]:
-    widths = []
-    while size > 1:
-        size = (size + 1) // 2
-        widths.append(size)
-    return widths or [1]
-
-
-def _further(part: np.ndarray, target: int) -> bool:
-    """Whether setting the part to the target makes it simpler: 0 is simplest, then 1, then the rest."""
-    if target == 0:
-        return bool(np.any(part != 0))
-    return bool(np.any((part != 0) & (part != 1)))
+    if flat.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            rounded = np.rint(flat)
+        if not np.array_equal(rounded, flat, equal_nan=True):
+            yield rounded.reshape(values.shape)
 
 
 def numbers_in(leaf: Any) -> list[int]:

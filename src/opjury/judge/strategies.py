@@ -14,12 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import HALF, is_floating
-from opjury.model.exact import carrier, integer_limits, round_to
+from opjury.model.exact import carrier, integer_limits, round_to, torch_dtype
 from opjury.model.layouts import LAYOUTS
 from opjury.model.operation import Operation
 
@@ -39,7 +40,6 @@ _LARGEST = {
     "float64": 1.7e308,
     "complex128": 8e307,
 }
-_SMALLEST_NORMAL = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126, "complex64": 2.0**-126}
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -75,18 +75,15 @@ class Space:
     taken: bool = field(default=False, init=False, repr=False)
 
     def sizes(self, minimum: int = 0, maximum: int | None = None, *, boundary: bool = True) -> st.SearchStrategy[int]:
-        """One dimension: small, or, once in a case that has one, at the edge of a block; at times one more is long then."""
-
+        """One dimension: small, or the case's boundary, which only one dimension takes, or sometimes a second long size."""
         return _Light(_size, self, minimum, maximum, boundary)
 
     def beside(self, usual: st.SearchStrategy[int]) -> st.SearchStrategy[int]:
-        """One dimension that is long at times where another one is, and as usual else."""
-
-        return _Light(_beside, self, usual)
+        """One dimension: as usual, or, where another one took the boundary, sometimes long."""
+        return _Light(lambda draw: _second(self) if self.taken and self.second else draw(usual))
 
     def shapes(self, min_dims: int = 0, max_dims: int = 3, *, min_side: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
-        """Shapes from 0-d and zero-size to across block boundaries; more dimensions have smaller sides."""
-
+        """Shapes from 0-d and zero-size to across block boundaries, with smaller sides where there are more dimensions."""
         return _Light(_shape, self, min_dims, max_dims, min_side)
 
     def lengths(self, maximum: int) -> st.SearchStrategy[int]:
@@ -97,7 +94,6 @@ class Space:
 
     def index(self, shape: tuple[int, ...], stop: int) -> st.SearchStrategy[Tensor]:
         """int64 indices below `stop`, repeated ones and both ends among them."""
-
         return _Light(_index, shape, stop)
 
     def tensor(
@@ -116,12 +112,11 @@ class Space:
         nonzero : bool
             Draw no zeros in the exact and rounding tiers.
         """
-
         return _Light(_tensor, self, shape, max(terms, 1), factors, nonzero)
 
 
 class _Light(st.SearchStrategy):
-    """A function of `draw` as a strategy, without what `composite` adds to each new one: a case makes dozens."""
+    """A function of `draw` as a strategy, as by `composite`, which would be slow: each case makes dozens of strategies."""
 
     is_empty = False
     has_reusable_values = False
@@ -153,24 +148,19 @@ def _size(draw: st.DrawFn, space: Space, minimum: int, maximum: int | None, boun
     return draw(st.integers(minimum, top if maximum is None else min(max(top, minimum), maximum)))
 
 
-def _beside(draw: st.DrawFn, space: Space, usual: st.SearchStrategy[int]) -> int:
-    return _second(space) if space.taken and space.second else draw(usual)
-
-
 def _second(space: Space) -> int:
-    """The second long size, which is used up."""
+    """The second long size, which only one dimension takes."""
     size, space.second = space.second, 0
     return size
 
 
 def _shape(draw: st.DrawFn, space: Space, min_dims: int, max_dims: int, min_side: int) -> tuple[int, ...]:
     dims = draw(st.integers(min_dims, max_dims))
-    if dims > max(min_dims, 3) and draw(st.integers(0, 3)):  # seldom: what is wrong with two or three is found there
+    if dims > max(min_dims, 3) and draw(st.integers(0, 3)):  # seldom more than three: they rarely show another fault
         dims = draw(st.integers(min_dims, 3))
     widest = None if dims <= 2 else 4 + space.boundary
-    if (
-        dims > 1 and not space.boundary and draw(st.integers(0, 5)) == 5
-    ):  # squares and cubes: exchanged sides go unnoticed
+    if dims > 1 and not space.boundary and draw(st.integers(0, 5)) == 5:
+        # Squares and cubes: a function that takes one side for another raises for other shapes, and is wrong for these.
         return (_size(draw, space, min_side, 5, False),) * dims
     return tuple(_size(draw, space, min_side, widest, True) for _ in range(dims))
 
@@ -207,7 +197,7 @@ def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, f
 
 
 def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms: int, family: int) -> np.ndarray:
-    """Integers of a dtype: small ones, all different ones, any, or the extremes. Sums of `terms` of them fit 64 bits."""
+    """Integers of a dtype (small, all different, any, or extremes) of which `terms` add up within 64 bits."""
     low, high = integer_limits(dtype)
     if dtype == "int64" and terms > 1:
         low, high = -(2**62) // terms, 2**62 // terms
@@ -256,15 +246,14 @@ def general(
 
 
 def with_specials(rng: np.random.Generator, values: np.ndarray, dtype: str, names: list[str]) -> np.ndarray:
-    """The values with special ones at random places; at most one is "largest", since two might overflow in one order only."""
+    """The values with special ones at random places, at most one "largest", since two may overflow in one order of addition only."""
     flat = values.reshape(-1)
     for number, name in enumerate(names if flat.size else []):
         if name == "largest" and name in names[:number]:
             continue
         special, place = special_value(name, dtype), rng.integers(flat.size)
-        flat[place] = (
-            special if not dtype.startswith("complex") or rng.integers(2) else complex(flat[place].real, special)
-        )
+        imaginary = dtype.startswith("complex") and not rng.integers(2)
+        flat[place] = complex(flat[place].real, special) if imaginary else special
     return values
 
 
@@ -274,16 +263,17 @@ SPECIALS = ("nan", "inf", "-inf", "-0.0", "subnormal", "largest")
 def specials(dtype: str, factors: int) -> list[str]:
     """Those that have one right result in whatever order products of so many factors are added up.
 
-    Products of largest values overflow; processors' instructions for dot products take subnormal bfloat16 numbers for zero.
+    Products of the largest values overflow. Processors' instructions for dot products treat subnormal bfloat16 numbers as zero.
     """
-    left_out = {"largest"} | ({"subnormal"} if dtype == "bfloat16" else set()) if factors > 1 else set()
-    return [name for name in SPECIALS if name not in left_out]
+    if factors == 1:
+        return list(SPECIALS)
+    return [name for name in SPECIALS if name != "largest" and (name, dtype) != ("subnormal", "bfloat16")]
 
 
 def special_value(name: str, dtype: str) -> float:
     """NaN, ±inf, −0, half the smallest normal number, or a value close to the largest finite one."""
     if name == "subnormal":
-        return _SMALLEST_NORMAL.get(dtype, 2.0**-1022) / 2
+        return torch.finfo(torch_dtype(dtype)).smallest_normal / 2
     if name == "largest":
         return {"float16": 32768.0, "float64": 2.0**1023, "complex128": 2.0**1022}.get(dtype, 2.0**126)
     return float(name)
@@ -303,9 +293,8 @@ def small_integers(
     if family == 1 and terms * size**factors < cap:
         flat = rng.permutation(size).astype(np.float64) + 1
     else:
-        flat = rng.integers(0 if family == 2 else -top, 1 if family == 2 else top, size, endpoint=True).astype(
-            np.float64
-        )
+        low, high = (0, 1) if family == 2 else (-top, top)
+        flat = rng.integers(low, high, size, endpoint=True).astype(np.float64)
     if dtype.startswith("complex"):
         flat = flat + 1j * rng.integers(-top, top, size, endpoint=True)
     allowed = int(cap // top**factors)
@@ -374,7 +363,7 @@ def _one_of(draw: st.DrawFn, options: tuple[Any, ...]) -> Any:
 
 
 def tiers_of(tiers: tuple[str, ...], dtype: str) -> tuple[str, ...]:
-    """Those of the tiers that a dtype has. Half types round twice as often: their exact sums stay so small that little goes wrong."""
+    """The tiers that a dtype has, twice the rounding one for half types, whose exact sums are too small to show much."""
     if not is_floating(dtype):
         return tuple(dict.fromkeys("illegal" if t == "illegal" else "exact" for t in tiers))
     return (*tiers, "rounding") if dtype in HALF and "rounding" in tiers else tiers
@@ -382,9 +371,5 @@ def tiers_of(tiers: tuple[str, ...], dtype: str) -> tuple[str, ...]:
 
 def usable_layouts(layouts: tuple[str, ...], dtype: str) -> list[str]:
     """Those of the layouts that the dtype can have: conj for complex, neg for floating and complex."""
-    wanted = [
-        name
-        for name in layouts
-        if not (name == "conj" and not dtype.startswith("complex")) and not (name == "neg" and not is_floating(dtype))
-    ]
-    return wanted or ["contiguous"]
+    possible = {"conj": dtype.startswith("complex"), "neg": is_floating(dtype)}
+    return [name for name in layouts if possible.get(name, True)] or ["contiguous"]

@@ -1,18 +1,20 @@
-"""What is judged: one check of one implementation, for some dtypes, in a profile; and whether the check applies."""
+"""What is judged: a validated request, and the tasks that it makes of each implementation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from opjury.model import registry
-from opjury.model.device import on_cuda
-from opjury.model.dtypes import group_dtypes
-from opjury.model.implementation import Implementation
+from opjury.model import declared, registry
+from opjury.model.device import on_cuda, present
+from opjury.model.dtypes import DTYPES, group_dtypes, is_floating
+from opjury.model.implementation import DEVICES, Error, Implementation, Waives, as_error, waived_on
+from opjury.model.operation import Operation
+from opjury.model.validate import Declaration
+from opjury.run.ship import Here, Sent
 
-SHRINKING = (
-    60.0  # seconds of processor time after which a counterexample stays as it is; steps end sooner but for slow calls
-)
+SHRINKING = 60.0  # seconds of processor time for shrinking; the limit of steps is reached sooner unless calls are slow
 COMPILING = 5  # times the limit, for a call that may compile first
 
 
@@ -34,7 +36,6 @@ class Profile:
         Try calls beyond 2³¹ elements, where there is memory for them.
     """
 
-    name: str
     examples: int
     shrink: int
     limit: float
@@ -43,18 +44,15 @@ class Profile:
 
 
 PROFILES = {
-    profile.name: profile
-    for profile in (
-        Profile("quick", 40, 2000, 4.0, True),
-        Profile("full", 120, 4000, 5.0, False),
-        Profile("nightly", 1500, 8000, 10.0, False, beyond=True),
-    )
+    "quick": Profile(40, 2000, 4.0, grouped=True),
+    "full": Profile(120, 4000, 5.0, grouped=False),
+    "nightly": Profile(1500, 8000, 10.0, grouped=False, beyond=True),
 }
 
 
 @dataclass(frozen=True)
 class Task:
-    """Everything that a judgement depends on; picklable.
+    """Everything that a verdict depends on, picklable.
 
     Parameters
     ----------
@@ -96,8 +94,8 @@ class Task:
     @property
     def group(self) -> str:
         """The dtypes in one word: `float32`, `half`, `all`."""
-        groups = list(group_dtypes(self.dtypes))
-        return self.dtypes[0] if len(self.dtypes) == 1 else groups[0] if len(groups) == 1 else "all"
+        names = list(self.dtypes) if len(self.dtypes) == 1 else list(group_dtypes(self.dtypes))
+        return names[0] if len(names) == 1 else "all"
 
     @property
     def label(self) -> str:
@@ -106,7 +104,7 @@ class Task:
 
 
 def call_limit(task: Task) -> float:
-    """Seconds of processor time that one call on a small case may take; on a GPU many calls have to compile a kernel first."""
+    """Seconds of processor time for one call on a small case, more on a GPU, where many calls first compile a kernel."""
     return PROFILES[task.profile].limit * (COMPILING if on_cuda(task.device) else 1)
 
 
@@ -130,3 +128,126 @@ def applies(task: Task) -> bool:
     """Whether there is something to execute."""
     operation, check = registry.operation(task.operation), registry.check(task.check)
     return check.why_not(operation, implementation_of(task), task.device) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of an audit, whatever is on trial (`opjury.audit` documents the fields).
+
+    Raises
+    ------
+    UnknownName
+        For a profile, check, dtype or kind of device that does not exist.
+    TypeError, ValueError
+        For waivers that are no mapping, or without a reason.
+    """
+
+    profile: str = "quick"
+    checks: str | Sequence[str] | None = None
+    dtypes: str | Sequence[str] | None = None
+    device: str = "cpu"
+    seed: int = 0
+    scale: float = 1.0
+    database: str = ""
+    first: bool = False
+    waives: Waives | None = None
+    error: Callable[..., Any] | Error | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("checks", "dtypes"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, [given] if isinstance(given, str) else given)
+        names_checked("profile", [self.profile], PROFILES)
+        names_checked("check", self.checks or (), registry.checks())
+        names_checked("dtype", self.dtypes or (), DTYPES)
+        names_checked("device", [self.device.partition(":")[0]], DEVICES)
+        if not isinstance(self.waives, (Mapping, type(None))):
+            raise TypeError(f"waives is {self.waives!r}; it must be a mapping of checks to reasons")
+        names_checked("check", self.waives or (), registry.checks())
+        for check, reason in (self.waives or {}).items():
+            if not reason:
+                raise ValueError(f"waives[{check!r}] is {reason!r}; it must be the reason why the check is not passed")
+
+    def tasks(self, operation: str, name: str, function: Any = None) -> list[Task]:
+        """The tasks of one implementation: each check for each group of dtypes (quick) or each dtype.
+
+        Parameters
+        ----------
+        operation : str
+        name : str
+            The name of a registered implementation, or a name for a plain function.
+        function : Function or Here, optional
+            The plain function, in a form that travels.
+
+        Raises
+        ------
+        UnknownName
+            For an operation that does not exist, or a dtype that it does not have.
+        TypeError
+            For an error model that is none, or cannot be called like the operation.
+        """
+        contract = registry.operation(operation)
+        dtypes_checked(contract, self.dtypes or ())
+        base = Task(
+            operation,
+            name,
+            "",
+            (),
+            self.profile,
+            self.device,
+            seed=self.seed,
+            scale=self.scale,
+            waives=tuple(waived_on(self.waives or {}, self.device).items()),
+            database=self.database,
+            function=function,
+            error=self._sent_error(contract, function),
+            shrink=not self.first,
+        )
+        own = implementation_of(base).dtypes or contract.dtypes
+        wanted = tuple(dtype for dtype in own if self.dtypes is None or dtype in self.dtypes)
+        together = PROFILES[self.profile].grouped
+        groups = list(group_dtypes(wanted).values()) if together else [(dtype,) for dtype in wanted]
+        kind = self.device.partition(":")[0]
+        usual = [name for name, check in registry.checks().items() if kind in check.devices]
+        tasks = []
+        for check in map(registry.check, self.checks or usual):
+            for group in [wanted] if check.together and together else groups:
+                group = tuple(dtype for dtype in group if is_floating(dtype) or not check.floating)
+                if group:
+                    tasks.append(replace(base, check=check.name, dtypes=group))
+        return tasks
+
+    def _sent_error(self, contract: Operation, function: Any) -> Sent | Here | None:
+        """The error model in a form that travels as far as the function does."""
+        model = as_error(self.error)
+        if model is None or function is None:
+            return None
+        if not isinstance(model, Error):
+            raise TypeError(f"error is {model!r}; it must be an Error, a callable that gives its magnitude, or None")
+        place = "{}:{}".format(*declared.place_of(model.magnitude or model.terms))
+        model.check_like(contract.reference, Declaration(f"error model for {contract.name}", place))
+        return Here(model) if isinstance(function, Here) else Sent.error(model)
+
+
+def names_checked(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise `UnknownName` for the first name that is not known."""
+    known = list(known)
+    for name in given:
+        if name not in known:
+            raise registry.UnknownName(registry.unknown(what, name, known))
+
+
+def dtypes_checked(operation: Operation, given: Iterable[str]) -> None:
+    """Raise `UnknownName` for the first dtype that does not exist, or that the operation does not have."""
+    given = list(given)
+    names_checked("dtype", given, DTYPES)
+    for name in given:
+        if name not in operation.dtypes:
+            raise registry.UnknownName(f"{operation.name} does not have {name}; it has {', '.join(operation.dtypes)}")
+
+
+def device_checked(device: str) -> None:
+    """Raise `UnknownName` for a kind of device that does not exist, `Impossible` for one that this machine lacks."""
+    names_checked("device", [device.partition(":")[0]], DEVICES)
+    if not present(device):
+        raise registry.Impossible("no CUDA device is present")

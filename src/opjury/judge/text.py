@@ -10,9 +10,7 @@ import numpy as np
 def differs(what: str, at: tuple[int, ...], observed: Any, exact: Any, bound: Any) -> str:
     """`result[0, 3] is 2; it should be 1, within 1e-07`"""
     place = f"{what}[{', '.join(map(str, at))}]" if at else what
-    allowed = "exactly" if not bound else f"within {float(bound):.3g}"
-    if isinstance(exact, (np.floating, np.complexfloating)) and not np.isfinite(exact):
-        allowed = "exactly"
+    allowed = f"within {float(bound):.3g}" if bound and np.isfinite(exact) else "exactly"
     return f"{place} is {number(observed)}; it should be {number(exact)}, {allowed}"
 
 
@@ -23,15 +21,13 @@ def describe(error: BaseException) -> str:
 
 
 def number(value: Any) -> str:
-    """A number in print, with every digit that tells it from its neighbours."""
+    """A number in print, with all digits that distinguish it from its neighbours."""
     value = value.item() if hasattr(value, "item") else value
     if isinstance(value, complex):
         return f"{number(value.real)}{'+' if np.copysign(1, value.imag) > 0 else '-'}{number(abs(value.imag))}j"
-    return (
-        repr(int(value))
-        if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 and repr(value) != "-0.0"
-        else repr(value)
-    )
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e6 and repr(value) != "-0.0":
+        value = int(value)
+    return repr(value)
 
 
 def show(values: np.ndarray, digits: int = 8) -> str:
@@ -41,7 +37,7 @@ def show(values: np.ndarray, digits: int = 8) -> str:
 
 
 def show_both(observed: np.ndarray, expected: np.ndarray, at: tuple[int, ...]) -> tuple[str, str]:
-    """Two arrays that differ at one place, with as many digits as tell them apart there; the place alone, where abbreviation hides it."""
+    """Two arrays in print, with enough digits to show that they differ at one place, or that place alone where abbreviation hides it."""
     for digits in (8, 17):
         both = show(observed, digits), show(expected, digits)
         if both[0] != both[1]:

@@ -12,18 +12,21 @@ from typing import Any
 
 
 class TimeLimitExceeded(BaseException):
-    """A call took longer than allowed. Not an `Exception`: an implementation must not be able to swallow it."""
+    """A call took longer than allowed.
+
+    It is not an `Exception`, so that an implementation cannot swallow it.
+    """
 
 
-PATIENCE = 5  # a call that waits instead of computing, or that shares its core, gets so many times its limit
-RAISED_AGAIN = 0.01  # seconds until a limit is raised again that Python had dropped
+PATIENCE = 5  # times the limit, in elapsed time, for a call that waits instead of computing, or that shares its core
+RAISED_AGAIN = 0.01  # seconds until an exception that Python dropped is raised again
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitExceeded` in the main thread after so many seconds of processor time (elsewhere: no limit).
 
-    Processor time, so that a busy machine does not refute anybody; elapsed time counts only beyond `PATIENCE` times the limit.
+    Processor time does not depend on how busy the machine is; elapsed time is limited to `PATIENCE` times the limit.
     Where Python drops the exception (it does in `__del__` and in callbacks of the garbage collector), it is raised again soon.
     Timers that were set before (by a test runner) go on afterwards.
     """

@@ -1,13 +1,13 @@
-"""One implementation on trial: calling it safely, and saying how a result differs from what must come out."""
+"""One implementation on trial: calling it safely, trying a check on one case, and comparing a result with what is expected."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,13 +17,14 @@ import torch
 
 from opjury.judge import oracle
 from opjury.judge.bounds import Expected, compare, repeated_shape, wrong_at
-from opjury.judge.replay import CALL, RESULT, TO_CUDA, arguments, required
+from opjury.judge.replay import CALL, RESULT, TO_CUDA, arguments, modes, required
 from opjury.judge.strategies import general, small_integers
 from opjury.judge.task import COMPILING
 from opjury.judge.text import describe, differs, show, show_both
 from opjury.judge.time_limit import TimeLimitExceeded, time_limit
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case, Repetition
+from opjury.model.check import Check
 from opjury.model.device import DeviceLost, finish, lost, on_cuda
 from opjury.model.dtypes import is_floating
 from opjury.model.exact import carrier
@@ -46,7 +47,9 @@ def written(steps: Steps) -> str:
 
 
 class Refuted(Exception):
-    """A check does not hold. The message says what is, what should be, and for which input.
+    """A check does not hold.
+
+    The message says what is, what should be, and for which input.
 
     Parameters
     ----------
@@ -54,8 +57,8 @@ class Refuted(Exception):
     observed, expected : str
         The two values in print, where there are two.
     steps : str or callable
-        Python lines that fail while the fault is there, given `f`, `args` and `kwargs`: by default the call, which raises. A callable is
-        asked for them only on refutation.
+        Python lines that fail while the fault is there, given `f`, `args` and `kwargs`: by default the call, which raises. A callable
+        that returns them is called only on refutation.
     """
 
     def __init__(self, message: str, observed: str = "", expected: str = "", steps: Steps = CALL) -> None:
@@ -64,14 +67,16 @@ class Refuted(Exception):
         self.steps = written(steps)
 
 
+class Unexamined(Refuted):
+    """A result that makes the check itself raise."""
+
+
 class Unsuitable(Exception):
-    """This case says nothing about this check (what is wrong with it is another check's business)."""
+    """This case says nothing about this check: another check judges what is wrong with it."""
 
 
-_OF_DERIVATIVES = (  # what torch imports for the first one: SymPy does not survive being interrupted in that
-    "torch.fx.experimental.symbolic_shapes",
-    "torch._decomp.decompositions_for_jvp",
-)
+# torch imports these for the first derivative. SymPy is unusable after a time limit has interrupted its import.
+_OF_DERIVATIVES = ("torch.fx.experimental.symbolic_shapes", "torch._decomp.decompositions_for_jvp")
 COMPILERS = ("numba", "jax", "torch._inductor.compile_fx")  # where one is imported, a late call may have compiled
 HASTE = 1.0  # seconds that a call at much larger sizes may take
 
@@ -116,7 +121,7 @@ class Trial:
         """The implementation, callable with defaulted arguments in their positions also where it takes them by keyword only."""
         inner = self.implementation.function
         try:
-            theirs = list(inspect.signature(inner).parameters.values())
+            theirs = inspect.signature(inner).parameters.values()
             ours = list(inspect.signature(self.operation.reference).parameters)
         except (TypeError, ValueError):
             return inner
@@ -125,15 +130,15 @@ class Trial:
             return inner
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            positional = [value for name, value in zip(ours, args, strict=False) if name not in keyword_only]
-            named = {name: value for name, value in zip(ours, args, strict=False) if name in keyword_only}
-            return inner(*positional, **named, **kwargs)
+            given = dict(zip(ours, args, strict=False))
+            named = {name: given.pop(name) for name in list(given) if name in keyword_only}
+            return inner(*given.values(), **named, **kwargs)
 
         return call
 
     @cached_property
     def misfit(self) -> str:
-        """Why its parameters do not let it be called like the reference, in words; "" where they do, or Python cannot tell."""
+        """Why its parameters do not let it be called like the reference, or "" (also where Python cannot tell)."""
         inner, reference = self.implementation.function, self.operation.reference
         found = parameters(inner) or []
         if any(p.kind is p.KEYWORD_ONLY for p in found) or takes(inner, forms(reference, by_name=False)):
@@ -142,10 +147,11 @@ class Trial:
         return f"{own} cannot be called as {self.operation.name}{shown_parameters(reference)}"
 
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wait: bool = True) -> Any:
-        """Call it under the time limit. What it raises comes out, an attempt to end the process as RuntimeError.
+        """Call it under the time limit.
 
-        A call that is late, and may have compiled, is made once more with more time. On a GPU it also waits, unless told otherwise,
-        for what was queued, so that what goes wrong there goes wrong here.
+        It raises what the implementation raises, and RuntimeError for an attempt to end the process.
+        A call that is late, and may have compiled, is made once more with more time. On a GPU it waits for the queued work
+        unless `wait` is false, so that errors of kernels are raised here.
         """
         try:
             try:
@@ -172,9 +178,9 @@ class Trial:
                 finish(self.device)
             return result
 
-    @contextmanager
+    @contextlib.contextmanager
     def limited(self, steps: Steps = CALL) -> Iterator[None]:
-        """Derivatives under the time limit: who does not return there is refuted."""
+        """Compute derivatives under the time limit, and raise `Refuted` where it is exceeded."""
         for name in _OF_DERIVATIVES:
             importlib.import_module(name)
         seconds = self.patience * (COMPILING if _may_compile() else 1)
@@ -192,7 +198,7 @@ class Trial:
         Refuted
             If it raises here, but not for the same values as plain contiguous tensors without gradient.
         Unsuitable
-            If it raises for those too: agreement judges that.
+            If it raises for those too, which agreement judges.
         """
         self.in_flight = case
         try:
@@ -207,8 +213,45 @@ class Trial:
             given = f"args, kwargs = {arguments(case)}\n" * laid_out + GRAD * bool(requires_grad)
             raise Refuted(
                 f"raises {describe(error)} for {how}; the same values as plain tensors are accepted",
-                steps=f"{given}{_surroundings()}{CALL}",
+                steps=f"{given}{modes()}{CALL}",
             ) from None
+
+    def in_domain(self, case: Case) -> bool:
+        """Whether the implementation claims to be right for a call, or the call is illegal, which every one has to reject."""
+        return case.tier == "illegal" or self.implementation.claims(case.wide)
+
+    def refutation(self, check: Check, case: Case) -> Refuted | None:
+        """The refutation of a check by a case, or None where the check holds.
+
+        Raises
+        ------
+        Unsuitable
+            Also where the reference has not enough memory.
+        ContractError, TimeLimitExceeded
+        """
+        try:
+            check.run(self, case)
+        except Refuted as error:
+            return error
+        except (Unsuitable, oracle.ContractError):
+            raise
+        except Exception as error:
+            if out_of_memory(error):
+                raise Unsuitable from None
+            return Unexamined(f"the result cannot be examined: {describe(error)}")
+        return None
+
+    def fails(self, check: Check, case: Case) -> Refuted | None:
+        """The refutation of a check by a case, or None where it holds or says nothing (raises `TimeLimitExceeded`)."""
+        with contextlib.suppress(Exception):
+            return self.refutation(check, case)
+        return None
+
+    def holds(self, check: Check, case: Case) -> bool:
+        """Whether a check says that it holds for a case."""
+        with contextlib.suppress(Exception, TimeLimitExceeded):
+            return self.refutation(check, case) is None
+        return False
 
     def values(self, result: Any, expected: Expected | np.ndarray) -> np.ndarray:
         """A result as a NumPy array in the carrier of what is expected.
@@ -216,20 +259,25 @@ class Trial:
         Raises
         ------
         Unsuitable
-            If it is no tensor, or of another kind of number: that is the business of the check of form.
+            If it is no tensor, or of another kind of number, which the check `form` judges.
         """
         kind = expected.value.dtype if isinstance(expected, Expected) else expected.dtype
         if self.operation.result == "sparse" and hasattr(result, "tocoo"):
-            return dense(result, kind)
+            entries = result.tocoo()
+            dense = np.zeros(result.shape, dtype=result.dtype)
+            np.add.at(
+                dense, (entries.row, entries.col), entries.data
+            )  # adds duplicates up, whatever SciPy does with them
+            return dense.astype(kind)
         if not isinstance(result, torch.Tensor):
             raise Unsuitable
         try:
-            plain_tensor = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
-            if plain_tensor.layout is not torch.strided or (plain_tensor.is_complex() and kind.kind != "c"):
+            plain = result.detach().as_subclass(torch.Tensor).resolve_conj().resolve_neg().cpu()
+            if plain.layout is not torch.strided or (plain.is_complex() and kind.kind != "c"):
                 raise Unsuitable
-            if plain_tensor.dtype in (torch.bfloat16, torch.float16):
-                plain_tensor = plain_tensor.to(torch.float32)
-            return plain_tensor.numpy().astype(kind)
+            if plain.dtype in (torch.bfloat16, torch.float16):
+                plain = plain.to(torch.float32)
+            return plain.numpy().astype(kind)
         except (RuntimeError, TypeError, NotImplementedError):
             raise Unsuitable from None
 
@@ -281,11 +329,9 @@ class Trial:
                 lines.append(f"result = result[{elements.tolist()}]")
             return "\n".join([*lines, required(expected, at, other)])
 
+        message, from_what = differs(what, place, values[at], expected.value[at], bound[at]), written(given)
         raise Refuted(
-            differs(what, place, values[at], expected.value[at], bound[at])
-            + (written(given) and f", {written(given)}"),
-            *show_both(values, expected.value, at),
-            failing,
+            f"{message}, {from_what}" if from_what else message, *show_both(values, expected.value, at), failing
         )
 
     def require_repeated(self, result: Any, expected: Expected, repeated: Repetition) -> None:
@@ -311,29 +357,14 @@ class Trial:
         )
 
 
-def _surroundings() -> str:
-    """Lines of a script that set what of torch's state is set otherwise at this moment."""
-    lines = []
-    if torch.get_default_dtype() != torch.float32:
-        lines.append(f"torch.set_default_dtype({torch.get_default_dtype()})\n")
-    if torch.is_inference_mode_enabled():
-        lines.append("torch.inference_mode().__enter__()\n")
-    elif not torch.is_grad_enabled():
-        lines.append("torch.set_grad_enabled(False)\n")
-    return "".join(lines)
-
-
-def dense(matrix: Any, kind: np.dtype) -> np.ndarray:
-    """A SciPy sparse array as a dense one, duplicates summed by ourselves."""
-    entries = matrix.tocoo()
-    out = np.zeros(matrix.shape, dtype=matrix.dtype)
-    np.add.at(out, (entries.row, entries.col), entries.data)
-    return out.astype(kind)
-
-
 def as_another(result: np.ndarray, expected: Expected) -> Expected:
-    """What must come out of a call that another result is known of: both are within a bound, so that they are within two of each other."""
+    """What is expected of a call by the result of another: each is within the bound, so that they differ by at most twice the bound."""
     return replace(expected, value=result, rest=0.0, bound=2 * np.asarray(expected.bound))
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether this error says that there is not enough memory."""
+    return isinstance(error, MemoryError) or "memory" in str(error)
 
 
 def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:
@@ -342,16 +373,14 @@ def depends_on_any(trial: Trial, case: Case, places: list[Any]) -> bool:
 
 
 def random_like(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier: str) -> np.ndarray:
-    """Incoming gradients and tangents: small integers in the exact tier, general values elsewhere; in the dtype's carrier."""
+    """Incoming gradients and tangents in the dtype's carrier: small integers in the exact tier, general values elsewhere."""
     if not is_floating(dtype):
         dtype = "float32"
     if tier == "exact":
         return small_integers(rng, shape, dtype, 64).astype(carrier(dtype))
-    return (
-        general(rng, shape, dtype, 64, 2, int(rng.choice([0, 1, 5])))
-        if dtype != "float16"
-        else general(rng, shape, dtype, 64, 1, 0)
-    )
+    if dtype == "float16":
+        return general(rng, shape, dtype, 64, 1, 0)
+    return general(rng, shape, dtype, 64, 2, int(rng.choice([0, 1, 5])))
 
 
 def ordinary(case: Case) -> Case:

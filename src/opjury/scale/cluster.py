@@ -1,4 +1,4 @@
-"""Running tasks on a dask cluster, whose workers judge in isolated processes as `opjury.judge.isolated` does here."""
+"""Running tasks on a dask cluster, whose workers judge in isolated processes as `opjury.judge.judge.run_isolated` does here."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Unfit:
 def run_on_cluster(
     tasks: Sequence[Task], address: str, *, mixed: bool = False, notify: Callable[[int], None] = lambda workers: None
 ) -> Iterator[tuple[Task, Verdict]]:
-    """Judge on the workers of the scheduler at an address, in place of `opjury.judge.isolated.run_isolated`.
+    """Judge on the workers of the scheduler at an address, in place of `opjury.judge.judge.run_isolated`.
 
     Results come as they are done. A task whose worker ends is judged again by another worker. With `mixed`, workers may have other
     versions than this machine. `notify` is called with the number of workers.
@@ -80,7 +80,7 @@ def run_on_cluster(
         Before anything is judged: there is no scheduler or no worker, a worker has other versions or lacks an implementation, or
         no worker offers the resource. `Lost` later: the scheduler or all workers have ended.
     """
-    from opjury.judge.isolated import verdict_of
+    from opjury.judge.judge import verdict_of
 
     if not tasks:
         return
@@ -288,7 +288,7 @@ def _judge(task: Task) -> Verdict | Unfit:
     """On a worker: judge in another process."""
     from distributed import get_worker
 
-    from opjury.judge.isolated import time_limit_of, verdict_of
+    from opjury.judge.judge import time_limit_of, verdict_of
 
     outcome = _kept(_judged, task, time_limit_of(task), task.device, get_worker())
     return outcome if isinstance(outcome, Unfit) else verdict_of(task, outcome)

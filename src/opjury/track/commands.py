@@ -27,7 +27,7 @@ from opjury.cli.options import (
     warn_if_gone,
 )
 from opjury.cli.terminal import add_to_job_summary, console
-from opjury.judge.request import names_checked
+from opjury.judge.task import names_checked
 from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import environment

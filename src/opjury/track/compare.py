@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from opjury.choose import setting_of
-from opjury.judge.request import device_checked
+from opjury.judge.task import device_checked
 from opjury.measure.apart import ALIKE, MOST_PROCESSES, PROCESSES, run_contest, settled
 from opjury.measure.contest import Competitor, Contest, ContestResult
 from opjury.measure.statistics import Ratio, ratio

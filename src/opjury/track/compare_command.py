@@ -14,7 +14,7 @@ from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.options import DEVICE, GRADIENT, json_option, seconds_option
 from opjury.cli.terminal import console
 from opjury.cli.text import seconds as in_print
-from opjury.judge.request import names_checked
+from opjury.judge.task import names_checked
 from opjury.model import records, registry
 from opjury.model.environment import environment
 from opjury.model.records import Measurement

@@ -19,8 +19,7 @@ import msgspec
 from opjury.audit import identity, judge_tasks
 from opjury.choose import choose, setting_of
 from opjury.judge.database import local_folder
-from opjury.judge.request import Request
-from opjury.judge.task import Task, applies
+from opjury.judge.task import Request, Task, applies
 from opjury.model import registry
 from opjury.model.environment import environment
 from opjury.model.operation import Operation
