@@ -33,6 +33,7 @@ def statuses(found):
     return {v.check: v.status for v in found.verdicts}
 
 
+@pytest.mark.slow(reason="a whole audit")
 def test_a_right_plain_function_holds_up():
     found = opjury.audit(mean_of_slices, **QUICK)
     assert found.ok, found.summary()

@@ -34,7 +34,7 @@ def refuting(function, operation, checks):
     return found.refuted[0].check if found.refuted else None
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("operation", "function"),
     [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in broken.catalogue()],
@@ -224,7 +224,7 @@ def test_who_does_not_return_is_refuted_for_that_alone(monkeypatch):
     assert refuted_by_itself(cumsum, registry.operation("cumsum")) == {"terminates"}
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("operation", "function"),
     [pytest.param(*entry, id=f"{entry[0]}-{entry[1].__name__}") for entry in right.catalogue()],

@@ -210,6 +210,7 @@ def test_without_a_verdict_nobody_competes(tmp_path, operation, workload):
     assert any("no verdict" in reason for reason in choice.excluded.values())
 
 
+@pytest.mark.slow(reason="an audit of a whole operation, and a contest")
 def test_a_function_of_ones_own_competes_and_a_wrong_one_does_not(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
@@ -226,6 +227,7 @@ def test_a_function_of_ones_own_competes_and_a_wrong_one_does_not(tmp_path, monk
     assert "mine" in {m.implementation for m in again.measurements}, again.excluded
 
 
+@pytest.mark.slow(reason="an audit of a whole operation, and a contest")
 def test_verdicts_that_cannot_be_kept_are_a_warning(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -280,6 +282,7 @@ def test_the_fastest_is_taken_where_nothing_ties():
     assert "b, takes 3 times as long" in found.reason
 
 
+@pytest.mark.slow(reason="several contests")
 def test_a_sweep_and_the_dispatcher_that_it_writes(trusted, tmp_path):
     found = sweep("circulant", "n", 8, 512, points=3, refinements=1, trust=trusted, strict=True, seconds=0.2, seed=1)
     assert found.choices[0].recommendation.sizes == {"n": 8}

@@ -238,6 +238,7 @@ def test_list_of_an_operation_begins_with_its_contract_and_tells_what_is_declare
     assert "wrong in" in done.stdout
 
 
+@pytest.mark.slow(reason="several whole audits")
 def test_an_interrupted_audit_resumes(tmp_path):
     everything = ("audit", "slice_mean:python_loop", "--check", "agreement", "--seed", "1", "--json", "found.jsonl")
     assert opjury(*everything, cwd=tmp_path).returncode == 0
@@ -283,6 +284,7 @@ def test_a_refutation_is_printed_once_and_before_the_next_verdict_comes(tmp_path
 
 
 @pytest.mark.parametrize("changed", [["--seed", "2"], ["--profile", "full"], "code"])
+@pytest.mark.slow(reason="several whole audits")
 def test_what_another_audit_left_does_not_count(tmp_path, changed):
     (tmp_path / "mine.py").write_text("import torch\n\n\ndef mine(x, dim):\n    return x.cumsum(dim)\n")
     asked = [

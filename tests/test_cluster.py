@@ -62,6 +62,7 @@ def without_times(found):
 
 
 @pytest.mark.parametrize("name", ["slice_mean:python_loop", "slice_mean:published_prefix_sum"])
+@pytest.mark.slow(reason="whole audits")
 def test_verdicts_are_those_of_this_machine(address, name):
     options = FEW | UNSHRUNK if "published" in name else FEW
     there, here = (opjury.audit(name, cluster=where, **options) for where in (address, ""))
@@ -148,6 +149,7 @@ def test_workers_with_other_versions_are_refused_unless_mixed(address, tmp_path)
         assert verdict.environment.torch == "0.0.1"
 
 
+@pytest.mark.slow(reason="dask starts workers again")
 def test_a_worker_that_ends_loses_nothing(address, tmp_path):
     tasks = Request(**FEW | dict(checks=None, scale=0.1)).tasks("slice_mean", "python_loop")
     with worker(address, tmp_path, "--no-nanny") as (_, process):
@@ -162,6 +164,7 @@ def test_a_worker_that_ends_loses_nothing(address, tmp_path):
     assert sorted(found, key=str) == sorted(((task, "holds") for task in tasks), key=str)
 
 
+@pytest.mark.slow(reason="dask starts workers again")
 def test_a_task_with_which_workers_end_is_not_judged(spare):
     with cluster.connected(spare[0]) as found:
         outcomes = dict(found.each(end_at_zero, range(24), together=2))
@@ -188,6 +191,7 @@ def audited(address, *options):
 
 
 @pytest.mark.parametrize("event", ["killed", "interrupted"])
+@pytest.mark.slow(reason="dask waits for what it has lost")
 def test_an_audit_that_loses_its_cluster_keeps_what_it_has(request, address, tmp_path, monkeypatch, event):
     add, file = Journal.add, tmp_path / "found.jsonl"
     first, process = request.getfixturevalue("spare") if event == "killed" else (address, None)

@@ -21,7 +21,7 @@ SCALE = 0.05
 OPERATIONS = [operation.name for operation in registry.operations()]
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize(
     ("operation", "seed"), [pytest.param(name, 1 + k % 5, id=name) for k, name in enumerate(OPERATIONS)]
 )

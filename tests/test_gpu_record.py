@@ -11,6 +11,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow(reason="it spends a budget of 50 seconds")
 def test_the_record_of_a_gpu_is_made_here_too(tmp_path):
     options = ["--device", "cpu", "--budget", "50", "--small"]
     done = subprocess.run(

@@ -116,6 +116,7 @@ def test_importing_opjury_imports_neither_pytest_nor_torch():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[]\n"
 
 
+@pytest.mark.slow(reason="a suite in a process of its own")
 def test_the_installed_suites_judge_one_operation_from_an_empty_folder(tmp_path):
     done = run_pytest(
         tmp_path, "--opjury-operation", "circulant", "--opjury-scale", "0.05", "--pyargs", "opjury.properties"

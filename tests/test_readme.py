@@ -24,6 +24,8 @@ COMMANDS = [
 ]
 PROGRAMS = [block for language, block in BLOCKS if language == "python"]
 INSTALLING = ("make", "pip", "git")
+QUICK = ("opjury list", "opjury schema", "opjury report", "opjury merge", "opjury track check")
+SLOW = pytest.mark.slow(reason="an audit, a contest or a suite, as a user runs it")
 
 
 @pytest.fixture
@@ -40,7 +42,14 @@ def program_with(words):
     return next(block for block in PROGRAMS if words in block)
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if not c.startswith(INSTALLING)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, id=command.partition("#")[0].strip(), marks=() if command.startswith(QUICK) else SLOW)
+        for command in COMMANDS
+        if not command.startswith(INSTALLING)
+    ],
+)
 def test_commands_run(files, command):
     name, *arguments = shlex.split(command.partition("#")[0])
     assert name in ("opjury", "pytest")
@@ -64,6 +73,7 @@ def test_make_targets_exist():
             assert re.search(rf"^{command.split()[1]}:", makefile, re.M), command
 
 
+@SLOW
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
 def test_programs_run(files, program):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=files, timeout=300)

@@ -39,6 +39,7 @@ def records(function, operation, **options):
     return [{**msgspec.to_builtins(verdict), "seconds": 0} for verdict in found.verdicts]
 
 
+@pytest.mark.slow(reason="two audits, one of them beside busy processes")
 def test_an_audit_under_load_finds_the_same(load):
     functions = [
         ("cumsum", "carry_dropped"),

@@ -44,7 +44,7 @@ for operation, function in broken.catalogue():
 CHOSEN["cumsum", "laws"] = CHOSEN["cumsum", "agreement"]
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(
     ("operation", "check", "function"),
     [pytest.param(*pair, function, id=f"{pair[0]}-{pair[1]}") for pair, function in CHOSEN.items()],
@@ -90,7 +90,7 @@ def test_every_check_has_a_script_here():
 CONTROLS = [entry for entry in registry.implementations() if entry.refuted and "terminates" not in entry.refuted]
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("entry", CONTROLS, ids=lambda entry: f"{entry.operation}-{entry.name}")
 def test_scripts_of_negative_controls_run_without_opjury(entry):
     check = next(iter(entry.refuted))

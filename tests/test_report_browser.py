@@ -18,6 +18,7 @@ if reporting.browser() is None:
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
+pytestmark = pytest.mark.slow(reason="a browser")
 WIDTHS = (1280, 390)
 SERIOUS = ("serious", "critical")
 

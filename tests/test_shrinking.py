@@ -342,7 +342,7 @@ def steps_between(one, other):
     return abs(one - other) if isinstance(one, int) and isinstance(other, int) else 10 * (one != other)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     ("operation", "name", "check", "dtypes", "smallest", "why"),
     [pytest.param(*row, id=f"{row[0]}-{row[1]}") for row in DEFECTS],

@@ -347,6 +347,7 @@ def track(*arguments):
     return CliRunner().invoke(main, ["track", *arguments], catch_exceptions=False)
 
 
+@pytest.mark.slow(reason="a whole night")
 def test_a_night_is_run_and_kept(repository, monkeypatch):
     monkeypatch.setattr("opjury.measure.apart.MOST_PROCESSES", 1)
     monkeypatch.setattr("opjury.measure.apart.PROCESSES", 1)
@@ -382,6 +383,7 @@ def test_what_was_left_out_the_longest_is_measured_first(repository, monkeypatch
     assert all("not measured here" in reason for reason in left_out)
 
 
+@pytest.mark.slow(reason="a whole night")
 def test_a_workload_that_opjury_fails_at_does_not_end_the_night(repository, monkeypatch):
     def chosen(operation, sizes, **options):
         if registry.workload(operation).name_of(sizes) == "medium":
@@ -429,6 +431,7 @@ def journal_grows_to(lines):
     raise AssertionError("the run did not begin")
 
 
+@pytest.mark.slow(reason="a whole night")
 def test_a_run_that_is_killed_goes_on_and_two_at_once_are_refused(repository):
     running = start("circulant")
     journal_grows_to(20)
@@ -751,6 +754,7 @@ def another_interpreter(folder, first="true"):
 
 
 @pytest.mark.parametrize(("most", "enough"), [(3, lambda seen: False), (5, lambda seen: seen.median > 0)])
+@pytest.mark.slow(reason="contests between processes")
 def test_another_interpreter_is_compared_in_processes_of_its_own(tmp_path, monkeypatch, most, enough):
     monkeypatch.setattr("opjury.track.compare.PROCESSES", 3)
     monkeypatch.setattr("opjury.track.compare.MOST_PROCESSES", most)
@@ -785,6 +789,7 @@ def test_a_tie_with_itself_is_one():
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow(reason="a whole night, and asv")
 def test_asv_takes_the_figures_of_a_night(tmp_path, monkeypatch):
     found = history.add_night(
         night(0), [asv_measurement(name) for name in ("broadcasted_index", "repeat_and_skew")], tmp_path

@@ -19,8 +19,8 @@ PLACES = os.pathsep.join([str(ROOT / "src"), str(ROOT), *filter(None, [os.enviro
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
-@pytest.mark.sampled(7)
 @pytest.mark.parametrize("entry", IN_TRITON, ids=lambda entry: f"{entry.operation}-{entry.name}")
+@pytest.mark.slow(reason="Triton's interpreter takes a minute for a kernel")
 def test_kernels_hold_up_interpreted(entry):
     done = subprocess.run(
         [sys.executable, "-m", "tests.interpreted", entry.operation],
@@ -51,6 +51,7 @@ def compiled(cache, *options):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.slow(reason="it compiles all kernels")
 def test_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
     variants = dict(line.split() for line in compiled(tmp_path))
     sources = "".join(file.read_text() for file in (ROOT / "impls").rglob("_triton_*.py"))
@@ -58,6 +59,7 @@ def test_kernels_compile_for_a_gpu_that_is_not_there(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.slow(reason="it compiles all kernels")
 def test_large_launches_keep_in_registers_what_a_thread_needs(tmp_path):
     _, heads, *lines = compiled(tmp_path, "--bars")
     column = heads.split().index("stack")

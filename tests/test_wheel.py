@@ -46,6 +46,7 @@ def test_the_wheel_holds_what_the_tree_holds(folder):
     assert where.startswith(str(folder))
 
 
+@pytest.mark.slow(reason="a suite in a process of its own")
 def test_the_suites_run_from_the_wheel(folder, tmp_path):
     options = "-p no:cacheprovider -p no:xdist -rA --opjury-operation circulant --opjury-scale 0.05 --pyargs opjury.properties"
     program = (

@@ -180,9 +180,10 @@ def audit(
 
     if database is None:
         database = "" if cluster else local_folder()
-    database, problem = usable(database)
-    if problem:
-        warnings.warn(f"{problem}; failing cases are kept in {database} alone", stacklevel=2)
+    if database:
+        database, problem = usable(database)
+        if problem:
+            warnings.warn(f"{problem}; failing cases are kept in {database} alone", stacklevel=2)
     if isinstance(implementation, str) and (waives or error):
         why = f"waives and error are for plain functions; {implementation!r} has what @implementation declares"
         raise TypeError(why)

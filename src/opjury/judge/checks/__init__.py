@@ -7,7 +7,7 @@ functions need torch and are imported when the first case is tried; the rows nee
 from __future__ import annotations
 
 import functools
-import pkgutil
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,17 +22,11 @@ _NONCONTIGUOUS = ("transposed", "offset", "step", "rows", "exchanged", "channels
 _ALL_LAYOUTS = ("contiguous", *_NONCONTIGUOUS)
 
 
-@functools.cache
-def _function(module: str, name: str) -> Callable[[Trial, Case], None]:
-    function: Callable[[Trial, Case], None] = pkgutil.resolve_name(f"{__name__}.{module}:{name}")
-    return function
-
-
 def _of(module: str, name: str) -> Callable[[Trial, Case], None]:
     """A function of this package, which is imported when it is first called."""
 
     def run(trial: Trial, case: Case) -> None:
-        _function(module, name)(trial, case)
+        getattr(importlib.import_module(f"{__name__}.{module}"), name)(trial, case)
 
     run.__module__, run.__qualname__ = f"{__name__}.{module}", name
     return run
