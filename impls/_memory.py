@@ -8,7 +8,7 @@ import torch
 
 
 def array_of(x):
-    """The elements of a tensor as an array that shares its memory where it can; bfloat16, which NumPy lacks, by its bits."""
+    """The elements of a tensor as an array that shares its memory where it can. NumPy lacks bfloat16, so that its bits are taken."""
     plain = x.detach().resolve_conj().resolve_neg()
     return (plain.view(torch.int16) if x.dtype == torch.bfloat16 else plain).numpy()
 

@@ -27,14 +27,14 @@ def plain(x):
 
 
 def bits(x):
-    """x as integers of the same width, to be moved as they are; complex128 as pairs in a further dimension."""
+    """x as integers of the same width, to be moved as they are, and complex128 as pairs in a further dimension."""
     if x.dtype == torch.complex128:
         return torch.view_as_real(x).view(torch.int64)
     return x.view({1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[x.dtype.itemsize])
 
 
 def parts(x):
-    """x itself where it is real; the real and the imaginary parts, as views with every other element, where it is not."""
+    """x itself where it is real, else the real and the imaginary parts, as views with every other element."""
     return torch.view_as_real(x).unbind(-1) if x.is_complex() else (x,)
 
 

@@ -1,4 +1,4 @@
-"""Arithmetic of kernels that is rounded correctly, since `/` and `sqrt` of float32 are approximations on a GPU; integers for their indices."""
+"""Arithmetic of kernels that is rounded correctly, since `/` and `sqrt` of float32 are approximations on a GPU. Indices are integers."""
 
 import triton
 import triton.language as tl

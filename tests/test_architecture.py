@@ -1,5 +1,8 @@
 """The parts of `src/opjury` import only what is below them, without circles; every name has one meaning."""
 
+import ast
+import re
+
 import pytest
 
 from opjury.model.modules import wing
@@ -39,3 +42,12 @@ def test_no_file_is_long():
 
 def test_a_wing_is_found_by_name():
     assert wing("scale.shards").__name__ == "opjury.scale.shards"
+
+
+def test_a_docstring_begins_with_a_sentence_without_a_semicolon():
+    quoted = re.compile(r'`[^`]*`|"[^"]*"')
+    for path in architecture.files():
+        for node in ast.walk(ast.parse((architecture.SOURCE / path).read_text())):
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                first = (ast.get_docstring(node) or "").partition("\n\n")[0]
+                assert ";" not in quoted.sub("", first), f"{path}: {first}"

@@ -4,13 +4,13 @@ from opjury.contract import Case, Tensor, Workload
 
 
 def arguments(rng, rows, columns, backward):
-    """`rows` windows of `columns` elements, each one element further; `backward` (0 or 1) reads every window from its end."""
+    """`rows` windows of `columns` elements, each one element further. `backward` (0 or 1) reads every window from its end."""
     buffer = Tensor(rng.standard_normal(rows + columns - 1), "float64")
     return Case.of(buffer, (rows, columns), (1, -1 if backward else 1), columns - 1 if backward else 0)
 
 
 def least_bytes(itemsize, rows, columns, backward):
-    """The buffer read, each element of the result written; an implementation that returns a view stays below."""
+    """The buffer read, each element of the result written. An implementation that returns a view stays below."""
     return itemsize * (rows + columns - 1 + rows * columns)
 
 

@@ -9,7 +9,7 @@ def arguments(rng, rows, n, size, step):
 
 
 def least_bytes(itemsize, rows, n, size, step):
-    """Each element read, each element of each window written; an implementation that returns a view stays below."""
+    """Each element read, each element of each window written. An implementation that returns a view stays below."""
     return itemsize * rows * (n + ((n - size) // step + 1) * size)
 
 

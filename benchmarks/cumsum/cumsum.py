@@ -4,7 +4,7 @@ from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, rows, columns, dim):
-    """A matrix of normal values; one row for a lane alone."""
+    """A matrix of normal values, with one row for a lane alone."""
     return Case.of(Tensor(rng.standard_normal((rows, columns)), "float64"), dim)
 
 

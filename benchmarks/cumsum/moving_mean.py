@@ -1,4 +1,4 @@
-"""Sizes at which moving_mean is worth measuring: short, long and very long windows; one row and many."""
+"""Sizes at which moving_mean is worth measuring: short, long and very long windows, one row and many."""
 
 from opjury.contract import Case, Growth, Tensor, Workload
 

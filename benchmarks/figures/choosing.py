@@ -44,7 +44,7 @@ def workloads(count, seed):
 
 
 def regret_of(operation, sizes, gradient, seconds, seed):
-    """Regret, agreement, speed relative to the baseline, and the seconds that choosing took; None where nothing was measured."""
+    """Regret, agreement, speed relative to the baseline, and the seconds that choosing took, or None where nothing was measured."""
     options = dict(gradient=gradient, seconds=seconds)
     started = time.perf_counter()
     first = opjury.choose(operation.name, sizes, **options, seed=seed)

@@ -66,7 +66,7 @@ BACKWARD = 1.3
 
 
 def main():
-    """All four parts, each within its share of the budget; the exit status is 0 when something was recorded and nothing failed."""
+    """All four parts, each within its share of the budget. The exit status is 0 when something was recorded and nothing failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--budget", type=float, default=520, help="seconds")
@@ -150,7 +150,7 @@ def driver():
 
 
 def run(command, until):
-    """The output of a command and its exit status; None where it had to be ended."""
+    """The output of a command and its exit status, or None where it had to be ended."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, start_new_session=True
     )
@@ -204,7 +204,7 @@ def bars(options, until):
 
 
 def contest(operation, names, sizes, gradient, options, seconds):
-    """The measurements of one contest, relative to the copy; and why competitors were disqualified."""
+    """The measurements of one contest, relative to the copy, and why competitors were disqualified."""
     import numpy as np
 
     from opjury.measure.apart import run_contest

@@ -27,7 +27,7 @@ def child(*arguments):
 
 
 def measure_audit(operation):
-    """Audit the baseline of an operation in this process; print its name, seconds, examples, peak MiB, and agreement examples a second."""
+    """Audit the baseline of an operation in this process, and print its name, seconds, examples, peak MiB, and agreement examples a second."""
     import torch
 
     import opjury

@@ -136,7 +136,7 @@ def browser():
 
 
 def paints(page):
-    """Milliseconds to the first paint of a page on disk, in five tabs; nothing without a browser or Playwright."""
+    """Milliseconds to the first paint of a page on disk, in five tabs, or nothing without a browser or Playwright."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

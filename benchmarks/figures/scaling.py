@@ -35,7 +35,7 @@ UNWATCHED = {
 
 @contextlib.contextmanager
 def running(*command, folder, path=(), **environment):
-    """A Python process with this one's modules; it and its children are killed at the end of the block."""
+    """A Python process with this one's modules. It and its children are killed at the end of the block."""
     path = os.pathsep.join(map(os.path.abspath, (*path, *sys.path)))
     process = subprocess.Popen(
         [sys.executable, *map(str, command)],
@@ -101,7 +101,7 @@ def simulate(address, count):
 
 
 def pretend(item):
-    """Sleep as long as a task takes, and return a verdict of the usual size; its `seconds` are the time when it began."""
+    """Sleep as long as a task takes, and return a verdict of the usual size. Its `seconds` are the time when it began."""
     task, seconds = item
     started = time.time()
     time.sleep(seconds)
@@ -128,7 +128,7 @@ def computed(process):
 
 
 def two_against_one(folder, operations):
-    """Print the times of an audit by one worker and by two; the mean seconds of a task that executes examples."""
+    """Print the times of an audit by one worker and by two, and return the mean seconds of a task that executes examples."""
     entries = [entry for name in operations for entry in registry.implementations(name)]
     tasks = [task for e in entries for task in Request(seed=1).tasks(e.operation, e.name)]
     took = {}

@@ -109,7 +109,7 @@ def lines(file):
 
 
 def samples_of(file):
-    """Log-ratios of all nights, by series; which series are near the best; ratios of comparisons, by cause, and their seconds."""
+    """Log-ratios of all nights, by series, which series are near the best, ratios of comparisons, by cause, and their seconds."""
     found, close, compared, took = {}, {}, {"commit": [], "before": []}, []
     for line in lines(file):
         for name, value in line.get("ratios", {}).items():
@@ -135,7 +135,7 @@ def nights_like(values, count, rng):
 
 
 def suspected(values, since):
-    """Where there is a step upwards at `since` or later, which `track check` tries; None where there is none."""
+    """Where there is a step upwards at `since` or later, which `track check` tries, or None where there is none."""
     return next((step.at for step in _upwards(values, SUSPECT) if step.at >= since), None)
 
 
@@ -348,7 +348,7 @@ def follow_repository(folder):
 
 
 def call(command, folder, good=(0,)):
-    """What a command prints; the end of this where it fails."""
+    """What a command prints. This process ends where it fails."""
     environment = {**os.environ, "PYTHONPATH": path_with(folder)}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     if done.returncode not in good:

@@ -51,7 +51,7 @@ def figures_of(operation, gradient, workloads, seconds, seed, trust):
 
 
 def row(operation, gradient, workload, ratios, of_floor):
-    """A line of the table; `ratios` are the times as multiples of the best one."""
+    """A line of the table, where `ratios` are the times as multiples of the best one."""
     usual = min((name for name in ratios if name in operation.usual), key=ratios.get, default="")
     return dict(
         operation=operation.name,

@@ -4,7 +4,7 @@ from opjury.contract import Case, Growth, Tensor, Workload
 
 
 def arguments(rng, batch, inputs, outputs, side, kernel, stride):
-    """Square images and kernels; padding keeps the side at stride 1."""
+    """Square images and kernels. Padding keeps the side at stride 1."""
     x = Tensor(rng.standard_normal((batch, inputs, side, side)), "float64")
     weight = Tensor(rng.standard_normal((outputs, inputs, kernel, kernel)), "float64")
     return Case.of(x, weight, stride=stride, padding=kernel // 2)

@@ -80,7 +80,7 @@ def with_batch(batch, length, size, stride):
 
 
 def disjoint(size, stride):
-    """Axes along which no address comes twice; the longest first, of equal ones the last."""
+    """Axes along which no address comes twice, the longest first, of equal ones the last."""
     found = []
     for axis in sorted(range(len(size)), key=lambda axis: (-size[axis], -axis)):
         reach = 0

@@ -52,7 +52,7 @@ def strided_view(x, size, stride, storage_offset=0):
     devices=("cpu",),
 )
 def strides_into_large_pages(x, size, stride, storage_offset=0):
-    """NumPy's view by strides of either sign, copied into pages of 2 MiB; in backward, all that does not overlap added at once.
+    """NumPy's view by strides of either sign, copied into pages of 2 MiB. In backward, all that does not overlap added at once.
 
     O(result) work, no memory beside the result. In backward as many additions as addresses overlap, and O(x) memory.
     """
@@ -194,7 +194,7 @@ def overwriting_index():
 
 
 def addresses(size, stride, offset, device):
-    """offset + Σ i_k·stride_k for all i, by broadcasting; shape `size`."""
+    """offset + Σ i_k·stride_k for all i, by broadcasting, in the shape `size`."""
     address = torch.full((), offset, device=device)
     for length, step in zip(size, stride, strict=True):
         address = address.unsqueeze(-1) + torch.arange(length, device=device) * step
@@ -202,7 +202,7 @@ def addresses(size, stride, offset, device):
 
 
 def check_addresses(x, size, stride, storage_offset):
-    """Size, stride and offset as plain integers; an empty result, which addresses nothing, gets strides and offset 0.
+    """Size, stride and offset as plain integers. An empty result, which addresses nothing, gets strides and offset 0.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from opjury.contract import Gradient, implementation
 
 @implementation("circulant", source="torch.as_strided", gradient=Gradient(second=True, forward=True, vmap=True))
 def doubled_strided_flip(c):
-    """All windows of c written twice, by as_strided; the columns flipped.
+    """All windows of c written twice, by as_strided, with the columns flipped.
 
     O(n²) work and memory for the flip, which copies.
     """
@@ -65,7 +65,7 @@ def gather(c):
     gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def repeat_and_skew(c):
-    """Repeat c rotated back by one n + 1 times and cut it into rows of n + 1: each row leads by one; the columns flipped.
+    """Repeat c rotated back by one n + 1 times and cut it into rows of n + 1: each row leads by one. The columns are flipped.
 
     O(n²) work and memory, no index: one copy for repeating, one for flipping.
     """
@@ -93,7 +93,7 @@ def rolled_rows(c):
     devices=("cpu",),
 )
 def windows_into_large_pages(c):
-    """Windows of c, twice reversed, copied bottom row first into pages of 2 MiB; in backward, sums of diagonals by bands of rows.
+    """Windows of c, twice reversed, copied bottom row first into pages of 2 MiB. In backward, sums of diagonals by bands of rows.
 
     O(n²) work, no memory beside the result; in backward O(n²) work and O(n) memory.
     """

@@ -51,7 +51,7 @@ def broadcasted_index(c, r=None):
 
 @implementation("toeplitz", source=f"{QUESTION}, the index version put right", gradient=ALL_MODES)
 def nonzero_index(c, r=None):
-    """Index the diagonals with j − i for all (i, j) that nonzero() lists; negative numbers count from the end.
+    """Index the diagonals with j − i for all (i, j) that nonzero() lists. Negative numbers count from the end.
 
     O(m·n) work; a mask and four indices of 8 bytes beside each element.
     """
@@ -114,7 +114,7 @@ def stack_of_rows(c, r=None):
     "toeplitz", source="Linux: transparent huge pages; skewing by a row length", gradient=ALL_MODES, devices=("cpu",)
 )
 def windows_into_large_pages(c, r=None):
-    """Windows of the diagonals copied bottom row first into pages of 2 MiB; in backward, sums of diagonals by bands of rows.
+    """Windows of the diagonals copied bottom row first into pages of 2 MiB. In backward, sums of diagonals by bands of rows.
 
     O(m·n) work, no memory beside the result; in backward O(m·n) work and O(m + n) memory.
     """
@@ -137,7 +137,7 @@ def windows_into_large_pages(c, r=None):
     asynchronous=True,
 )
 def diagonal_kernel(c, r=None):
-    """A Triton kernel that writes every element once; in backward, sums of diagonals by bands of rows, without atomics.
+    """A Triton kernel that writes every element once. In backward, sums of diagonals by bands of rows, without atomics.
 
     O(m·n) work, no memory beside the result; in backward O(m·n) work and a 64th of that in memory.
     """

@@ -6,7 +6,7 @@ import torch
 
 
 class RunningSums(torch.autograd.Function):
-    """(n, …) → (n, …); backwards, from the last element on, where `reverse` says so: that is the gradient of the other."""
+    """(n, …) → (n, …), from the last element on with `reverse`, which is the gradient of the other direction."""
 
     @staticmethod
     def forward(lanes, reverse):

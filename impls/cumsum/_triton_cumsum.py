@@ -36,7 +36,7 @@ def publish(words, value):
 
 @triton.jit
 def published(words, wanted, ACCUMULATOR: tl.constexpr):
-    """The sum, over the first axis, of what was published; waits for those that are wanted."""
+    """The sum, over the first axis, of what was published, waiting for those that are wanted."""
     high = tl.load(words, mask=wanted, other=1, volatile=True)
     low = tl.load(words + 1, mask=wanted, other=1, volatile=True)
     while tl.min(high & low & 1) == 0:
@@ -138,7 +138,7 @@ def scan_tiles(
 
 @torch.library.custom_op("opjury::cumsum", mutates_args=())
 def scan(x: torch.Tensor, dim: int, reverse: bool) -> torch.Tensor:
-    """Running sums along dim, from the end where `reverse`; integers in int64."""
+    """Running sums along dim, from the end where `reverse`, and integers in int64."""
     out = empty_like(x, dim, reverse)
     if x.numel():
         with torch.cuda.device_of(x):

@@ -1,4 +1,4 @@
-"""Kernels of slice_mean: one warp for a slice, or a piece of it, and some features; in backward, a program for some rows."""
+"""Kernels of slice_mean: one warp for a slice, or a piece of it, and some features. In backward, one program is for some rows."""
 
 import torch
 import triton
@@ -104,7 +104,7 @@ def in_triton(dtype):
 
 
 def matrix(x):
-    """x as a real matrix, its features next to each other; bool as 0 and 1."""
+    """x as a real matrix, its features next to each other, and bool as 0 and 1."""
     x = torch.view_as_real(x) if x.is_complex() else x.view(torch.uint8) if x.dtype == torch.bool else x
     flat = x.reshape(len(x), x.shape[1:].numel())
     return flat if flat.stride(1) == 1 or flat.shape[1] == 1 else flat.contiguous()

@@ -263,7 +263,7 @@ def associative_scan(x, dim):
     asynchronous=True,
 )
 def decoupled_look_back(x, dim):
-    """A Triton kernel that reads and writes every element once; tiles find by themselves what stands before them.
+    """A Triton kernel that reads and writes every element once. Tiles find by themselves what stands before them.
 
     O(n) work and memory, any dimension without a transposed copy. Other layouts than contiguous ones are copied.
     """
@@ -348,7 +348,7 @@ def known_dim(x, dim):
 
 
 def check_dim(x, dim):
-    """x with the dimension last, in the dtype to add in; and a function that gives running sums their final form.
+    """x with the dimension last, in the dtype to add in, and a function that gives running sums their final form.
 
     Raises what `known_dim` raises.
     """

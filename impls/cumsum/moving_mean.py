@@ -35,14 +35,14 @@ def transform_terms(x, window):
     "moving_mean", source="torch: Tensor.unfold and mean", gradient=Gradient(second=True, forward=True, vmap=True)
 )
 def unfold_mean(x, window):
-    """The mean over a view of all windows. O(n·window) work; the backward pass also takes O(n·window) memory."""
+    """The mean over a view of all windows. O(n·window) work. The backward pass also takes O(n·window) memory."""
     x, window = check_window(x, window)
     return x.unfold(-1, window, 1).mean(-1)
 
 
 @implementation("moving_mean", source="torch: as_strided", gradient=Gradient(second=True, forward=True))
 def strided_mean(x, window):
-    """The mean over overlapping strides of the buffer. O(n·window) work; needs a contiguous copy of other layouts."""
+    """The mean over overlapping strides of the buffer. O(n·window) work. It needs a contiguous copy of other layouts."""
     x, window = check_window(x, window)
     x = x.resolve_conj().resolve_neg().contiguous()
     size = (*x.shape[:-1], x.shape[-1] - window + 1, window)
@@ -53,7 +53,7 @@ def strided_mean(x, window):
     "moving_mean", source="torch: nn.functional.avg_pool1d", gradient=Gradient(second=True, forward=True, vmap=True)
 )
 def average_pool(x, window):
-    """Pooling with stride 1; complex numbers as two channels. O(n·window) work, O(n) memory."""
+    """Pooling with stride 1, with complex numbers as two channels. O(n·window) work, O(n) memory."""
     x, window = check_window(x, window)
     rows, restore = real_rows(x)
     return restore(torch.nn.functional.avg_pool1d(rows[:, None], window, 1)[:, 0])
@@ -81,7 +81,7 @@ def ones_convolution(x, window):
     gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def prefix_sum_difference(x, window):
-    """Difference of two prefix sums. O(n) work and memory for any window; errs by the size of the whole prefix."""
+    """Difference of two prefix sums. O(n) work and memory for any window. It errs by the size of the whole prefix."""
     x, window = check_window(x, window)
     total = torch.nn.functional.pad(x.cumsum(-1, dtype=accumulator(x.dtype)), (1, 0))
     return ((total[..., window:] - total[..., :-window]) / window).to(x.dtype)
@@ -137,7 +137,7 @@ def block_suffix_and_prefix(x, window):
     asynchronous=True,
 )
 def block_kernel(x, window):
-    """The ends and the starts of blocks of one window, scanned where they are read. O(n) work; windows beyond a tile by two scans."""
+    """The ends and the starts of blocks of one window, scanned where they are read. O(n) work. Windows beyond a tile take two scans."""
     from opjury.impls.cumsum._triton_moving_mean import means
 
     x, window = check_window(x, window)
@@ -156,7 +156,7 @@ def block_kernel(x, window):
     gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def fft_convolution(x, window):
-    """Product of the transforms of x and of ones. O(n·log n) for any window; errs by the norm of all of x."""
+    """Product of the transforms of x and of ones. O(n·log n) for any window. It errs by the norm of all of x."""
     x, window = check_window(x, window)
     if not x.numel():
         return x[..., window - 1 :] / window
@@ -180,7 +180,7 @@ def fft_convolution(x, window):
     gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def rounded_prefix_sums(x, window):
-    """Prefix sums kept in the dtype of x. O(n); 2048 + 1 = 2048 in float16."""
+    """Prefix sums kept in the dtype of x. O(n). 2048 + 1 = 2048 in float16."""
     x, window = check_window(x, window)
     total = x.cumsum(-1)
     sums = torch.cat([total[..., window - 1 : window], total[..., window:] - total[..., :-window]], -1)
@@ -203,7 +203,7 @@ def mean_by_doubling(x, window):
 
 @functools.cache
 def window_means():
-    """The autograd function of `doubling_both_ways`; defined when it is first needed, since it derives from torch's."""
+    """The autograd function of `doubling_both_ways`, defined when it is first needed because it derives from torch's."""
 
     class WindowMeans(torch.autograd.Function):
         generate_vmap_rule = True

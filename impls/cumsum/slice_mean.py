@@ -26,7 +26,7 @@ def prefix_magnitude(x, slices):
 
 
 def prefix_terms(x, slices):
-    """Every row before the end is an addition; then the subtraction, the edges of a block, the division."""
+    """Every row before the end is an addition, and then come the subtraction, the edges of a block, the division."""
     return rows_of(x, slices[:, 1] + 4)
 
 
@@ -258,7 +258,7 @@ def mask_matmul(x, slices):
 
 @implementation("slice_mean", source="numpy.ufunc.reduceat", gradient=None, devices=("cpu",))
 def numpy_reduceat(x, slices):
-    """np.add.reduceat from each start to its end, slices in order; every other sum, between two slices, is dropped.
+    """np.add.reduceat from each start to its end, slices in order. Every other sum, between two slices, is dropped.
 
     O(Σ lengths + n + k·log k) work, O(n + k) memory. Leaves autograd.
     """
@@ -339,7 +339,7 @@ def like_features(sums, x):
 
 
 def check_slices(x, slices):
-    """What `known_slices` checks; x in the dtype to add in (float32 for half types), the lengths, the dtype of the result."""
+    """What `known_slices` checks, and x in the dtype to add in (float32 for half types), the lengths, the dtype of the result."""
     dtype = known_slices(x, slices)
     x = x.to(torch.float32 if dtype.itemsize == 2 else dtype)
     lengths = (slices[:, 1] - slices[:, 0]).to(x.dtype.to_real())
@@ -347,7 +347,7 @@ def check_slices(x, slices):
 
 
 def known_slices(x, slices):
-    """Check the slices; return the dtype of the result.
+    """Check the slices, and return the dtype of the result.
 
     Raises
     ------

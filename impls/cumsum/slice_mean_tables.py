@@ -8,7 +8,7 @@ from opjury.impls.cumsum.slice_mean import ALL_MODES, BLOCK, check_slices, ragge
 
 
 def doubling_terms(x, slices):
-    """The table is as deep as the length has binary digits, and a slice has as many pieces; then the division."""
+    """The table is as deep as the length has binary digits, and a slice has as many pieces, and then comes the division."""
     return rows_of(x, 2 * np.ceil(np.log2(slices[:, 1] - slices[:, 0] + 1)) + 2)
 
 
@@ -19,7 +19,7 @@ def doubling_terms(x, slices):
     gradient=ALL_MODES,
 )
 def doubling_table(x, slices):
-    """Sums of 1, 2, 4, 8, … rows by doubling; a slice is made of the pieces that the binary digits of its length name.
+    """Sums of 1, 2, 4, 8, … rows by doubling. A slice is made of the pieces that the binary digits of its length name.
 
     O((n + k)·log longest) work, O(n + k) memory. Nothing is subtracted, so nothing leaks. One slice costs all rows.
     """

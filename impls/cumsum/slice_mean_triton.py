@@ -14,7 +14,7 @@ from opjury.impls.cumsum.slice_mean import known_slices
     requires="triton",
 )
 def ragged_kernel(x, slices):
-    """A Triton kernel that adds the rows of each slice where they lie; slices that are few are split.
+    """A Triton kernel that adds the rows of each slice where they lie. Slices that are few are split.
 
     O(Σ lengths) work, no memory beside the result; in backward every row adds the shares of the slices that contain it, looked for among
     all where they are few, and by sorting else: O(Σ lengths + k·log k), more where one long slice stands among many short ones. Waits for

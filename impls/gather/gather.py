@@ -26,7 +26,7 @@ def torch_gather(x, dim, index):
 
 @implementation("gather", source="torch.take_along_dim", gradient=Gradient(second=True, forward=True, vmap=True))
 def take_along_dim(x, dim, index):
-    """torch.take_along_dim of the part of x that the index covers; without cutting it would broadcast shorter dimensions.
+    """torch.take_along_dim of the part of x that the index covers. Without cutting it would broadcast shorter dimensions.
 
     O(result) work and memory.
     """

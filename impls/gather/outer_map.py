@@ -108,7 +108,7 @@ def python_loop(function, *vectors):
     devices=("cpu",),
 )
 def vectorized_over_numbers(function, *vectors):
-    """np.vectorize over np.ix_ of the elements' numbers; the dtype is asked of the function on a grid of at most one element.
+    """np.vectorize over np.ix_ of the elements' numbers. The dtype is asked of the function on a grid of at most one element.
 
     Several microseconds for each element, and a Python object each. Leaves autograd.
     """

@@ -88,7 +88,7 @@ def few_and_moderate(x, threshold):
     },
 )
 def bare_loop(x, threshold):
-    """Doubles x while data.norm() is below the threshold. O(n·k) work; endless where no doubling helps."""
+    """Doubles x while data.norm() is below the threshold. O(n·k) work. It never ends where no doubling helps."""
     x = x.clone()
     while x.data.norm() < threshold:
         x = x * 2
@@ -96,7 +96,7 @@ def bare_loop(x, threshold):
 
 
 def doubled(x, k):
-    """x·2^k in steps whose factors are representable; an in-between result is no larger than the last."""
+    """x·2^k in steps whose factors are representable, so that an in-between result is no larger than the last."""
     largest = 15 if x.dtype == torch.float16 else int(math.log2(torch.finfo(x.dtype).max)) - 1
     for start in range(0, k, largest):
         x = x * 2.0 ** min(largest, k - start)
@@ -110,7 +110,7 @@ def real_row(x):
 
 
 def largest_part(x):
-    """The largest absolute value of a real or imaginary part; 0 for an empty x."""
+    """The largest absolute value of a real or imaginary part, or 0 for an empty x."""
     return max(abs(float(bound)) for bound in torch.aminmax(real_row(x))) if x.numel() else 0.0
 
 

@@ -18,7 +18,7 @@ def squares_fit(x, dim):
 
 
 def matrices_fit(x, dim):
-    """As `squares_fit`; and matrices of no more than 513 rows or columns, whichever way they are made."""
+    """As `squares_fit`, and matrices of no more than 513 rows or columns, whichever way they are made."""
     return squares_fit(x, dim) and max(x.shape[dim], x.size // x.shape[dim]) <= 513
 
 
@@ -33,7 +33,7 @@ def plain_division(x, dim):
     "normalize_sum", source="common", domain=squares_fit, gradient=Gradient(second=True, forward=True, vmap=True)
 )
 def reciprocal_product(x, dim):
-    """One division a sum, one product an element. O(n) work and memory; 1/s² in its gradient over- and underflows."""
+    """One division a sum, one product an element. O(n) work and memory. 1/s² in its gradient over- and underflows."""
     dim = check_dim(x, dim)
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     return (wide * wide.sum(dim, keepdim=True).reciprocal()).to(x.dtype)
@@ -55,7 +55,7 @@ def closed_form_backward(x, dim):
     asynchronous=True,
 )
 def fused_kernel(x, dim):
-    """Lanes are read once and divided where they are; in backward too. O(n) work, no temporaries; lanes beyond a tile in steps of torch's."""
+    """Lanes are read once and divided where they are, in backward too. O(n) work, no temporaries. Lanes beyond a tile take torch's steps."""
     from opjury.impls.reduce._triton_normalize_sum import quotients
 
     return quotients(plain(x), check_dim(x, dim))
@@ -69,7 +69,7 @@ def fused_kernel(x, dim):
     gradient=Gradient(second=True, forward=True, vmap=True),
 )
 def explicit_jacobian(x, dim):
-    """Division with the Jacobian (δ·s − x)/s² as a matrix. O(n·rows) memory for the gradient; s² may overflow, in float16 from s = 256 on."""
+    """Division with the Jacobian (δ·s − x)/s² as a matrix. O(n·rows) memory for the gradient. In float16 s² overflows from s = 256 on."""
     dim = check_dim(x, dim)
     return quotient_function(full_jacobian).apply(x, dim)
 
@@ -164,7 +164,7 @@ def jacobian_diagonal(x, weight, dim):
 
 @functools.cache
 def quotient_function(gradient, in_place=False):
-    """The autograd function with this gradient; defined when it is first needed, since it derives from torch's."""
+    """The autograd function with this gradient, defined when it is first needed because it derives from torch's."""
 
     class Quotient(torch.autograd.Function):
         generate_vmap_rule = True

@@ -37,32 +37,32 @@ def squares_fit(x, lowest, highest):
     gradient=Gradient(second=True, vmap=True),
 )
 def library(x):
-    """torch.linalg.vector_norm. O(n) work, O(1) memory; float32 squares overflow beyond 1e19 and vanish below 1e-19."""
+    """torch.linalg.vector_norm. O(n) work, O(1) memory. Squares in float32 overflow beyond 1e19 and vanish below 1e-19."""
     return torch.linalg.vector_norm(check_floating(x))
 
 
 @implementation("vector_norm", source=QUESTION, domain=squares_fit_single, gradient=EVERYTHING)
 def root_of_squares(x):
-    """√Σx², the root guarded at zero. O(n) work and memory; overflows beyond 1e19 in float32."""
+    """√Σx², the root guarded at zero. O(n) work and memory. It overflows beyond 1e19 in float32."""
     return guarded_root(real_parts(x).square().sum()).to(x.dtype.to_real())
 
 
 @implementation("vector_norm", source="torch: dot", domain=squares_fit_single, gradient=EVERYTHING)
 def root_of_dot(x):
-    """√(x·x) by the BLAS product. O(n) work, O(1) memory; overflows beyond 1e19 in float32."""
+    """√(x·x) by the BLAS product. O(n) work, O(1) memory. It overflows beyond 1e19 in float32."""
     parts = real_parts(x)
     return guarded_root(torch.dot(parts, parts)).to(x.dtype.to_real())
 
 
 @implementation("vector_norm", source="common", domain=squares_fit_double, gradient=EVERYTHING)
 def float64_accumulation(x):
-    """√Σx² in float64. O(n) work, 2n doubles of memory; safe for all narrower types, not for float64 beyond 1e150."""
+    """√Σx² in float64. O(n) work, 2n doubles of memory, safe for all narrower types, not for float64 beyond 1e150."""
     return guarded_root(real_parts(x).double().square().sum()).to(x.dtype.to_real())
 
 
 @implementation("vector_norm", source="LAPACK: dlassq before 3.10", gradient=EVERYTHING)
 def scaled_by_maximum(x):
-    """m·√Σ(x/m)², m = max |x|, detached. Two passes, O(n) memory; safe at every scale."""
+    """m·√Σ(x/m)², m = max |x|, detached. Two passes, O(n) memory, safe at every scale."""
     parts = real_parts(x.detach())
     largest = parts.abs().amax() if parts.numel() else parts.new_zeros(())
     scale = torch.where((largest > 0) & torch.isfinite(largest), largest, 1)
@@ -71,7 +71,7 @@ def scaled_by_maximum(x):
 
 @implementation("vector_norm", source="Anderson, Algorithm 978 (2017): safe scaling in the BLAS", gradient=EVERYTHING)
 def blue_three_accumulators(x):
-    """Large, medium and small squares added apart, each at its own scale (Blue, 1978). O(n), one pass; always safe."""
+    """Large, medium and small squares added apart, each at its own scale (Blue, 1978). O(n), one pass, always safe."""
     parts = real_parts(x.detach())
     small, large, up, down = blue_constants(parts.dtype)
     size = parts.abs()
@@ -96,7 +96,7 @@ def blue_three_accumulators(x):
     asynchronous=True,
 )
 def three_scales_kernel(x):
-    """Blue's three accumulators in one Triton kernel, and one that joins them. O(n), read once; always safe. Gradient by torch."""
+    """Blue's three accumulators in one Triton kernel, and one that joins them. O(n), read once, always safe. Gradient by torch."""
     from opjury.impls.reduce._triton_vector_norm import norm_of
 
     double = check_floating(x).dtype in (torch.float64, torch.complex128)
@@ -110,7 +110,7 @@ def three_scales_kernel(x):
     gradient=EVERYTHING,
 )
 def hypot_tree(x):
-    """hypot of pairs, of pairs of pairs, … O(n) work and memory in log n steps; safe at every scale."""
+    """hypot of pairs, of pairs of pairs, … O(n) work and memory in log n steps, safe at every scale."""
     values = real_parts(x.detach()).abs()
     while values.numel() > 1:
         values = torch.nn.functional.pad(values, (0, values.numel() % 2))
@@ -120,7 +120,7 @@ def hypot_tree(x):
 
 @implementation("vector_norm", source="BLAS: snrm2 and dnrm2", devices=("cpu",), gradient=Gradient(second=True))
 def blas_nrm2(x):
-    """The BLAS norm through SciPy. O(n) work, O(1) memory; how safe and how accurate is the BLAS's choice."""
+    """The BLAS norm through SciPy. O(n) work, O(1) memory. Its range and accuracy depend on the BLAS."""
     parts = real_parts(x.detach())
     if not parts.numel():
         return with_gradient(x, parts.sum())
@@ -148,7 +148,7 @@ def math_hypot(x):
     refuted={"gradient": "NaN at x = 0"},
 )
 def unguarded_root_of_powers(x):
-    """√Σx² in the dtype of x. O(n) work and memory; 0/0 in its gradient at zero, infinity for float16 [600, 800]."""
+    """√Σx² in the dtype of x. O(n) work and memory. It gives 0/0 in its gradient at zero, infinity for float16 [600, 800]."""
     return torch.sqrt(torch.sum(torch.pow(check_floating(x), 2)))
 
 
@@ -165,7 +165,7 @@ def with_gradient(x, norm):
 
 @functools.cache
 def norm_function():
-    """The autograd function of a norm that is known; defined when it is first needed, since it derives from torch's."""
+    """The autograd function of a norm that is known, defined when it is first needed because it derives from torch's."""
 
     class Norm(torch.autograd.Function):
         generate_vmap_rule = True
@@ -204,7 +204,7 @@ def blue_constants(dtype):
 
 
 def real_parts(x):
-    """All elements, or their real and imaginary parts, in one row; half types in float32."""
+    """All elements, or their real and imaginary parts, in one row, with half types in float32."""
     x = check_floating(x)
     row = torch.view_as_real(x.resolve_conj()).reshape(-1) if x.is_complex() else x.reshape(-1)
     return row.float() if row.dtype in (torch.float16, torch.bfloat16) else row

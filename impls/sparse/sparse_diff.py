@@ -49,7 +49,7 @@ def column_slicing(matrix, order=1):
 
 @implementation("sparse_diff", source=QUESTION, gradient=None)
 def shift_and_merge(matrix, order=1):
-    """In coordinates: every entry once, negated, where it is, once a column earlier; then merge. O(order·stored·log) work."""
+    """In coordinates: every entry once, negated, where it is, once a column earlier, then merged. O(order·stored·log) work."""
     matrix, order = check_matrix(matrix, order)
     out = matrix.tocoo(copy=True)
     columns = out.shape[1]

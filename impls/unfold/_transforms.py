@@ -8,7 +8,7 @@ import torch
 
 
 def spectrum(images, size):
-    """The transform of images (..., h, w) as if padded with zeros to `size`; of real ones the half that tells all."""
+    """The transform of images (..., h, w) as if padded with zeros to `size`, and of real ones the half that tells all."""
     along_rows = torch.fft.fft if images.is_complex() else torch.fft.rfft
     return torch.fft.fft(along_rows(images, size[1]), size[0], dim=-2)
 

@@ -80,7 +80,7 @@ def sum_windows(
 
 
 def tiled(lines, columns):
-    """How many tiles lie side by side, and how many there are; the lines and columns of one."""
+    """How many tiles lie side by side, and how many there are, and the lines and columns of one."""
     wide = power_of_two(columns, WIDEST)
     high = power_of_two(lines, TILE // wide)
     side_by_side = triton.cdiv(columns, wide)

@@ -57,7 +57,7 @@ def unfold_then_matmul(x, weight, stride=1, padding=0, dilation=1):
 
 @implementation("conv2d", source="torch.Tensor.as_strided and einsum", gradient=ALL)
 def strided_view_then_einsum(x, weight, stride=1, padding=0, dilation=1):
-    """Contract a strided view of the windows with the kernels. O(N·O·C·k·L) work; einsum copies the view, O(N·C·k·L) memory."""
+    """Contract a strided view of the windows with the kernels. O(N·O·C·k·L) work. The view is copied by einsum, O(N·C·k·L) memory."""
     kernel, dilation, padding, stride, counts = check_arguments(x, weight, stride, padding, dilation)
     seen = strided_windows(padded(x, padding), kernel, dilation, stride, counts)
     return torch.einsum("nchwij,ochw->noij", seen, weight)
@@ -103,7 +103,7 @@ def shift_and_accumulate(x, weight, stride=1, padding=0, dilation=1):
     gradient=ALL,
 )
 def fft(x, weight, stride=1, padding=0, dilation=1):
-    """Multiply the transforms of the padded image and the mirrored, dilated kernel; keep the part that does not wrap around.
+    """Multiply the transforms of the padded image and the mirrored, dilated kernel, and keep the part that does not wrap around.
 
     O((N·C + O·C + N·O)·H·W·log + N·O·C·H·W) work whatever k, O((N·C + O·C)·H·W) memory. Errs by the size of the whole image.
     """

@@ -22,7 +22,7 @@ def torch_unfold(x, kernel_size, dilation=1, padding=0, stride=1):
 
 @implementation("unfold", source="torch.Tensor.unfold", gradient=ALL)
 def tensor_unfold_twice(x, kernel_size, dilation=1, padding=0, stride=1):
-    """Windows of rows, then of columns, each thinned out by the dilation; one copy at the end. O(result) work and memory."""
+    """Windows of rows, then of columns, each thinned out by the dilation, with one copy at the end. O(result) work and memory."""
     kernel, dilation, padding, stride, _ = check_windows(x, kernel_size, dilation, padding, stride)
     seen = padded(x, padding)
     for dim in (0, 1):
@@ -32,14 +32,14 @@ def tensor_unfold_twice(x, kernel_size, dilation=1, padding=0, stride=1):
 
 @implementation("unfold", source="torch.Tensor.as_strided", gradient=ALL)
 def strided_view(x, kernel_size, dilation=1, padding=0, stride=1):
-    """One view with a stride for each of the six dimensions; one copy at the end. O(result) work and memory."""
+    """One view with a stride for each of the six dimensions, with one copy at the end. O(result) work and memory."""
     kernel, dilation, padding, stride, counts = check_windows(x, kernel_size, dilation, padding, stride)
     return columns(strided_windows(padded(x, padding), kernel, dilation, stride, counts))
 
 
 @implementation("unfold", source="Linux: transparent huge pages", gradient=ALL, devices=("cpu",))
 def windows_into_large_pages(x, kernel_size, dilation=1, padding=0, stride=1):
-    """The strided view of all windows copied into pages of 2 MiB; in backward, one addition for each element of the kernel.
+    """The strided view of all windows copied into pages of 2 MiB. In backward, one addition for each element of the kernel.
 
     O(result) work, no memory beside the result and the padded image.
     """
@@ -60,7 +60,7 @@ def broadcasted_index(x, kernel_size, dilation=1, padding=0, stride=1):
 
 @implementation("unfold", source="torch.gather", gradient=ALL)
 def gather(x, kernel_size, dilation=1, padding=0, stride=1):
-    """Gather from the flat image. O(result) work and memory; the index, k·L long, is expanded."""
+    """Gather from the flat image. O(result) work and memory. The index, k·L long, is expanded."""
     kernel, dilation, padding, stride, counts = check_windows(x, kernel_size, dilation, padding, stride)
     image = padded(x, padding)
     rows, across = positions(kernel, dilation, stride, counts, x.device)
@@ -114,7 +114,7 @@ def one_hot_convolution(x, kernel_size, dilation=1, padding=0, stride=1):
     asynchronous=True,
 )
 def window_kernel(x, kernel_size, dilation=1, padding=0, stride=1):
-    """A Triton kernel that writes every element once, from an image in any layout; in backward, each pixel adds what shows it.
+    """A Triton kernel that writes every element once, from an image in any layout. In backward, each pixel adds what shows it.
 
     O(result) work, no memory beside the result; no atomics in backward.
     """
@@ -132,7 +132,7 @@ def window_kernel(x, kernel_size, dilation=1, padding=0, stride=1):
     dtypes=("float16", "float32", "float64", "complex64", "complex128"),
 )
 def numpy_sliding_window_view(x, kernel_size, dilation=1, padding=0, stride=1):
-    """NumPy's windows, thinned out by dilation and stride; one copy. O(result) work and memory."""
+    """NumPy's windows, thinned out by dilation and stride, with one copy. O(result) work and memory."""
     kernel, dilation, padding, stride, _ = check_windows(x, kernel_size, dilation, padding, stride)
     image = padded(x.detach(), padding).resolve_conj().resolve_neg().numpy()
     extent = [(side - 1) * step + 1 for side, step in zip(kernel, dilation, strict=True)]

@@ -20,7 +20,7 @@ def as_strided(x, size, stride, storage_offset=0):
 
 
 def addresses(size, stride, storage_offset):
-    """storage_offset + Σ i_k·stride_k, for all i; shape `size`."""
+    """storage_offset + Σ i_k·stride_k, for all i, in the shape `size`."""
     steps = [np.arange(length) * int(step) for length, step in zip(size, stride, strict=True)]
     return sum(np.ix_(*steps), start=np.full(size, int(storage_offset)))
 

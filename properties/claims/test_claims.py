@@ -1,4 +1,4 @@
-"""Every claim has the verdict that was found with the tested versions; another one is news, and names both versions."""
+"""Every claim has the verdict that was found with the tested versions. Another one is news, and names both versions."""
 
 import pytest
 

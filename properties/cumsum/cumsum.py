@@ -10,7 +10,7 @@ from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Sp
 
 
 def cumsum(x, dim):
-    """out[…, i, …] = Σ_{j ≤ i} x[…, j, …]; integers wrap in 64 bits."""
+    """out[…, i, …] = Σ_{j ≤ i} x[…, j, …]. Integers wrap in 64 bits."""
     return np.cumsum(x.reshape(x.shape or (1,)), axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else None).reshape(
         x.shape
     )

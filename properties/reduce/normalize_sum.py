@@ -71,14 +71,14 @@ def agreed(values):
 
 
 def conditioned(values, dim, worst):
-    """The values; their absolutes where they cancel too far, and ones where there is next to nothing."""
+    """The values, or their absolutes where they cancel too far, and ones where there is next to nothing."""
     size, total = np.sum(np.abs(values), axis=dim, keepdims=True), np.abs(np.sum(values, axis=dim, keepdims=True))
     values = np.where(np.isfinite(total) & (total * worst < size), np.abs(values), values)
     return np.where(size < 2.0**-100, 1, values)
 
 
 def at_scale(values, dim, exponent):
-    """Each sum between 2^exponent and twice that; no complex number so small that a quotient underflows."""
+    """Each sum between 2^exponent and twice that, with no complex number so small that a quotient underflows."""
     total = np.abs(np.sum(values, axis=dim, keepdims=True))
     scaled = values * 2.0 ** (exponent - np.floor(np.log2(total)))
     return np.where(np.abs(scaled) < 2.0**-100, 0, scaled) if values.dtype.kind == "c" else scaled

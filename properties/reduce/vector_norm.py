@@ -57,7 +57,7 @@ def real_parts(x):
 
 
 def terms(x):
-    """The additions and squares count half under the root; some more for a scaling of the elements and of the root."""
+    """The additions and squares count half under the root, with some more for a scaling of the elements and of the root."""
     return real_parts(x).size / 2 + 5
 
 

@@ -34,7 +34,7 @@ def sum_of_products(count, dtype):
 
 @dataclass(frozen=True)
 class Geometry:
-    """An image, a kernel that fits it, and how it moves; as arguments ints, pairs, NumPy integers or nothing."""
+    """An image, a kernel that fits it, and how it moves, with ints, pairs, NumPy integers or nothing as arguments."""
 
     image: tuple[int, int]
     kernel: tuple[int, int]
@@ -45,7 +45,7 @@ class Geometry:
 
 @composite
 def geometries(draw, space: Space) -> Geometry:
-    """Kernels of one element to the whole padded image, with dilation, padding and stride, or without; at times large ones that move."""
+    """Kernels of one element to the whole padded image, with dilation, padding and stride, or without, and at times large ones that move."""
     if draw(st.integers(0, 9)) == 9:
         sides = [draw(st.integers(5, 7)) for _ in range(2)]
         image = tuple(side + draw(st.integers(0, 3)) for side in sides)

@@ -31,7 +31,7 @@ def terms(first, second):
 
 @composite
 def sides(draw, space: Space):
-    """Sides of two kernels: one of them long where a boundary is on trial, the second not too long; at times both."""
+    """Sides of two kernels: one of them long where a boundary is on trial, the second not too long, at times both."""
     second_long = draw(st.booleans())
     long = draw(space.sizes(1, 130 if second_long else None)), draw(st.integers(1, 5))
     long = long[::-1] if draw(st.booleans()) else long

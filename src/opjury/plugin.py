@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark of the suites; an unknown operation is a usage error, with the nearest known names."""
+    """Declare the mark of the suites. An unknown operation is a usage error, with the nearest known names."""
     config.addinivalue_line("markers", "slow(reason): takes long; left out of a quick run by `-m 'not slow'`")
     from opjury.model import registry
 

@@ -167,7 +167,7 @@ def _resumed(
 
 
 def _judged(tasks: Sequence[Task], journal: Journal | None, how: dict[str, Any]) -> list[Verdict]:
-    """The verdicts that the journal has, and those of the other tasks; each refutation is shown as it comes.
+    """The verdicts that the journal has, and those of the other tasks. Each refutation is shown as it comes.
 
     Raises `click.exceptions.Exit` if the audit is interrupted or its cluster is lost.
     """
@@ -202,7 +202,7 @@ def _judged(tasks: Sequence[Task], journal: Journal | None, how: dict[str, Any])
 
 
 def tasks_of(request: Request, target: str, operation: str | None, *, far: bool = False) -> list[Task]:
-    """The tasks of one argument of the command line; `far`: for other machines.
+    """The tasks of one argument of the command line, or for other machines with `far`.
 
     The argument is a registered name, or with an operation `path/to/file.py:function`, `package.module:function`, or either without a
     function, for all its public functions.
@@ -236,7 +236,7 @@ def tasks_of(request: Request, target: str, operation: str | None, *, far: bool 
 
 
 def _judge_claims(questions: Sequence[str]) -> int:
-    """Judge all claims, or those of some questions, and print their evidence; 1 if a verdict differs from the expected one."""
+    """Judge all claims, or those of some questions, and print their evidence. Return 1 if a verdict differs from the expected one."""
     names_checked("question", questions, {claim.name.partition(".")[0] for claim in registry.claims()})
     found = [claim for claim in registry.claims() if not questions or claim.name.partition(".")[0] in questions]
     changed, title = 0, ""

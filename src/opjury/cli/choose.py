@@ -248,7 +248,7 @@ _LEGEND = (
 
 
 def run_self_test(trials: int, seed: int = 0, budget: float = 6.0, slowed: Sequence[float] | None = None) -> int:
-    """Print which slow-downs measurements on this machine detect; the exit status."""
+    """Print which slow-downs measurements on this machine detect, and return the exit status."""
     from opjury.measure.self_test import FOUND_SURELY, SLOWED, self_test
 
     with console.status("") as status:

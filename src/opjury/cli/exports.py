@@ -20,7 +20,7 @@ _NOT_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(verdicts: Sequence[Verdict]) -> bytes:
-    """JUnit XML: a test suite for each implementation, a test case for each verdict; a verdict that is not as declared fails."""
+    """JUnit XML: a test suite for each implementation, a test case for each verdict. A verdict that is not as declared fails."""
     wrong = {id(v): text for v, text in surprising(verdicts)}
     root = ET.Element("testsuites", name="opjury")
     suites: dict[str, ET.Element] = {}

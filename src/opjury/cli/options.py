@@ -24,7 +24,7 @@ _SHARD = re.compile(r"(\d+)/(\d+)")
 
 
 def module_at(place: str) -> ModuleType:
-    """The module at `path/to/file.py`, or of the name `package.module`; raises `click.UsageError` if it cannot be imported."""
+    """The module at `path/to/file.py`, or of the name `package.module` (raises `click.UsageError` if it cannot be imported)."""
     if place.endswith(".py") and not Path(place).is_file():
         raise click.UsageError(f"there is no file {place}")
     try:
@@ -34,7 +34,7 @@ def module_at(place: str) -> ModuleType:
 
 
 def function_at(target: str) -> Callable[..., Any]:
-    """The function at `path/to/file.py:function` or `package.module:function`; raises `click.UsageError` if there is none."""
+    """The function at `path/to/file.py:function` or `package.module:function` (raises `click.UsageError` if there is none)."""
     place, _, name = target.rpartition(":")
     if not place:
         raise click.UsageError(f"{target} is not of the form FILE.py:FUNCTION or MODULE:FUNCTION")
@@ -90,7 +90,7 @@ class OutputFile(click.Path):
         super().__init__(dir_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path; a missing folder is an error before anything runs."""
+        """The path. A missing folder is an error before anything runs."""
         folder = os.path.dirname(value)
         if folder and not os.path.isdir(folder):
             self.fail(f"there is no folder {folder!r}", param, ctx)
@@ -159,7 +159,7 @@ def refuse_others(context: click.Context, option: str, *honoured: str) -> None:
 
 
 def database_of(example_db: str | None) -> str:
-    """The folder or server to use; raises `click.UsageError` for anything else."""
+    """The folder or server to use (raises `click.UsageError` for anything else)."""
     from opjury.judge.database import local_folder, usable
 
     try:

@@ -1,4 +1,4 @@
-"""Tables and counterexamples for the terminal; plain text when piped."""
+"""Tables and counterexamples for the terminal, in plain text when piped."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def numeric(header: str) -> Column:
 
 
 def progress_bar(before: str, after: str = "") -> Progress:
-    """A progress bar between two texts on a terminal; nothing is shown elsewhere."""
+    """A progress bar between two texts, shown on a terminal only."""
     columns = (TextColumn(before), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn(after))
     return Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
 
@@ -83,7 +83,7 @@ def _marked(found: Iterable[Standing]) -> list[Status]:
 
 
 def in_declared_order(checks: Iterable[str]) -> list[str]:
-    """Checks in the order of their declaration; checks that are not declared here come last."""
+    """Checks in the order of their declaration, with those that are not declared here last."""
     return sorted(checks, key=registry.place_of_check)
 
 
@@ -127,7 +127,7 @@ class Refutations:
 
 
 def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
-    """1 if something is not as declared, else 3 if nothing was judged, else 0; 0 for 3 if all tasks that apply are `elsewhere`."""
+    """1 if something is not as declared, else 3 if nothing was judged, else 0. If all tasks that apply are `elsewhere`, 3 becomes 0."""
     if found.judged:
         return GOOD if found.ok else BAD
     why = "" if found.verdicts else "; no check that was asked for applies to these dtypes"

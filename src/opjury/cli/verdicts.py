@@ -59,7 +59,7 @@ def state_legend(states: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 class Tally(NamedTuple):
-    """The names of implementations by outcome; negative controls do not compete and are counted apart."""
+    """The names of implementations by outcome. Negative controls do not compete and are counted apart."""
 
     holding: tuple[str, ...]
     refuted: tuple[str, ...]

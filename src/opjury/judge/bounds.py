@@ -63,7 +63,7 @@ class Comparison:
 
 
 def gamma(terms: np.ndarray | float, unit: float) -> np.ndarray:
-    """Higham's γ(k) = k·u/(1 − k·u); infinite where k·u ≥ 1."""
+    """Higham's γ(k) = k·u/(1 − k·u), infinite where k·u ≥ 1."""
     ku = np.asarray(terms, dtype=np.float64) * unit
     with np.errstate(divide="ignore"):
         return np.where(ku < 1, ku / np.maximum(1 - ku, 1e-300), np.inf)
@@ -151,7 +151,7 @@ def _signs_of_zero(values: np.ndarray) -> np.ndarray:
 
 
 def first_place(wrong: np.ndarray) -> tuple[int, ...] | None:
-    """The place of the first true element; None where there is none."""
+    """The place of the first true element, or None where there is none."""
     if not np.any(wrong):
         return None
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
@@ -163,7 +163,7 @@ def repeated_shape(expected: Expected, repeated: Repetition) -> tuple[int, ...]:
 
 
 def wrong_at(result: torch.Tensor, expected: Expected, repeated: Repetition) -> tuple[int, ...] | None:
-    """The first place, along the first repeated dimension, where a repeated result is wrong; None where it is right.
+    """The first place, along the first repeated dimension, where a repeated result is wrong, or None where it is right.
 
     The result stays on its device, and is compared with the small case's in parts: it has more than 2³¹ elements.
     """

@@ -30,7 +30,7 @@ class MissingExtra(ImportError):
 
 
 def require_extra(extra: str, what: str) -> None:
-    """Raise `MissingExtra` unless all modules of an extra are installed; `what` needs them."""
+    """Raise `MissingExtra`, which says what needs the extra, unless all its modules are installed."""
     if any(importlib.util.find_spec(module) is None for module in EXTRAS[extra]):
         raise MissingExtra(f"{what} needs the extra `{extra}`: pip install 'opjury[{extra}]'")
 

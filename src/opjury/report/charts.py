@@ -75,7 +75,7 @@ def crossovers(sweep: _Sweep) -> list[tuple[str, str, int, int]]:
 
 
 def over_size(sweep: _Sweep) -> list[Chart]:
-    """Time, and memory where it is known, over one size; both axes logarithmic."""
+    """Time, and memory where it is known, over one size, on two logarithmic axes."""
     measured = [(value, m) for value, ms in sweep.points.items() for m in ms]
     names = list(dict.fromkeys(m.implementation for _, m in measured))
 
@@ -288,12 +288,12 @@ def costs(m: Measurement) -> tuple[Cell, Cell, Cell, Cell]:
 
 
 def ulps(value: float | None) -> Cell:
-    """An error in units in the last place, as text and to sort by; blank where none was looked at."""
+    """An error in units in the last place, as text and to sort by, or blank where none was looked at."""
     return ("", None) if value is None else (_number(value), value)
 
 
 def fraction(value: float) -> Cell:
-    """An error as a fraction of its bound, as text and to sort by; blank where nothing was rounded."""
+    """An error as a fraction of its bound, as text and to sort by, or blank where nothing was rounded."""
     return ("", None) if not value else ("> 1000", value) if value > 1e3 else (_number(value), value)
 
 

@@ -43,7 +43,7 @@ def report_command(
     sarif_file: str | None,
     junit_file: str | None,
 ) -> None:
-    """Write a site from records and the history; or print a summary: `--format md` or `terminal`.
+    """Write a site from records and the history, or print a summary: `--format md` or `terminal`.
 
     RECORDS are files that other commands wrote with `--json`. They say how things are now; without any, the latest night of the history does.
     A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
@@ -69,7 +69,7 @@ def report_command(
 
 
 def publish(history: Path, output: Path) -> int:
-    """Write the site of a history alone; the exit status."""
+    """Write the site of a history alone, and return the exit status."""
     found = gather([], history)
     return _site(found, output, False) if _has_records(found, str(history)) else NOTHING
 

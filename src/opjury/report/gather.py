@@ -103,7 +103,7 @@ class Curve:
 
 @dataclass
 class Machine:
-    """Everything that was found on one machine; nothing is compared with another machine's.
+    """Everything that was found on one machine. Nothing is compared with another machine's.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def _curves(paths: Sequence[Path]) -> dict[Series, Curve]:
 
 
 def _times(path: Path) -> dict[Setting, dict[str, float]]:
-    """The shortest block's times of a night, by setting and implementation; the medians' ratios where these were not kept.
+    """The shortest block's times of a night, by setting and implementation, or the medians' ratios where these were not kept.
 
     Lines that cannot be read are left out.
     """
@@ -281,7 +281,7 @@ def workload_name(setting: Setting) -> str:
 
 
 def default_workload(state: State) -> str:
-    """The name that most operations were measured under; "" where nothing was."""
+    """The name that most operations were measured under, or "" where nothing was."""
     seen: Counter[str] = Counter(workload_name(workload) for workload in state.contests)
     preferred = ("medium", "small", "large")
     return max(seen, key=lambda name: (seen[name], -preferred.index(name) if name in preferred else -9), default="")

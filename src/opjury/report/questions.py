@@ -1,4 +1,4 @@
-"""The published questions: their claims, executed; the answer in prose; the implementations that come from them."""
+"""The published questions: their claims, executed, the answer in prose, and the implementations that come from them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _judge(claim: Claim) -> Judged:
 
 
 def document(name: str, section: str = "") -> Markup:
-    """A document of the source tree as HTML, or its section whose heading begins with `section`; "" where it does not exist."""
+    """A document of the source tree as HTML, or its section whose heading begins with `section`, or "" where it does not exist."""
     from markdown_it import MarkdownIt
 
     path = DOCUMENTS / name

@@ -17,7 +17,7 @@ from opjury.track.history import file_name
 
 
 class Slugs(dict[str, str]):
-    """A file name for each name, whatever characters it has; no two are equal, upper and lower case aside."""
+    """A file name for each name, whatever characters it has. No two are equal, upper and lower case aside."""
 
     def __missing__(self, name: str) -> str:
         base = file_name(_visible(name))[:100]
@@ -28,7 +28,7 @@ class Slugs(dict[str, str]):
 
 
 def template_environment(slugs: Slugs) -> jinja2.Environment:
-    """The templates with their filters; all text is escaped."""
+    """The templates with their filters. All text is escaped."""
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("opjury.report"),
         autoescape=True,

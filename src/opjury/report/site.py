@@ -97,7 +97,7 @@ class _Site:
     slugs: Slugs
 
     def page(self, template: str, path: str = "", **context: Any) -> None:
-        """Write one page; `path`, by default the template's name, is relative to the machine's pages."""
+        """Write one page. `path`, by default the template's name, is relative to the machine's pages."""
         path = path or template
         home = self.homes[self.machine.name]
         up = "../" * path.count("/")
@@ -191,7 +191,7 @@ class _Site:
 
 
 def _rows(machine: Machine, workloads: Sequence[str], usual: str, changed: Sequence[Change]) -> list[dict[str, Any]]:
-    """Every implementation that was judged or measured, the fastest of each operation first; speeds and errors are by workload."""
+    """Every implementation that was judged or measured, the fastest of each operation first. Speeds and errors are by workload."""
     standings = worst_standings(machine.now.standings.values())
     measured: dict[tuple[str, str], dict[str, Measurement]] = {}
     for series, m in machine.now.measurements.items():

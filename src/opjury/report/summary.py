@@ -31,7 +31,7 @@ class SummaryLine(NamedTuple):
 
 
 def lines(machine: Machine) -> list[SummaryLine]:
-    """A line for each operation; negative controls and what was not judged do not count."""
+    """A line for each operation. Negative controls and what was not judged do not count."""
     now, usual = machine.now, default_workload(machine.now)
     chosen = {w.operation: r for w, r in now.recommendations.items() if workload_name(w) == usual}
     found = []

@@ -47,7 +47,7 @@ Call = Callable[[Any], Any]
 
 
 class Lost(Impossible):
-    """The cluster was lost during the audit; the results so far are complete."""
+    """The cluster was lost during the audit. The results so far are complete."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def connected(
     notify: Callable[[int], None] = lambda workers: None,
     operations: Iterable[str] = (),
 ) -> Iterator[Cluster]:
-    """The cluster of a scheduler until the end of the block; workers get the declarations of the operations that only this process has."""
+    """The cluster of a scheduler until the end of the block. Workers get the declarations of the operations that only this process has."""
     declarations = [sent for name in operations if (sent := Sent.declarations(name))]
     require_extra("cluster", "a cluster")
     from distributed import Client
@@ -246,7 +246,7 @@ class Cluster:
         return self.client.map(_serve, calls, key=keys, pure=False, resources=dict(resources or {}) or None)
 
     def _received(self, future: Future, result: Any) -> Any:
-        """The outcomes of a parcel, or `Dropped`; `Lost` for a future that the scheduler has forgotten."""
+        """The outcomes of a parcel, or `Dropped`. `Lost` for a future that the scheduler has forgotten."""
         from distributed import KilledWorker
 
         if future.status == "finished":
@@ -331,7 +331,7 @@ def _kept(call: Call, item: Any, limit: float, device: str, worker: Any) -> Any:
 
 
 def _fault(worker: str, answer: Any) -> str:
-    """What is wrong with a worker, in words; "" if nothing is, or if it has just ended."""
+    """What is wrong with a worker, in words, or "" if nothing is, or if it has just ended."""
     if answer is None or isinstance(answer, OSError):
         return ""
     if isinstance(answer, Unfit):

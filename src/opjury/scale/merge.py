@@ -44,7 +44,7 @@ def merge(paths: Sequence[Path]) -> Merged:
 
 
 def _one(first: tuple[Path, Verdict], second: tuple[Path, Verdict], problems: list[str]) -> tuple[Path, Verdict]:
-    """The worse of two verdicts of one task, the first if they agree; a skipped one contradicts nothing."""
+    """The worse of two verdicts of one task, the first if they agree. A skipped one contradicts nothing."""
     ours, theirs = first[1], second[1]
     worse = max(first, second, key=lambda each: records.SEVERITY.index(each[1].status))
     if ours.status != theirs.status and "skipped" not in (ours.status, theirs.status):
@@ -84,7 +84,7 @@ def _shards(parts: Iterable[Part]) -> str:
 
 
 def _place(verdict: Verdict) -> tuple[object, ...]:
-    """The place of a verdict in an audit of everything; what is not registered here comes last."""
+    """The place of a verdict in an audit of everything. What is not registered here comes last."""
     operations = {contract.name: contract for contract in registry.operations()}
     contract = operations.get(verdict.operation)
     names = [entry.name for entry in registry.implementations(contract.name)] if contract else []

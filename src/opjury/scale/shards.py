@@ -58,7 +58,7 @@ def _unit(task: Task) -> tuple[str, ...]:
 
 
 def _costs(tasks: Sequence[Task], recorded: Iterable[Verdict]) -> dict[tuple[object, ...], float]:
-    """The recorded seconds of each task; without a record, its examples at the rate of the other tasks."""
+    """The recorded seconds of each task, or without a record, its examples at the rate of the other tasks."""
     seconds = {identity(verdict): verdict.seconds for verdict in recorded}
     examples = {identity(task): float(wanted(task)) for task in tasks}
     known = seconds.keys() & examples.keys()

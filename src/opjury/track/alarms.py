@@ -31,7 +31,7 @@ class Quantity(NamedTuple):
 
 
 def relative_time(own: Measurement, baseline: Measurement | None) -> float:
-    """The shortest block's time as a multiple of the baseline's; for the baseline itself, as a multiple of the floor's.
+    """The shortest block's time as a multiple of the baseline's, or for the baseline itself, as a multiple of the floor's.
 
     The shortest of some hundred interleaved blocks is hardly disturbed. The median of the ratios is not used: other load on the
     machine slows one implementation down more than another.
@@ -94,7 +94,7 @@ def growths(
 
 
 def _baseline(operation: str) -> str:
-    """The baseline's name; "" for an operation that is not registered any more."""
+    """The baseline's name, or "" for an operation that is not registered any more."""
     try:
         return registry.operation(operation).baseline or ""
     except registry.UnknownName:
@@ -196,7 +196,7 @@ def options_of(setting: Setting) -> list[str]:
 
 
 def name_of_sizes(setting: Setting) -> str:
-    """The name of the workload with these sizes; "" for sizes without a name and for an operation that is not registered."""
+    """The name of the workload with these sizes, or "" for sizes without a name and for an operation that is not registered."""
     try:
         return registry.workload(setting.operation).name_of(setting.sizes)
     except registry.UnknownName:

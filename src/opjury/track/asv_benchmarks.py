@@ -37,7 +37,7 @@ def setup_cache() -> str:
 
 
 def _figures(folder: Path, operation: Operation, contest: tuple[str, ...], implementation: str) -> dict[str, float]:
-    """The figures of one implementation in a contest (workload, direction, device), which is run if it was not; {} for none."""
+    """The figures of one implementation in a contest (workload, direction, device), which is run if it was not, or {} for none."""
     path = folder / f"{'-'.join((operation.name, *contest))}.jsonl"
     if not path.exists():
         records.write(path, _measured(operation, *contest))

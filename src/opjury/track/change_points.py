@@ -32,7 +32,7 @@ class ChangePoint(NamedTuple):
         return self.after - self.before
 
     def exceeds(self, values: np.ndarray) -> bool:
-        """Whether the new level is above nine in ten of all earlier values; a wandering series often returns to a level it had."""
+        """Whether the new level is above nine in ten of all earlier values. A wandering series often returns to a level it had."""
         earlier = values[max(0, len(values) - WINDOW) : self.at]
         return self.after > float(np.nanquantile(earlier, _USUAL))
 

@@ -111,7 +111,7 @@ _ALARMS = combined(
 @_HISTORY
 @click.pass_context
 def run_command(context: click.Context, /, jobs: int | None, no_asv: bool, **options: Any) -> None:
-    """Audit, measure and choose at all workloads; add the night to the history.
+    """Audit, measure and choose at all workloads, and add the night to the history.
 
     An interrupted run continues where it stopped.
     """
@@ -201,7 +201,7 @@ def _plan(
 
 
 def _run(plan: Plan, jobs: int | None, no_asv: bool) -> int:
-    """Run and show one night; the exit status."""
+    """Run and show one night, and return the exit status."""
     require_extra("track", "opjury track run")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
@@ -265,7 +265,7 @@ def _end(told: subprocess.CompletedProcess[str]) -> str:
 def _check(
     plan: Plan, *, nights: str, no_confirm: bool, before: str, json_file: str | None, markdown_file: str | None
 ) -> int:
-    """Show what changed for the worse; the exit status."""
+    """Show what changed for the worse, and return the exit status."""
     require_extra("track", "opjury track check")
     from opjury.track.confirm import confirmed
 
@@ -299,7 +299,7 @@ def _check(
 
 
 def _nights(folder: Path, machine: str | None) -> list[history.Chronicle]:
-    """The nights of a machine, by default of this one, else of the one with the latest night; unreadable lines are reported."""
+    """The nights of a machine, by default of this one, else of the one with the latest night. Unreadable lines are reported."""
     found = history.read_history(folder)
     for problem in [*found.unreadable, *(line for c in found.nights for line in c.spoilt)]:
         click.echo(f"opjury: left out: {problem}", err=True)
@@ -312,7 +312,7 @@ def _nights(folder: Path, machine: str | None) -> list[history.Chronicle]:
 
 
 def _publish(folder: Path) -> int:
-    """Make asv's pages, where it has results, and ours; the exit status of the latter."""
+    """Make asv's pages, where it has results, and ours, and return the exit status of the latter."""
     if Path("asv.conf.json").exists() and Path(".asv", "results").is_dir():
         told = _asv("publish")
         if told.returncode or not Path(".asv/html/index.html").exists():

@@ -222,7 +222,7 @@ _Least = tuple[list[float], list[float]]  # the shortest seconds of a call in ea
 
 
 def _of_least(least: _Least) -> Ratio:
-    """The ratio of the shortest times; its interval compares the fastest process of a side with the other's `ALIKE`th fastest."""
+    """The ratio of the shortest times. Its interval compares the fastest process of a side with the other's `ALIKE`th fastest."""
     one, other = map(sorted, least)
     return Ratio(other[0] / one[0], other[0] / one[ALIKE - 1], other[ALIKE - 1] / one[0])
 

@@ -83,7 +83,7 @@ def compare_command(
 
 
 def _names(targets: Sequence[str]) -> dict[str, list[str]]:
-    """The implementations to time, by operation; of an operation without a name all but the negative controls."""
+    """The implementations to time, by operation. An operation alone stands for all but its negative controls."""
     wanted: dict[str, list[str]] = {}
     for target in targets or [o.name for o in registry.operations()]:
         operation, _, only = target.partition(":")

@@ -180,7 +180,7 @@ def _listed(versions: dict[str, str]) -> str:
 def _with_libraries(
     before: str, nights: Sequence[Chronicle], latest: int, suspects: Collection[Series], until: float, notify: _Notify
 ) -> tuple[dict[Series, _Compared], int]:
-    """Compare the working tree with the libraries of an interpreter and with the present ones; how many there was no time for.
+    """Compare the working tree with the libraries of an interpreter and with the present ones, and count those without time.
 
     Settings of suspects come first. The others are in random order, so that each has its turn on some day.
     """
@@ -222,7 +222,7 @@ class _Commits:
     notify: _Notify
 
     def compared(self, series: Series, last: int, at: int, until: float) -> _Compared | None:
-        """The comparison with the commit of night `last`; None where it was not made."""
+        """The comparison with the commit of night `last`, or None where it was not made."""
         commit = self.nights[last].night.commit
         if not self.possible or series.setting.dtype != usual_dtype(registry.operation(series.setting.operation)):
             return None
@@ -235,7 +235,7 @@ class _Commits:
         return None if found is None else _Compared(last, at, found, command)
 
     def made_slower(self, alarm: Alarm, compared: dict[Series, _Compared], until: float) -> bool | None:
-        """Whether it takes longer than at the commit before; None where something else may be the cause, or that cannot be tried."""
+        """Whether it takes longer than at the commit before, or None where something else may be the cause, or that cannot be tried."""
         if alarm.kind != "time":
             return None
         series, since = Series.of(alarm), _since(alarm, self.nights)
@@ -274,7 +274,7 @@ def _since(alarm: Alarm, nights: Sequence[Chronicle]) -> int:
 def _seen(
     alarm: Alarm, nights: Sequence[Chronicle], again: Sequence[Chronicle], steps: dict[float, _Steps]
 ) -> bool | None:
-    """Whether it was seen again: a verdict once, a recommendation most times, a growth as a step; None while that is open."""
+    """Whether it was seen again: a verdict once, a recommendation most times, a growth as a step, or None while that is open."""
     enough = len(again) >= ENOUGH
     if alarm.kind == "verdict":
         standings = [night.standings.get((alarm.name, alarm.device)) for night in again]

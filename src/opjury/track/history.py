@@ -129,7 +129,7 @@ def _night(first: bytes) -> Night:
 
 
 def latest(machine: str, count: int, folder: Path | str = FOLDER) -> list[Chronicle]:
-    """One machine's last nights, the oldest first; files that cannot be read are left out."""
+    """One machine's last nights, the oldest first. Files that cannot be read are left out."""
     return [chronicle(path) for _, path in files(Path(folder) / file_name(machine), [])[-count:]]
 
 

@@ -41,7 +41,7 @@ class Past(NamedTuple):
 
 
 def code_digest(operation: str, implementation: str) -> str:
-    """A digest of the source files of an implementation and its contract; "" where there are none."""
+    """A digest of the source files of an implementation and its contract, or "" where there are none."""
     functions = (registry.entry(operation, implementation).function, registry.operation(operation).reference)
     files = [files_of(function) for function in functions]
     return digest(itertools.chain(*files)) if all(files) else ""

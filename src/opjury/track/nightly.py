@@ -122,7 +122,7 @@ def run_night(planned: Plan, *, jobs: int | None = None, notify: Notify = lambda
 
 
 def _continued(night: Night, before: list[Record]) -> list[Record]:
-    """The records of an earlier run of the same commit, machine, versions and plan; otherwise this night alone."""
+    """The records of an earlier run of the same commit, machine, versions and plan, or else this night alone."""
     same = ("commit", "dirty", "machine", "sources", "plan", "environment")
     first = before[0] if before else None
     if isinstance(first, Night) and all(getattr(first, name) == getattr(night, name) for name in same):

@@ -12,7 +12,7 @@ from opjury.model.registry import Impossible
 
 
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git; its exit status is 127 where it is not installed."""
+    """Run git. Its exit status is 127 where it is not installed."""
     try:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
@@ -20,7 +20,7 @@ def git(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def commit_of(name: str) -> str | None:
-    """The hash of the commit that a branch, a tag or an abbreviated hash names; None where there is none."""
+    """The hash of the commit that a branch, a tag or an abbreviated hash names, or None where there is none."""
     found = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     return found.stdout.strip() if found.returncode == 0 else None
 

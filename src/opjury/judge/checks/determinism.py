@@ -82,7 +82,7 @@ def _is_legal(trial: Trial, case: Case) -> bool:
 
 
 def _other_values(case: Case, rng: np.random.Generator) -> Case:
-    """The same shapes with one element changed; where there are no data, one of the numbers reduced by one."""
+    """The same shapes with one element changed, or without data, one of the numbers reduced by one."""
     places = [place for place, leaf in case.leaves() if isinstance(leaf, Tensor) and leaf.data and leaf.values.size]
     if not places:
         counts = [place for place, leaf in case.leaves() if type(leaf) is int and leaf > 0]

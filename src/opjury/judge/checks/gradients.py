@@ -38,7 +38,7 @@ def requiring(places: Iterable[int | str]) -> str:
 
 
 def gradient_steps(place: int | str, incoming: Tensor, chosen: Iterable[int | str], *, flat: bool = True) -> str:
-    """Lines of a script that compute the gradient for one argument; `flat`: all its elements in a row."""
+    """Lines of a script that compute the gradient for one argument, with `flat` as one row of elements."""
     gradient = f"torch.autograd.grad({CALL}, {argument(place)}, w, materialize_grads=True)"
     return f"{requiring(chosen)}w = {_code(incoming)}\n(result,) = {gradient}" + "\nresult = result.flatten()" * flat
 
@@ -57,7 +57,7 @@ def _incoming(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, tier
 
 
 def _code(incoming: Tensor) -> str:
-    """An incoming gradient as Python; an expanded one has one element in memory."""
+    """An incoming gradient as Python, where an expanded one keeps one element in memory."""
     if incoming.layout != "expanded" or not incoming.values.size:
         return incoming.code()
     first = incoming.values.reshape(-1)[:1].reshape([1] * incoming.values.ndim)
@@ -65,7 +65,7 @@ def _code(incoming: Tensor) -> str:
 
 
 def incoming_in_message(incoming: Tensor) -> str:
-    """An incoming gradient in a message; "" where it is long."""
+    """An incoming gradient in a message, or "" where it is long."""
     code = _code(incoming)
     return f"where the incoming gradient is {code}" if len(code) <= _TOLD else ""
 

@@ -97,7 +97,7 @@ def _local_gradient(
     reached = depends.reshape(len(depends), -1)
 
     def refute_where(wrong: np.ndarray, message: str, right: str) -> None:
-        """Refuted where an element of the gradient is wrong; `right` is what a script asserts of it."""
+        """Refuted where an element of the gradient is wrong. `right` is what a script asserts of it."""
         found = np.flatnonzero(wrong)
         if not found.size:
             return

@@ -32,7 +32,7 @@ def bits(result: Any) -> Any:
 
 
 def overwritten(result: Any) -> bool:
-    """Overwrite a result, as its owner may; whether that was possible."""
+    """Overwrite a result, as its owner may, and return whether that was possible."""
     try:
         if isinstance(result, torch.Tensor):
             with torch.no_grad():

@@ -58,7 +58,7 @@ def check_specials(trial: Trial, case: Case) -> None:
 
 
 def check_form(trial: Trial, case: Case) -> None:
-    """Type, shape, dtype, device and sparse format are the contract's; gradient history is there when asked for, and only then."""
+    """Type, shape, dtype, device and sparse format are the contract's. Gradient history is there when asked for, and only then."""
     operation = trial.operation
     result = trial.call(case)
     if operation.result == "sparse":
@@ -252,7 +252,7 @@ def _slack(trial: Trial, calls: list[Case], largest: float) -> float:
 
 
 def _called(case: Case, live: tuple[Any, ...], named: dict[str, Any]) -> Case:
-    """The case of a call that a law makes; `case` is that of the law."""
+    """The case of a call that a law makes, given the case of the law."""
     leaves = dict(case.leaves())
 
     def recipe(place: int | str, value: Any) -> Any:
