@@ -1,6 +1,7 @@
 """Tests leave the caches of whoever runs them alone, and are not influenced by what lies there."""
 
 import collections
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,9 @@ from opjury.model import declared, registry
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of a test that is `sampled(n)` a quick run takes every n-th set of parameters."""
-    seen = collections.Counter()
+    """Of a test that is `sampled(n)` a quick run takes every n-th set of parameters. The longest tests come first."""
+    here, seen = Path(__file__).parent, collections.Counter()
+    items.sort(key=lambda item: not (here in item.path.parents and item.get_closest_marker("slow")))
     for item in items:
         mark = item.get_closest_marker("sampled")
         if mark:
