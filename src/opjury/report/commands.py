@@ -43,10 +43,10 @@ def report_command(
     sarif_file: str | None,
     junit_file: str | None,
 ) -> None:
-    """Write a site from records and the history, or print a summary: `--format md` or `terminal`.
+    """Write a site from records and the history, or print a summary.
 
     RECORDS are files that other commands wrote with `--json`. They say how things are now; without any, the latest night of the history does.
-    A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
+    `--format md` and `--format terminal` print a summary. A summary in Markdown is also appended to $GITHUB_STEP_SUMMARY, where that is set.
     """
     found = gather(paths, history)
     if not _has_records(found, ", ".join(map(str, paths)) or str(history)):

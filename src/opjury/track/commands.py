@@ -50,7 +50,7 @@ _IN_TURNS = {
 
 @click.group("track", cls=LazyGroup, modules={"compare": "opjury.track.compare_command"})
 def track_command() -> None:
-    """Follow implementations, and the libraries beneath them, from night to night."""
+    """Follow implementations and the libraries beneath them."""
 
 
 _FOLDER = click.option(
@@ -111,7 +111,7 @@ _ALARMS = combined(
 @_HISTORY
 @click.pass_context
 def run_command(context: click.Context, /, jobs: int | None, no_asv: bool, **options: Any) -> None:
-    """Audit, measure and choose at all workloads, and add the night to the history.
+    """Audit, measure and choose, and add the night to the history.
 
     An interrupted run continues where it stopped.
     """
@@ -135,7 +135,9 @@ def check_command(context: click.Context, /, folder: Path, machine: str | None, 
 @_HISTORY
 @click.pass_context
 def before_command(context: click.Context, /, folder: Path, machine: str | None) -> None:
-    """Print the libraries of the last night as requirements, for --before. Print nothing where they are installed here.
+    """Print the libraries of the last night as requirements.
+
+    It prints nothing where they are installed here. An environment with them is what `--before` of other commands takes.
 
     \b
     python -m venv before
