@@ -24,7 +24,7 @@ demo: $(VENV)/installed
 
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --durations 10 --durations-min 20
 
-# the whole harness, and a sample of the library's audits
+# the harness but for its slowest tests, and a sample of the library's audits
 test: $(VENV)/installed
 	$(PYTEST) -m "not slow and not compare"
 

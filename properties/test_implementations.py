@@ -54,8 +54,13 @@ def test_check(tasks):
 
 
 @pytest.mark.parametrize(
-    ("check", "operation"), [(check, operation) for check, names in NOTHING_TO_TRY.items() for operation in names]
+    ("check", "entry"),
+    [
+        pytest.param(check, registry.entry(name, registry.operation(name).baseline), id=f"{check}-{name}")
+        for check, names in NOTHING_TO_TRY.items()
+        for name in names
+    ],
 )
-def test_nothing_is_suitable(check, operation):
-    tasks = Request(checks=check).tasks(operation, registry.operation(operation).baseline)
+def test_nothing_is_suitable(check, entry):
+    tasks = Request(checks=check).tasks(entry.operation, entry.name)
     assert {judge(task).status for task in tasks} == {"skipped"}

@@ -19,6 +19,7 @@ import platformdirs
 
 from opjury.model import files
 from opjury.model.case import Case
+from opjury.model.modules import MissingExtra, require_extra
 
 TIMEOUT = 0.5  # seconds for one answer
 _PROMPT = 0.05  # seconds that an answer may take without counting as waiting
@@ -53,9 +54,10 @@ def usable(database: str) -> tuple[str, str]:
             f"{database} is not the address of a redis server; write redis://HOST:PORT/NUMBER, or a folder"
         )
     try:
-        answered = Server(database).attempt(lambda client: client.ping(), False)
-    except ImportError:
-        return local_folder(), "the address of a redis server needs redis: pip install 'opjury[team]'"
+        require_extra("team", "the address of a redis server")
+    except MissingExtra as error:
+        return local_folder(), str(error)
+    answered = Server(database).attempt(lambda client: client.ping(), False)
     where = urlsplit(database).hostname or urlsplit(database).path
     return (database, "") if answered else (local_folder(), f"the redis server at {where} does not answer")
 

@@ -39,9 +39,7 @@ from opjury.model.records import Verdict
 from opjury.run.pool import Dropped, Fallen, isolated
 
 _SMALL = 64  # cases without a boundary among which a simpler one that fails is looked for
-_SMALL_ILLEGAL = (
-    512  # more for illegal calls, whose arguments are not shrunk: with others they break another rule, or none
-)
+_SMALL_ILLEGAL = 512  # more for illegal calls, which are not shrunk: changed ones break another rule, or none
 _HASTE_BEYOND = 10.0  # seconds that a call beyond 2³¹ elements may take
 _ENDS = """\
 import faulthandler
@@ -303,10 +301,7 @@ class Search:
 
     def _minimise(self, kind: Kind, found: Case, first: Refuted) -> None:
         """Make the counterexample smaller, and keep it for the next time, unless the fault does not show again."""
-        spare, started = (
-            replace(self.trial),
-            time.process_time(),
-        )  # shrinking must not change the errors that a verdict reports
+        spare, started = replace(self.trial), time.process_time()  # a verdict reports no errors of smaller cases
 
         def failing(case: Case) -> bool:
             if time.process_time() - started > SHRINKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column
 
 from opjury.cli import terminal
 from opjury.cli.text import times
@@ -132,9 +132,7 @@ def show_summary(found: Found) -> None:
     for machine in found.machines:
         console.print(f"\n{escape(headline(machine))}")
         console.print(f"[dim]{escape(machine.now.label)}[/]\n")
-        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-        for column in _columns(machine):
-            table.add_column(column, overflow="fold")
+        table = terminal.plain_table(*(Column(name, overflow="fold") for name in _columns(machine)))
         for line in lines(machine):
             share = f"{line.holding} of {line.implementations}"
             table.add_row(escape(line.operation), share, f"[red]{escape(' '.join(line.refuted))}[/]", escape(line.use))

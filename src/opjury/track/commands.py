@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.group import LazyGroup
@@ -26,7 +25,7 @@ from opjury.cli.options import (
     seconds_option,
     warn_if_gone,
 )
-from opjury.cli.terminal import add_to_job_summary, console
+from opjury.cli.terminal import add_to_job_summary, console, progress_bar
 from opjury.judge.task import names_checked
 from opjury.model import files, records, registry
 from opjury.model.device import present
@@ -205,8 +204,7 @@ def _plan(
 def _run(plan: Plan, jobs: int | None, no_asv: bool) -> int:
     """Run and show one night, and return the exit status."""
     require_extra("track", "opjury track run")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not sys.stdout.isatty())
+    bar = progress_bar("{task.description}")
     task = bar.add_task("", total=None)
 
     def notify(stage: str, number: int, total: int) -> None:

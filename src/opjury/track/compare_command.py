@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 from rich.markup import escape
-from rich.table import Column, Table
 
 from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.options import DEVICE, GRADIENT, json_option, seconds_option
-from opjury.cli.terminal import console
+from opjury.cli.terminal import console, numeric, plain_table
 from opjury.cli.text import seconds as in_print
 from opjury.judge.task import names_checked
 from opjury.model import records, registry
@@ -55,8 +54,7 @@ def compare_command(
     wanted = _names(targets)
     for operation in wanted:
         names_checked(f"workload of {operation}", workloads, registry.workload(operation).sizes)
-    figures = [Column(name, justify="right", no_wrap=True) for name in ("A", "B", "B / A", "interval")]
-    table = Table("implementation", "workload", *figures, box=None, padding=(0, 2, 0, 0), show_edge=False)
+    table = plain_table("implementation", "workload", *map(numeric, ("A", "B", "B / A", "interval")))
     found: list[SpeedComparison] = []
     versions: dict[str, tuple[str, str]] = {}
     with side(first) as a, side(second) as b, console.status("") as status:
