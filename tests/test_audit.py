@@ -1,10 +1,8 @@
 """opjury.audit on registered names and on plain functions, good and bad."""
 
-import contextlib
 import copy
 import dataclasses
 import gc
-import itertools
 import os
 import pickle
 import signal
@@ -123,23 +121,6 @@ def test_a_wrong_signature_is_a_verdict():
 def test_a_hang_or_a_crash_is_a_verdict(function, message):
     found = opjury.audit(function, checks=["terminates"], dtypes=["float32"], **QUICK)
     assert message in found.refuted[0].message
-
-
-@pytest.mark.parametrize("compiler", [None, "numba"])
-def test_a_late_call_is_made_again_where_it_may_have_compiled(monkeypatch, compiler):
-    if compiler:
-        monkeypatch.setitem(sys.modules, compiler, sys)
-    calls = itertools.count(1)
-
-    def endless_at_first(x, slices):
-        return endless(x, slices) if next(calls) == 1 else mean_of_slices(x, slices)
-
-    arguments = torch.ones(4, 1), torch.tensor([[0, 2]])
-    with contextlib.nullcontext() if compiler else pytest.raises(TimeLimitExceeded):
-        assert trial(endless_at_first).invoke(arguments, {}).tolist() == [[1]]
-    assert next(calls) == (3 if compiler else 2)
-    with pytest.raises(TimeLimitExceeded):
-        trial(endless).invoke(arguments, {})
 
 
 def test_a_timer_of_others_goes_on():

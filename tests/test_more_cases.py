@@ -10,7 +10,7 @@ import pytest
 import opjury
 from opjury.audit import identity
 from opjury.judge import draw
-from opjury.judge.judge import behaviour
+from opjury.judge.draw import behaviour
 from opjury.judge.task import Request, applies
 from opjury.model import registry
 from opjury.model.arguments import Tensor

@@ -15,7 +15,7 @@ from opjury.cli.verdicts import Tally, state_of
 from opjury.eligible import doubt
 from opjury.judge.task import Request
 from opjury.model import records
-from opjury.model.outcome import Outcome, standing, standings
+from opjury.model.outcome import Outcome, causes_checked, standing, standings
 from opjury.report.changes import changes
 from opjury.report.gather import State
 from opjury.track.alarms import alarms
@@ -35,6 +35,16 @@ RULES = [
     ([verdict(), verdict(check="laws", status="error", message="m")], ("error", False, True)),
     ([verdict(status="error", message="m")], ("error", False, True)),
     ([verdict(status="refuted"), verdict(check="laws", status="error")], ("refuted", False, True)),
+    ([verdict(), verdict(check="laws", status="undecided", message="3 s a call")], ("undecided", False, False)),
+    ([verdict(), verdict(dtypes=("float64",), status="undecided")], ("undecided", False, False)),
+    ([verdict(status="undecided")], ("undecided", False, False)),
+    ([verdict(status="refuted"), verdict(check="laws", status="undecided")], ("refuted", False, True)),
+    ([verdict(status="undecided"), verdict(check="laws", status="error")], ("error", False, True)),
+    (
+        [verdict(status="refuted", **CONTROL), verdict(check="form", status="undecided", **CONTROL)],
+        ("control", False, False),
+    ),
+    ([verdict(status="undecided", **CONTROL)], ("undecided", False, False)),
     ([verdict(status="skipped")], ("unjudged", False, False)),
     ([verdict(status="not declared")], ("unjudged", False, False)),
     ([verdict(status="refuted", **CONTROL)], ("control", False, False)),
@@ -68,10 +78,12 @@ def test_all_that_show_it_agree(verdicts, rule, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     state, holds_up, unexpected = rule
     found = Audit(tuple(verdicts))
-    assert found.ok == (bool(found.judged) and not unexpected)
+    assert found.ok == (bool(found.judged) and not unexpected and not found.undecided)
     records.write("found.jsonl", verdicts)
     merged = CliRunner().invoke(main, ["merge", "found.jsonl"])
-    assert merged.exit_code == (1 if unexpected else 0 if found.judged else 3)
+    assert merged.exit_code == (1 if unexpected else 0 if found.judged and not found.undecided else 3)
+    allowed = CliRunner().invoke(main, ["merge", "found.jsonl", "--allow-undecided"])
+    assert allowed.exit_code == (1 if unexpected else 0 if found.judged or found.undecided else 3)
     shown = " ".join(merged.output.split())
     tally = Tally.of(standings(verdicts))
     assert str(tally) in shown
@@ -126,3 +138,31 @@ def test_the_message_of_an_error_is_reported_by_pytest(monkeypatch):
     monkeypatch.setattr(testing, "judge_tasks", lambda *args, **options: [error])
     with pytest.raises(pytest.fail.Exception, match=r"agreement \(float32\): KeyError: 1"):
         testing.require(task)
+
+
+def test_only_what_fails_in_the_same_audit_is_named_as_a_cause():
+    layouts = verdict(check="layouts", status="refuted", cause="agreement")
+    assert causes_checked([layouts])[0].cause == ""
+    assert causes_checked([verdict(), layouts])[1].cause == ""
+    for status in ("refuted", "waived"):
+        assert causes_checked([verdict(status=status), layouts])[1].cause == "agreement"
+    elsewhere = verdict(implementation="another", status="refuted")
+    assert causes_checked([verdict(), elsewhere, layouts])[2].cause == ""
+    control = verdict(check="laws", status="refuted", cause="agreement", **CONTROL)
+    assert [v.cause for v in (*causes_checked([control]), *causes_checked([verdict(**CONTROL), control]))] == [
+        "agreement",
+        "",
+        "",
+    ]
+
+
+def test_two_runs_of_which_one_is_undecided_do_not_contradict_each_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for status, code in (("holds", 0), ("refuted", 1), ("skipped", 3)):
+        records.write("first.jsonl", [verdict(status="undecided")])
+        records.write("second.jsonl", [verdict(status=status)])
+        for names in (("first.jsonl", "second.jsonl"), ("second.jsonl", "first.jsonl")):
+            merged = CliRunner().invoke(main, ["merge", *names, "--json", "all.jsonl"])
+            assert merged.exit_code == code
+            (found,) = records.read("all.jsonl")
+            assert found.status == (status if code != 3 else "undecided")

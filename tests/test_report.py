@@ -322,7 +322,7 @@ def test_two_gpus_are_two_machines_and_nothing_is_lost(tmp_path):
 
 def test_bad_lines_are_named_and_the_rest_is_shown(report, tmp_path):
     good = records.encode(verdict())
-    newer = good.replace(b'"format":3', b'"format":9')
+    newer = good.replace(b'"format":4', b'"format":9')
     done = report([], content=b"\n".join([good, newer, good[:50], b"\xff\x00", b"[]"]) + b"\n")
     assert done.exit_code == 0
     for number, words in (

@@ -246,7 +246,7 @@ def test_lines_that_cannot_be_read_are_named_and_the_rest_is_taken(folder):
     a = write("a", verdict(), verdict(check="form"))
     a.write_bytes(a.read_bytes()[:-30])
     b = write("b", verdict(check="laws"))
-    b.write_bytes(b.read_bytes() + records.encode(verdict(check="vmap")).replace(b'"format":3', b'"format":9') + b"\n")
+    b.write_bytes(b.read_bytes() + records.encode(verdict(check="vmap")).replace(b'"format":4', b'"format":9') + b"\n")
     (folder / "c").touch()
     done = opjury("merge", a, b, "c")
     assert done.exit_code == 1

@@ -14,7 +14,7 @@ from opjury.judge.task import Request, Task
 from opjury.model import registry
 from opjury.model.implementation import Error, Waives
 from opjury.model.modules import wing
-from opjury.model.outcome import JUDGED, Outcome, by_implementation, standing
+from opjury.model.outcome import JUDGED, Outcome, by_implementation, causes_checked, standing
 from opjury.model.records import SEVERITY, Verdict
 from opjury.run.ship import Function, Here
 
@@ -27,7 +27,7 @@ class Audit:
 
     def __repr__(self) -> str:
         """A line for each implementation, and for each check that is refuted or could not be judged."""
-        lines, marks = [], {"refuted": "✗", "error": "!"}
+        lines, marks = [], {"refuted": "✗", "error": "!", "undecided": "?"}
         for mine in by_implementation(self.verdicts):
             worst: dict[str, Verdict] = {}
             for v in mine:
@@ -51,8 +51,13 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        """Whether something was judged, and everything is as declared (`opjury.model.outcome.Outcome`)."""
-        return bool(self.judged) and not self.surprises()
+        """Whether something was judged, nothing is undecided, and everything is as declared (`opjury.model.outcome.Outcome`)."""
+        return bool(self.judged) and not self.undecided and not self.surprises()
+
+    @property
+    def undecided(self) -> tuple[Verdict, ...]:
+        """The undecided verdicts of implementations that should hold up."""
+        return tuple(v for v in self.verdicts if v.status == "undecided" and not v.control)
 
     def surprises(self) -> list[str]:
         """A line for each check that is not as declared."""
@@ -205,7 +210,7 @@ def audit(
         found.append(verdict)
         if first and verdict.status == "refuted":
             break
-    return Audit(in_order(tasks, found))
+    return Audit(in_order(tasks, causes_checked(found)))
 
 
 def planned(

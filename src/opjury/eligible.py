@@ -78,6 +78,9 @@ def doubt(verdicts: Sequence[Verdict]) -> str | None:
     """Why these verdicts do not let an implementation compete, or None where they do."""
     for v, _ in surprising(verdicts):
         return f"{'refuted' if v.status == 'refuted' else 'could not be judged'} in {v.check}: {v.message}"
+    for v in verdicts:
+        if v.status == "undecided":
+            return f"undecided in {v.check}: {v.message}"
     if not any(v.check == "agreement" and v.examples for v in verdicts):
         return "not judged: " + next((v.message for v in verdicts if v.check == "agreement"), "there is no verdict")
     return None

@@ -33,7 +33,7 @@ def parametrize_with_checks(
 ) -> pytest.MarkDecorator:
     """Make a test of each function × check (× group of dtypes), which judges when it calls its argument `check`.
 
-    A refuted check fails with its counterexample. One that does not apply is skipped, with the reason. A waived one is an expected
+    A refuted check fails with its counterexample. One that does not apply, or is undecided, is skipped, with the reason. A waived one is an expected
     failure, tried with all dtypes in one test. Registered implementations keep their own waivers; negative controls must be refuted.
 
     The parameters that are not listed are those of `opjury.audit`, `waives` and `error` for all of the plain functions. By default
@@ -101,7 +101,7 @@ def require(tasks: Sequence[Task], *, isolate: bool = False) -> None:
     shown = next(v for v in verdicts if v.status == status)
     if why := outcome.unexpected.get(check):
         pytest.fail(report(shown) if status in ("refuted", "error") else f"{shown.name}: {why}", pytrace=False)
-    if not outcome.judged:
+    if not outcome.judged or status == "undecided":
         pytest.skip(f"{status}: {shown.message}")
     if status == "waived":
         pytest.xfail(shown.told)

@@ -20,6 +20,7 @@ from opjury.model import files, records, registry
 from opjury.model.device import present
 from opjury.model.environment import Environment, environment
 from opjury.model.modules import wing
+from opjury.model.outcome import causes_checked
 from opjury.model.records import Journal, Part, Record, Verdict, left_in
 from opjury.model.sources import family_of, judging
 from opjury.run.ship import Function
@@ -62,6 +63,7 @@ from opjury.run.ship import Function
 @options.json_option("Write the records (JSON Lines); an interrupted audit resumes from them.")
 @options.JUNIT
 @click.option("--claims", is_flag=True, help="Check the claims of published answers instead; targets are questions.")
+@options.ALLOW_UNDECIDED
 @options.ALL_VERDICTS
 @click.pass_context
 def audit_command(
@@ -85,6 +87,7 @@ def audit_command(
     json_file: str | None,
     junit_file: str | None,
     claims: bool,
+    allow_undecided: bool,
     all_verdicts: bool,
     **asked: Any,
 ) -> None:
@@ -131,7 +134,11 @@ def audit_command(
     if partial:
         journal = Journal(partial, lambda before: [*head, *_resumed(before, head, tasks, partial, cluster, mixed)])
     how: dict[str, Any] = dict(jobs=jobs, isolate=not no_isolation, cluster=cluster, mixed=mixed)
-    found = Audit(in_order(tasks, _judged(tasks, journal, how)))
+    refutations = Refutations()
+    verdicts = _judged(tasks, journal, refutations, how)
+    # What follows from another check may follow from one of another part.
+    found = Audit(in_order(tasks, verdicts if shard else causes_checked(verdicts)))
+    refutations.show_all(found)
     options.warn_if_gone(request.database)
     show_sums(found, all_verdicts)
     click.echo(f"seed {request.seed}; the same audit again: --seed {request.seed}")
@@ -141,7 +148,7 @@ def audit_command(
     if junit_file:
         files.write_whole(junit_file, exports.junit(found.verdicts))
     elsewhere = bool(shard) and any(map(applies, whole)) and not any(map(applies, tasks))
-    context.exit(exit_status(found, elsewhere=elsewhere))
+    context.exit(exit_status(found, elsewhere=elsewhere, allow_undecided=allow_undecided))
 
 
 def _resumed(
@@ -166,8 +173,10 @@ def _resumed(
     return [v for v in verdicts if (v.profile, v.seed) == asked and fits(v.environment)]
 
 
-def _judged(tasks: Sequence[Task], journal: Journal | None, how: dict[str, Any]) -> list[Verdict]:
-    """The verdicts that the journal has, and those of the other tasks. Each refutation is shown as it comes.
+def _judged(
+    tasks: Sequence[Task], journal: Journal | None, refutations: Refutations, how: dict[str, Any]
+) -> list[Verdict]:
+    """The verdicts that the journal has, and those of the other tasks. Each refutation for a reason of its own is shown as it comes.
 
     Raises `click.exceptions.Exit` if the audit is interrupted or its cluster is lost.
     """
@@ -175,7 +184,6 @@ def _judged(tasks: Sequence[Task], journal: Journal | None, how: dict[str, Any])
     resumed = [r for r in journal.kept if isinstance(r, Verdict)] if journal else []
     done = {identity(verdict): verdict for verdict in resumed if identity(verdict) in wanted}
     verdicts = list(done.values())
-    refutations = Refutations()
     bar = progress_bar("judging{task.fields[where]}", "{task.description}")
     progress = bar.add_task("", total=len(tasks), completed=len(done), where="")
     try:

@@ -113,6 +113,9 @@ JOBS = click.option(
 )
 GRADIENT = click.option("--gradient", is_flag=True, help="Measure forward and backward together.")
 JUNIT = click.option("--junit", "junit_file", type=OutputFile(), help="Write the verdicts as JUnit XML.")
+ALLOW_UNDECIDED = click.option(
+    "--allow-undecided", is_flag=True, help="Exit with 0, not 3, where calls take too long for a verdict."
+)
 ALL_VERDICTS = click.option("--all-verdicts", is_flag=True, help="Also show each verdict on a line of its own.")
 CLUSTER = combined(
     click.option(

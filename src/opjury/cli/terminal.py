@@ -30,6 +30,7 @@ STYLE = {
     "refuted": "bold red",
     "waived": "yellow",
     "error": "bold red",
+    "undecided": "yellow",
     "skipped": "dim",
     "not declared": "dim",
 }
@@ -102,6 +103,16 @@ class Refutations:
         self._shown: set[tuple[str, str]] = set()
 
     def show(self, verdict: Verdict) -> None:
+        """Show a verdict, unless it follows from another one, which may be found later."""
+        if not verdict.cause:
+            self._show(verdict)
+
+    def show_all(self, found: Audit) -> None:
+        """Show all that were not shown yet."""
+        for verdict in found.verdicts:
+            self._show(verdict)
+
+    def _show(self, verdict: Verdict) -> None:
         """Show a verdict if it is the first that refutes the implementation in this check.
 
         The message, the case, both values and the path of the script are followed by an empty line.
@@ -126,22 +137,25 @@ class Refutations:
         console.print()
 
 
-def exit_status(found: Audit, *, elsewhere: bool = False) -> int:
-    """1 if something is not as declared, else 3 if nothing was judged, else 0. If all tasks that apply are `elsewhere`, 3 becomes 0."""
-    if found.judged:
-        return GOOD if found.ok else BAD
+def exit_status(found: Audit, *, elsewhere: bool = False, allow_undecided: bool = False) -> int:
+    """1 if something is not as declared, else 3 if nothing was judged or a check is undecided, else 0.
+
+    With `allow_undecided`, or if all tasks that apply are `elsewhere`, 3 becomes 0.
+    """
+    if found.surprises():
+        return BAD
+    if found.judged or found.undecided:
+        return NOTHING if found.undecided and not allow_undecided else GOOD
     why = "" if found.verdicts else "; no check that was asked for applies to these dtypes"
     if elsewhere:
         why = "; all tasks that apply are in other shards"
     click.echo(f"opjury: nothing was executed{why}", err=True)
-    return BAD if found.surprises() else GOOD if elsewhere else NOTHING
+    return GOOD if elsewhere else NOTHING
 
 
 def show_audit(found: Audit, all_verdicts: bool) -> None:
     """Each refutation with its counterexample, then the table and the sums."""
-    refutations = Refutations()
-    for verdict in found.verdicts:
-        refutations.show(verdict)
+    Refutations().show_all(found)
     show_sums(found, all_verdicts)
 
 
@@ -201,8 +215,12 @@ def _show_unjudged(found: Audit) -> None:
         console.print(f"\n[bold red]![/] [bold]{escape(v.name)}[/]  {v.check}  could not be judged")
         console.print("  " + escape(v.message))
         _show_case(v)
-    judged = found.judged
-    unjudged = {v.name: v.message for v in found.verdicts if v.name not in judged and (v.name, v.check) not in errors}
+    for mine in by_implementation(found.undecided):
+        checks = ", ".join(in_declared_order({v.check for v in mine}))
+        console.print(f"\n[{STYLE['undecided']}]?[/] [bold]{escape(mine[0].name)}[/]  {checks}  undecided")
+        console.print("  " + escape(mine[0].message))
+    judged = found.judged | {v.name for v in (*errors.values(), *found.undecided)}
+    unjudged = {v.name: v.message for v in found.verdicts if v.name not in judged}
     for name, why in unjudged.items():
         console.print(f"not judged {name}: {why}", markup=False)
 

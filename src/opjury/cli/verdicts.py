@@ -8,12 +8,21 @@ from typing import NamedTuple
 from opjury.model.outcome import Outcome, OutcomeState
 from opjury.model.records import Standing
 
-STATUS_MARKS = {"holds": "✓", "refuted": "✗", "error": "!", "waived": "w", "skipped": "·", "not declared": "-"}
+STATUS_MARKS = {
+    "holds": "✓",
+    "refuted": "✗",
+    "error": "!",
+    "undecided": "?",
+    "waived": "w",
+    "skipped": "·",
+    "not declared": "-",
+}
 STATE_MARKS: dict[OutcomeState, str] = {
     "holds": "✓",
     "waives": "w",
     "refuted": "✗",
     "error": "!",
+    "undecided": "?",
     "control": "†",
     "unjudged": "·",
 }
@@ -22,10 +31,11 @@ _WORDS: dict[OutcomeState, str] = {
     "waives": "holds up, waives a check",
     "refuted": "refuted",
     "error": "could not be judged",
+    "undecided": "undecided",
     "control": "known to be wrong",
     "unjudged": "not judged",
 }
-_ORDER: tuple[OutcomeState, ...] = ("unjudged", "holds", "waives", "control", "error", "refuted")
+_ORDER: tuple[OutcomeState, ...] = ("unjudged", "holds", "waives", "control", "undecided", "error", "refuted")
 
 
 def state_of(standing: Standing | None) -> tuple[OutcomeState, str]:
@@ -40,6 +50,8 @@ def state_of(standing: Standing | None) -> tuple[OutcomeState, str]:
         return state, f"refuted in {found.count('refuted')}{where}"
     if state == "error":
         return state, f"{found.count('error')} could not be judged"
+    if state == "undecided":
+        return state, f"undecided in {found.count('undecided')}"
     words = {"waives": f"holds, waives {found.count('waived')}", "holds": "holds"}
     return state, words.get(state, _WORDS[state])
 
@@ -64,6 +76,7 @@ class Tally(NamedTuple):
     holding: tuple[str, ...]
     refuted: tuple[str, ...]
     errors: tuple[str, ...]
+    undecided: tuple[str, ...]
     controls: tuple[str, ...]
     loose: tuple[str, ...]
     unjudged: tuple[str, ...]
@@ -80,6 +93,7 @@ class Tally(NamedTuple):
             holding=those("holds", "waives"),
             refuted=those("refuted", control=False),
             errors=those("error"),
+            undecided=those("undecided"),
             controls=those("control"),
             loose=those("refuted", control=True),
             unjudged=those("unjudged"),
@@ -97,5 +111,6 @@ class Tally(NamedTuple):
             be = "is" if len(names) == 1 else "are"
             parts += [f"{len(names)} that {be} known to be wrong {be} {outcome}"] if names else []
         parts += [f"{len(self.errors)} could not be judged"] if self.errors else []
+        parts += [f"{len(self.undecided)} undecided"] if self.undecided else []
         parts += [f"{len(self.unjudged)} not judged"] if self.unjudged else []
         return ", ".join(parts) or "Nothing was judged"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -200,3 +200,22 @@ def repeated_cases(operation: Operation, dtypes: tuple[str, ...], seed: int, dev
         needed = sum(math.prod(sides) * torch_dtype(name).itemsize * copies for sides, name, copies in tensors)
         if _ROOM * needed < free_memory(device):
             yield replace(case, repeated=repeated)
+
+
+def behaviour(case: Case, error: float) -> Hashable:
+    """Equal for cases alike in dtype, tier, layouts and powers of two of the sizes, with errors alike to a power of two."""
+    far = math.frexp(error)[1] if error else None
+    return (case.tier, case.dtype, far, *(_coarse(leaf) for _, leaf in case.leaves()))
+
+
+def _coarse(leaf: Any) -> Hashable:
+    if isinstance(leaf, bool):
+        return leaf
+    if isinstance(leaf, int):
+        return (leaf < 0, leaf.bit_length())
+    if isinstance(leaf, tuple):
+        return tuple(map(_coarse, leaf))
+    if hasattr(leaf, "shape"):
+        sizes = tuple(int(size).bit_length() for size in leaf.shape)
+        return (sizes, getattr(leaf, "dtype", ""), getattr(leaf, "layout", ""))
+    return leaf if isinstance(leaf, str) else type(leaf).__name__

@@ -13,42 +13,39 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import torch
 
 from opjury.judge.checks.state import preserved_modules, preserved_state
 from opjury.judge.database import KeptCases
-from opjury.judge.draw import Kind, kind_for, repeated_cases, sized_cases, stream
+from opjury.judge.draw import Kind, behaviour, kind_for, repeated_cases, sized_cases, stream
 from opjury.judge.oracle import ContractError
-from opjury.judge.replay import write_script
+from opjury.judge.replay import ENDS, write_script
 from opjury.judge.shrink import Legal, complexity, shrink
-from opjury.judge.task import PROFILES, SHRINKING, Task, call_limit, implementation_of
+from opjury.judge.task import PROFILES, SHRINKING, Task, budget, call_limit, implementation_of, wanted
 from opjury.judge.text import describe
-from opjury.judge.time_limit import PATIENCE, TimeLimitExceeded, time_limit
-from opjury.judge.trial import HASTE, Refuted, Trial, Unsuitable, ordinary, out_of_memory
+from opjury.judge.time_limit import PATIENCE, Endless, Pace, TimeLimitExceeded, Unexplained, time_limit
+from opjury.judge.trial import GRAD, HASTE, Refuted, Trial, Unsuitable, ordinary, out_of_memory
 from opjury.model import registry
 from opjury.model.case import Case
+from opjury.model.check import Check
 from opjury.model.declared import source_of
 from opjury.model.device import DeviceLost, lost
-from opjury.model.dtypes import COMPLEX, HALF, REAL
+from opjury.model.dtypes import COMPLEX, REAL
 from opjury.model.environment import environment
 from opjury.model.implementation import Implementation
 from opjury.model.records import Verdict
 from opjury.run.pool import Dropped, Fallen, isolated
 
+_BATCH = 16  # drawn cases that are tried in the order of their elements
 _SMALL = 64  # cases without a boundary among which a simpler one that fails is looked for
 _SMALL_ILLEGAL = 512  # more for illegal calls, which are not shrunk: changed ones break another rule, or none
 _HASTE_BEYOND = 10.0  # seconds that a call beyond 2³¹ elements may take
-_ENDS = """\
-import faulthandler
-faulthandler.dump_traceback_later(30, exit=True)
-try:
-    f(*args, **kwargs)  # does not end
-except Exception as error:
-    print(error)
-faulthandler.cancel_dump_traceback_later()"""
+_ENOUGH = 8  # the part of the cases, one eighth, without which a check is undecided
+_HOPELESS = 1.0  # seconds for a call of an implementation that is known not to end for some case
+_endless: dict[Hashable, Any] = {}  # the functions of which this process knows that a call does not end
 _SIMPLEST_FIRST = (*REAL, "float16", "bfloat16", *COMPLEX, "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -73,7 +70,7 @@ def judge(task: Task) -> Verdict:
         return Verdict(**base, status=reason[0], message=reason[1])
     if lost():
         return Verdict(**base, status="error", message="an earlier call made the GPU unusable for this process")
-    trial = Trial(operation, implementation, task.device, call_limit(task), declared=task.function is None)
+    trial = Trial(operation, implementation, task.device, _pace(task, implementation), declared=task.function is None)
     search = Search(trial, task)
     with preserved_state(), preserved_modules(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -93,11 +90,13 @@ def judge(task: Task) -> Verdict:
     )
     waiver = implementation.waived_on(task.device).get(task.check, "")
     if search.refuted is None:
+        if search.slow and not search.enough:
+            return Verdict(**base, status="waived" if waiver else "undecided", waiver=waiver, message=search.slow)
         if search.executed:
-            return Verdict(**base, status="holds", waiver=waiver)
+            return Verdict(**base, status="holds", waiver=waiver, message=search.slow)
         return Verdict(**base, status="skipped", message=search.problem)
     case, refuted = search.refuted
-    message = refuted.message + search.note
+    message = (refuted.mechanism if not cause and refuted.mechanism else refuted.message) + search.note
     return Verdict(
         **base,
         status="waived" if waiver else "refuted",
@@ -115,6 +114,17 @@ def judge(task: Task) -> Verdict:
             refuted.steps,
         ),
     )
+
+
+def _pace(task: Task, implementation: Implementation) -> Pace:
+    """The limits of a task's calls."""
+    limit, hopeless = call_limit(task), _key(task, implementation) in _endless and task.check != "terminates"
+    return Pace(min(limit, _HOPELESS) if hopeless else limit, budget(task), hopeless)
+
+
+def _key(task: Task, implementation: Implementation) -> Hashable:
+    """What tells functions apart in this process."""
+    return getattr(task.function, "pickled", b"") or id(implementation.function)
 
 
 def verdict_fields(task: Task, implementation: Implementation | None = None) -> dict[str, Any]:
@@ -182,6 +192,9 @@ class Search:
         self.note = ""  # what the refutation's message ends with
         self._late = self._lost = False
         self._unsuitable = 0
+        self.slow = ""  # what was not tried because calls take too long
+        self._tried_slowly = 0  # cases that were given up because a call took too long
+        self._too_large = math.inf  # elements of the smallest of them
 
     def run(self) -> None:
         """Try cases until one refutes the check or there are enough, and make the failing one smaller."""
@@ -192,19 +205,45 @@ class Search:
         try:
             for case in self._cases(kind):
                 self._try(case)
-                if self.refuted is not None:
+                if self.refuted is not None or self._spent:
                     break
+            self.slow = self._untried()
+            self.trial.pace.budget = math.inf  # a counterexample is made smaller at its own pace
             if self.refuted is not None and self.task.shrink and not self.refuted[0].repeated:
                 self._minimise(kind, *self.refuted)
-        except TimeLimitExceeded:
+        except Endless as error:
             self._late = True
-            late = f"no answer within {self.trial.patience:.2g} s"
-            self.refuted = (self.trial.in_flight or Case(), Refuted(late, steps=_ENDS))
+            _endless[_key(self.task, self.trial.implementation)] = self.trial.implementation.function
+            steps = (GRAD if self.check.needs else "") + ENDS
+            self.refuted = (self.trial.in_flight or Case(), Refuted(str(error), steps=steps))
         except DeviceLost as error:
             self._lost = True
             if self.refuted is None:
                 message = f"the call ends this process's use of the GPU: {error}"
                 self.refuted = (self.trial.in_flight or Case(), Refuted(message))
+
+    @property
+    def _spent(self) -> bool:
+        """Whether the time of the task is over."""
+        pace = self.trial.pace
+        return pace.spent > pace.budget and (
+            self.executed >= 4 or self._tried_slowly > 0 or pace.spent > 4 * pace.budget
+        )
+
+    @property
+    def enough(self) -> bool:
+        """Whether a check that was not refuted holds, although not all cases could be tried."""
+        return self.executed >= max(4, wanted(self.task) // _ENOUGH)
+
+    def _untried(self) -> str:
+        """What was not tried because calls take too long, or ""."""
+        if not self._spent and not self._tried_slowly:
+            return ""
+        longest = max(self.trial.pace.longest.values(), default=0.0)
+        told = f"up to {longest:.2g} s a call at these sizes; {self.executed} of {wanted(self.task)} cases were tried"
+        if self.trial.pace.hopeless:
+            return f"{told}, since another call of this function does not end"
+        return told + (f", none of {self._too_large} elements or more" if self._too_large < math.inf else "")
 
     def _cases(self, kind: Kind) -> Iterator[Case]:
         """All that the check is tried on: the contract's examples, what failed before, what is drawn, large ones."""
@@ -233,12 +272,14 @@ class Search:
                 kept.forget(case)
 
     def _drawn(self, kind: Kind) -> Iterator[Case]:
-        """Cases as they are drawn, until enough of them were suitable."""
+        """Cases as they are drawn, until enough of them were suitable, small ones first: they tell how long larger ones may take."""
         first, enough = self.executed, wanted(self.task)
-        for case in islice(stream(kind), 10 * enough):
-            if self.executed - first >= enough or (not self.executed and self._unsuitable >= 40):
-                return
-            yield case
+        drawn = islice(stream(kind), 10 * enough)
+        while batch := list(islice(drawn, min(_BATCH, enough))):
+            for case in sorted(batch, key=lambda case: case.elements):
+                if self.executed - first >= enough or (not self.executed and self._unsuitable >= 40):
+                    return
+                yield case
 
     def _affords(self, case: Case) -> bool:
         """Whether a large call is in the implementation's domain, and has the time and the memory that it needs.
@@ -247,7 +288,7 @@ class Search:
         """
         if not self.trial.in_domain(case):
             return False
-        hasty = replace(self.trial, limit=_HASTE_BEYOND if case.repeated else HASTE, in_flight=None)
+        hasty = replace(self.trial, pace=Pace(_HASTE_BEYOND if case.repeated else HASTE), in_flight=None)
         backward = self.check.needs == "gradient" and not case.repeated
         try:
             result = hasty.invoke(*case.build(hasty.device, requires_grad=backward))
@@ -262,42 +303,65 @@ class Search:
 
     def _try(self, case: Case) -> None:
         """Run the check on a case, where that is suitable."""
-        if not self.trial.in_domain(case):
+        if not self.trial.in_domain(case) or case.elements >= self._too_large:
             return
         self.trial.in_flight = case
         largest, self.trial.of_bound = self.trial.of_bound, 0.0
         try:
-            error = self.trial.refutation(self.check, case)
+            error = self._patiently(case)
             self.seen[behaviour(case, self.trial.of_bound)] += error is None
         except Unsuitable:
             self._unsuitable += 1
             return
-        except TimeLimitExceeded:
-            if case.repeated:  # only a returned result counts
-                return
+        except Endless:
             raise
+        except TimeLimitExceeded:
+            self._tried_slowly += 1
+            if not self.trial.pace.hopeless and not self.trial.pace.over:
+                self._too_large = min(self._too_large, case.elements)
+            return
         finally:
             self.trial.of_bound = max(largest, self.trial.of_bound)
         self.executed += 1
         if error is not None:
             self.refuted = (case, error)
 
+    def _patiently(self, case: Case) -> Refuted | None:
+        """The refutation by a case, which is tried once more with more time if a call takes longer than its size explains."""
+        try:
+            return self.trial.refutation(self.check, case)
+        except Unexplained:
+            self.trial.pace.patient = True
+            return self.trial.refutation(self.check, case)
+        finally:
+            self.trial.pace.patient = False
+
     def cause(self) -> str:
-        """The more elementary check that fails too, on this case or on a few others of its dtype, or ""."""
+        """The more elementary check that fails too, or ""."""
         if self._late and self.check.name != "terminates":
             return "terminates"
         if self._late or self._lost or self.refuted is None:
             return ""
-        case = ordinary(self.refuted[0])
         for check in map(registry.check, self.check.elementary):
             if check.why_not(self.trial.operation, self.trial.implementation, self.task.device) is not None:
                 continue
-            kind = kind_for(self.trial.operation, check, (case.dtype,), self.task.seed)
-            others = islice(stream(kind), 30) if kind else ()
             with contextlib.suppress(TimeLimitExceeded):
-                if any(self.trial.fails(check, each) for each in chain([case], others)):
+                if any(self.trial.fails(check, case) for case in self._telling(check, self.refuted[0])):
                     return check.name
         return ""
+
+    def _telling(self, check: Check, found: Case) -> Iterator[Case]:
+        """The cases that tell whether a refutation by a case follows from a more elementary check.
+
+        These are the case itself in plain form, and a few others of its dtype. A check that needs other layouts is tried on the case as
+        it is, because it may fail elsewhere for another reason.
+        """
+        if "contiguous" not in check.layouts:
+            yield found
+            return
+        yield ordinary(found)
+        kind = kind_for(self.trial.operation, check, (found.dtype,), self.task.seed)
+        yield from islice(stream(kind), 30) if kind else ()
 
     def _minimise(self, kind: Kind, found: Case, first: Refuted) -> None:
         """Make the counterexample smaller, and keep it for the next time, unless the fault does not show again."""
@@ -333,34 +397,3 @@ class Search:
             kept = KeptCases(self.task.database, self.task.label, self.task.check)
             kept.forget(found)
             kept.keep(self.refuted[0])
-
-
-def wanted(task: Task) -> int:
-    """How many drawn cases a task is to try."""
-    if task.dtypes == HALF:  # the two half types differ too much to share examples
-        share = 2.0
-    elif len(task.dtypes) > 1:  # dtypes that are judged together share examples: each one more adds a quarter
-        share = 1.25 + 0.25 * (len(task.dtypes) - 1)
-    else:
-        share = 1.0
-    weight = registry.check(task.check).weight * registry.operation(task.operation).effort
-    return max(4, round(PROFILES[task.profile].examples * (weight * share * task.scale)))
-
-
-def behaviour(case: Case, error: float) -> Hashable:
-    """Equal for cases alike in dtype, tier, layouts and powers of two of the sizes, with errors alike to a power of two."""
-    far = math.frexp(error)[1] if error else None
-    return (case.tier, case.dtype, far, *(_coarse(leaf) for _, leaf in case.leaves()))
-
-
-def _coarse(leaf: Any) -> Hashable:
-    if isinstance(leaf, bool):
-        return leaf
-    if isinstance(leaf, int):
-        return (leaf < 0, leaf.bit_length())
-    if isinstance(leaf, tuple):
-        return tuple(map(_coarse, leaf))
-    if hasattr(leaf, "shape"):
-        sizes = tuple(int(size).bit_length() for size in leaf.shape)
-        return (sizes, getattr(leaf, "dtype", ""), getattr(leaf, "layout", ""))
-    return leaf if isinstance(leaf, str) else type(leaf).__name__

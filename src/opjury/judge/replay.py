@@ -25,6 +25,16 @@ from opjury.model.exact import literal
 CALL = "f(*args, **kwargs)"
 RESULT = f"result = {CALL}"
 TO_CUDA = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n"
+ENDS = """\
+import faulthandler
+faulthandler.dump_traceback_later(30, exit=True)
+try:
+    result = f(*args, **kwargs)
+    if getattr(result, "requires_grad", False):
+        result.sum().backward()
+except Exception as error:
+    print(error)
+faulthandler.cancel_dump_traceback_later()  # this line is never reached"""
 _WHOLE = 100  # elements up to which a script holds all of a result
 
 _HELPERS = {  # each uses only those after it

@@ -198,7 +198,7 @@ class Legal:
             if wrong or not takes or entry.function is mine.function:
                 continue
             if self._check.why_not(operation, entry, device) is None:
-                yield Trial(operation, entry, device, self._trial.limit)
+                yield Trial(operation, entry, device, replace(self._trial.pace, longest={}))
 
     def _treats(self, witness: Trial, case: Case) -> bool:
         """Whether a competitor treats a call as a right one has to."""

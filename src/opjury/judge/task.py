@@ -8,13 +8,14 @@ from typing import Any
 
 from opjury.model import declared, registry
 from opjury.model.device import on_cuda, present
-from opjury.model.dtypes import DTYPES, group_dtypes, is_floating
+from opjury.model.dtypes import DTYPES, HALF, group_dtypes, is_floating
 from opjury.model.implementation import DEVICES, Error, Implementation, Waives, as_error, waived_on
 from opjury.model.operation import Operation
 from opjury.model.validate import Declaration
 from opjury.run.ship import Here, Sent
 
 SHRINKING = 60.0  # seconds of processor time for shrinking; the limit of steps is reached sooner unless calls are slow
+_FOR_A_CASE = 0.02  # seconds of processor time for the calls of one case; those of a right function take much less
 COMPILING = 5  # times the limit, for a call that may compile first
 
 
@@ -29,7 +30,7 @@ class Profile:
     shrink : int
         Cases that may be tried to make one counterexample smaller.
     limit : float
-        Seconds of processor time that one call on a small case may take.
+        Seconds of processor time that one call on a small case may take, before it is made again with five times as much.
     grouped : bool
         Judge half, complex and integer dtypes together (each case draws one) instead of one by one.
     beyond : bool
@@ -101,6 +102,23 @@ class Task:
     def label(self) -> str:
         """`slice_mean-python_loop-float32-cpu`"""
         return f"{self.operation}-{self.implementation}-{self.group}-{self.device}"
+
+
+def wanted(task: Task) -> int:
+    """How many drawn cases a task is to try."""
+    if task.dtypes == HALF:  # the two half types differ too much to share examples
+        share = 2.0
+    elif len(task.dtypes) > 1:  # dtypes that are judged together share examples: each one more adds a quarter
+        share = 1.25 + 0.25 * (len(task.dtypes) - 1)
+    else:
+        share = 1.0
+    weight = registry.check(task.check).weight * registry.operation(task.operation).effort
+    return max(4, round(PROFILES[task.profile].examples * (weight * share * task.scale)))
+
+
+def budget(task: Task) -> float:
+    """Seconds of processor time for all calls of a task."""
+    return max(0.8, _FOR_A_CASE * wanted(task)) * (COMPILING if on_cuda(task.device) else 1)
 
 
 def call_limit(task: Task) -> float:

@@ -1,25 +1,43 @@
-"""A limit on the processor time of a call."""
+"""Limits on the processor time of calls, by how long those before took."""
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 
 class TimeLimitExceeded(BaseException):
-    """A call took longer than allowed.
+    """A call took longer than allowed, which says nothing against it: slow is not wrong.
 
     It is not an `Exception`, so that an implementation cannot swallow it.
     """
 
 
+class Unexplained(TimeLimitExceeded):
+    """A call took much longer than its size explains, so that it has to be made again with more time."""
+
+
+class Endless(TimeLimitExceeded):
+    """A call that was made again with much more time gave no answer."""
+
+
 PATIENCE = 5  # times the limit, in elapsed time, for a call that waits instead of computing, or that shares its core
 RAISED_AGAIN = 0.01  # seconds until an exception that Python dropped is raised again
+_AGAIN = 5  # times the limit, for the first call, if it is made again
+_SHARE = 4  # calls that may use up the time of a task between them
+_CUBIC = 3  # the power of the elements with which the time of a call may grow
+_OVERHEAD = 1e-3  # seconds that any call may take
+_FAR, _VERY_FAR = (
+    10,
+    100,
+)  # times what size explains: beyond the first a call is suspicious, beyond the second it does not end
 
 
 @contextmanager
@@ -65,3 +83,88 @@ def time_limit(seconds: float) -> Iterator[None]:
         for (left, interval), which, clock, started in before:
             if left:
                 signal.setitimer(which, max(left - (clock() - started), 1e-3), interval)
+
+
+@dataclass
+class Pace:
+    """How long the calls of one task take, which limits those that follow.
+
+    Parameters
+    ----------
+    limit : float
+        Seconds of processor time for a small call, as long as nothing is known.
+    budget : float
+        Seconds for all calls together.
+    hopeless : bool
+        Whether calls of this implementation are known not to end, so that none is made again.
+
+    Attributes
+    ----------
+    spent : float
+        Seconds of all calls so far.
+    longest : dict
+        The seconds of the longest call by the number of its elements.
+    patient : bool
+        Whether calls are made again, so that one of them may take much longer.
+    """
+
+    limit: float
+    budget: float = math.inf
+    hopeless: bool = False
+    spent: float = 0.0
+    longest: dict[int, float] = field(default_factory=dict)
+    patient: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether so much time is spent that not even the present case is tried to its end."""
+        return self.spent > 2 * self.budget
+
+    def allowed(self, elements: int) -> float:
+        """Seconds that a call of so many elements may take."""
+        first = self.limit * min(10.0, 1.0 + elements / 1000)
+        if self.patient:
+            return max(2 * self.limit, _VERY_FAR * self._explained(elements)) if self.longest else _AGAIN * first
+        smaller = [seconds for size, seconds in self.longest.items() if size <= elements]
+        return min(first, max(self.budget / _SHARE, 1.5 * max(smaller))) if smaller else first
+
+    def _explained(self, elements: int) -> float:
+        """The most seconds that the other calls explain, 0 without any."""
+        seen = (max(t, _OVERHEAD) * max(1.0, elements / max(n, 1)) ** _CUBIC for n, t in self.longest.items())
+        return min(seen, default=0.0)
+
+    @contextmanager
+    def timed(self, elements: int) -> Iterator[None]:
+        """Limit a call of so many elements, and note how long it took.
+
+        Raises
+        ------
+        TimeLimitExceeded
+            For a call that is slow because it is large, and for any call if the time of the task is over by far.
+        Unexplained
+            For another one.
+        Endless
+            For one that gets more time than that and does not end either.
+        """
+        if self.over:
+            raise TimeLimitExceeded
+        allowed, explained = self.allowed(elements), self._explained(elements)
+        computing, elapsed = time.process_time(), time.monotonic()
+        telling = True
+        try:
+            with time_limit(allowed):
+                yield
+        except TimeLimitExceeded:
+            if self.patient:
+                others = f", where its size explains {explained:.2g} s" if explained else ""
+                raise Endless(f"no answer within {allowed:.2g} s{others}") from None
+            if allowed >= _FAR * explained and not self.hopeless:
+                telling = False
+                raise Unexplained from None
+            raise
+        finally:
+            took = max(time.process_time() - computing, (time.monotonic() - elapsed) / PATIENCE)
+            self.spent += took
+            self.patient = self.patient and took < self.limit / _SHARE  # for one long call
+            if telling and took > self.longest.get(elements, 0.0):
+                self.longest[elements] = took

@@ -6,8 +6,8 @@ import contextlib
 import importlib
 import inspect
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,9 +19,8 @@ from opjury.judge import oracle
 from opjury.judge.bounds import Expected, compare, repeated_shape, wrong_at
 from opjury.judge.replay import CALL, RESULT, TO_CUDA, arguments, modes, required
 from opjury.judge.strategies import general, small_integers
-from opjury.judge.task import COMPILING
 from opjury.judge.text import describe, differs, show, show_both
-from opjury.judge.time_limit import TimeLimitExceeded, time_limit
+from opjury.judge.time_limit import Pace, TimeLimitExceeded
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case, Repetition
 from opjury.model.check import Check
@@ -59,11 +58,15 @@ class Refuted(Exception):
     steps : str or callable
         Python lines that fail while the fault is there, given `f`, `args` and `kwargs`: by default the call, which raises. A callable
         that returns them is called only on refutation.
+    mechanism : str
+        What explains the values, said in place of the message if no more elementary check fails.
     """
 
-    def __init__(self, message: str, observed: str = "", expected: str = "", steps: Steps = CALL) -> None:
+    def __init__(
+        self, message: str, observed: str = "", expected: str = "", steps: Steps = CALL, mechanism: str = ""
+    ) -> None:
         super().__init__(message)
-        self.message, self.observed, self.expected = message, observed, expected
+        self.message, self.observed, self.expected, self.mechanism = message, observed, expected, mechanism
         self.steps = written(steps)
 
 
@@ -77,12 +80,7 @@ class Unsuitable(Exception):
 
 # torch imports these for the first derivative. SymPy is unusable after a time limit has interrupted its import.
 _OF_DERIVATIVES = ("torch.fx.experimental.symbolic_shapes", "torch._decomp.decompositions_for_jvp")
-COMPILERS = ("numba", "jax", "torch._inductor.compile_fx")  # where one is imported, a late call may have compiled
 HASTE = 1.0  # seconds that a call at much larger sizes may take
-
-
-def _may_compile() -> bool:
-    return any(name in sys.modules for name in COMPILERS)
 
 
 @dataclass
@@ -91,8 +89,8 @@ class Trial:
 
     Parameters
     ----------
-    limit : float
-        Seconds of processor time that one call on a small case may take.
+    pace : Pace
+        How long calls take and may take.
     declared : bool
         Whether the implementation was registered with declarations of its own, or is a plain function held to the contract.
     """
@@ -100,16 +98,15 @@ class Trial:
     operation: Operation
     implementation: Implementation
     device: str = "cpu"
-    limit: float = 5.0
+    pace: Pace = field(default_factory=lambda: Pace(5.0))
     declared: bool = True
     of_bound: float = 0.0
     ulps: float = 0.0
     in_flight: Case | None = field(default=None, repr=False)
 
-    @property
-    def patience(self) -> float:
-        """Seconds of processor time for a call on the case in flight: up to ten times the limit where it is large."""
-        return self.limit * min(10.0, 1.0 + (self.in_flight.elements if self.in_flight else 0) / 1000)
+    def timed(self) -> AbstractContextManager[None]:
+        """Limit the time of a call on the case in flight (raises what `Pace.timed` raises)."""
+        return self.pace.timed(self.in_flight.elements if self.in_flight else 0)
 
     @property
     def error(self) -> Error | None:
@@ -149,17 +146,15 @@ class Trial:
     def invoke(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wait: bool = True) -> Any:
         """Call it under the time limit.
 
-        It raises what the implementation raises, and RuntimeError for an attempt to end the process.
-        A call that is late, and may have compiled, is made once more with more time. On a GPU it waits for the queued work
-        unless `wait` is false, so that errors of kernels are raised here.
+        It raises what the implementation raises, and RuntimeError for an attempt to end the process. On a GPU it waits for the queued
+        work unless `wait` is false, so that errors of kernels are raised here.
         """
         try:
-            try:
-                return self._within(self.patience, args, kwargs, wait)
-            except TimeLimitExceeded:
-                if not _may_compile():
-                    raise
-                return self._within(self.patience * COMPILING, args, kwargs, wait)
+            with self.timed():
+                result = self.function(*args, **kwargs)
+                if wait:
+                    finish(self.device)
+                return result
         except Exception as error:
             if on_cuda(self.device) and lost():
                 raise DeviceLost(describe(error)) from None
@@ -171,24 +166,11 @@ class Trial:
                 raise
             raise RuntimeError("raised KeyboardInterrupt") from error
 
-    def _within(self, seconds: float, args: tuple[Any, ...], kwargs: dict[str, Any], wait: bool) -> Any:
-        with time_limit(seconds):
-            result = self.function(*args, **kwargs)
-            if wait:
-                finish(self.device)
-            return result
-
-    @contextlib.contextmanager
-    def limited(self, steps: Steps = CALL) -> Iterator[None]:
-        """Compute derivatives under the time limit, and raise `Refuted` where it is exceeded."""
+    def limited(self) -> AbstractContextManager[None]:
+        """Compute derivatives under the time limit."""
         for name in _OF_DERIVATIVES:
             importlib.import_module(name)
-        seconds = self.patience * (COMPILING if _may_compile() else 1)
-        try:
-            with time_limit(seconds):
-                yield
-        except TimeLimitExceeded:
-            raise Refuted(f"the derivative gives no answer within {seconds:.2g} s", steps=steps) from None
+        return self.timed()
 
     def call(self, case: Case, requires_grad: Any = False) -> Any:
         """Call it with arguments built afresh.

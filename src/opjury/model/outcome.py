@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import msgspec
+
 from opjury.model import registry
 from opjury.model.records import SEVERITY, Standing, Status, Verdict
 
 JUDGED: tuple[Status, ...] = ("holds", "waived", "refuted")  # these tell something about the implementation
-NOT_TRIED: tuple[Status, ...] = ("not declared", "skipped")
-OutcomeState = Literal["holds", "waives", "refuted", "control", "error", "unjudged"]
+NOT_TRIED: tuple[Status, ...] = ("not declared", "skipped", "undecided")
+OutcomeState = Literal["holds", "waives", "refuted", "control", "undecided", "error", "unjudged"]
 
 
 def worst(statuses: Iterable[Status]) -> Status:
@@ -24,7 +26,8 @@ def worst(statuses: Iterable[Status]) -> Status:
 class Outcome:
     """The verdicts of one implementation on one device, compared with its declaration.
 
-    An implementation holds up if something was judged, no check is refuted, and none ended in an error of the contract or the harness.
+    An implementation holds up if something was judged, no check is refuted or undecided, and none ended in an error of the contract or
+    the harness.
     A negative control is as declared if each judged check that it declares is refuted, and no other check for a reason of its own.
 
     Parameters
@@ -87,13 +90,18 @@ class Outcome:
         """The outcome in one word."""
         found = self.standing.verdicts
         if not self.judged:
-            return "error" if "error" in found.values() else "unjudged"
+            return next((state for state in ("error", "undecided") if state in found.values()), "unjudged")
         if self.standing.control:
             if any(map(self._missing, found)):
                 return "refuted"
             # If no declared check was judged, the others may hold.
             return "control" if "refuted" in found.values() else "unjudged"
-        states: dict[Status, OutcomeState] = {"waived": "waives", "error": "error", "refuted": "refuted"}
+        states: dict[Status, OutcomeState] = {
+            "waived": "waives",
+            "undecided": "undecided",
+            "error": "error",
+            "refuted": "refuted",
+        }
         return states.get(worst(found.values()), "holds")
 
 
@@ -108,6 +116,21 @@ def by_implementation(verdicts: Iterable[Verdict]) -> list[list[Verdict]]:
     for v in verdicts:
         found.setdefault((v.name, v.device), []).append(v)
     return list(found.values())
+
+
+def causes_checked(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of one audit, of which each names as its cause only what fails in this audit.
+
+    The case of a refutation would be lost if it followed from a check that holds. A negative control keeps a cause that was not judged.
+    """
+    judged = {(v.name, v.device, v.check) for v in verdicts if v.status in JUDGED}
+    failed = {(v.name, v.device, v.check) for v in verdicts if v.status in ("refuted", "waived")}
+
+    def follows(v: Verdict) -> bool:
+        cause = (v.name, v.device, v.cause)
+        return cause in failed or (v.control and cause not in judged)
+
+    return [msgspec.structs.replace(v, cause="") if v.cause and not follows(v) else v for v in verdicts]
 
 
 def standing(verdicts: Sequence[Verdict]) -> Standing:

@@ -13,10 +13,10 @@ from opjury.model import files
 from opjury.model.environment import Environment
 from opjury.model.setting import Setting
 
-FORMAT = 3  # since 3, "error" is a status and a waiver a field; since 2, verdicts have file and line
-READABLE = (1, 2, 3)
+FORMAT = 4  # since 4, "undecided" is a status; since 3, "error" is one and a waiver a field; since 2, verdicts have file and line
+READABLE = (1, 2, 3, 4)
 
-Status = Literal["not declared", "skipped", "holds", "waived", "error", "refuted"]
+Status = Literal["not declared", "skipped", "holds", "waived", "undecided", "error", "refuted"]
 SEVERITY: tuple[Status, ...] = get_args(Status)
 _FAULT = "not judged, the contract or the harness failed: "  # began messages of status "skipped" that are "error" since format 3
 
@@ -41,15 +41,16 @@ class _Named:
 class Verdict(_Named, msgspec.Struct, frozen=True, kw_only=True, tag="verdict", tag_field="record"):
     """Whether one check holds for one implementation.
 
-    `status` is "error" if the contract or the harness failed, so that nothing is known of the implementation. `message` says what was
-    found. `waiver` is the declared reason for not passing the check; the status is then "waived", or "holds" if the waiver is not
-    needed. `examples` counts the executed cases; a check without any never "holds". `error_of_bound` and `error_ulps` are the largest
-    error, as a fraction of the bound and in units in the last place. `seconds` is the time it took to judge. `cause` names a more
-    elementary check that fails for the same reason, as wrong values also break laws. `profile` is "" in older records. `once` counts
-    the examples that showed a kind of behaviour which no other example did: inputs alike in dtype, tier, layouts and powers of two of
-    the sizes, with errors alike to a power of two. `once` / `examples` estimates the chance that one more example shows a new kind.
-    `file` and `line` locate the function on trial, by the path of its module in a package, else by the path from the working
-    directory; they are "" and 0 if it is not known.
+    `status` is "error" if the contract or the harness failed, so that nothing is known of the implementation, and "undecided" if calls
+    take so long that too few cases could be tried. `message` says what was found, or which cases a check that holds was not tried on.
+    `waiver` is the declared reason for not passing the check; the status is then "waived", or "holds" if the waiver is not needed.
+    `examples` counts the executed cases; a check without any never "holds". `error_of_bound` and `error_ulps` are the largest error, as
+    a fraction of the bound and in units in the last place. `seconds` is the time it took to judge. `cause` names a more elementary
+    check that fails for the same reason, as wrong values also break laws. `profile` is "" in older records. `once` counts the examples
+    that showed a kind of behaviour which no other example did: inputs alike in dtype, tier, layouts and powers of two of the sizes,
+    with errors alike to a power of two. `once` / `examples` estimates the chance that one more example shows a new kind. `file` and
+    `line` locate the function on trial, by the path of its module in a package, else by the path from the working directory; they are
+    "" and 0 if it is not known.
     """
 
     operation: str
@@ -262,11 +263,13 @@ def decode(line: bytes | str) -> Record:
 
 def upgraded(record: Record) -> Record:
     """A record of an older format in the present one."""
-    # The message of a verdict began with its status or waiver.
+    # Before format 3 the message of a verdict began with its status or waiver.
     if not isinstance(record, Verdict) or record.format == FORMAT:
         return record
     message, changed = record.message, dict[str, Any]()
-    if record.status == "skipped" and message.startswith(_FAULT):
+    if record.format >= 3:
+        pass
+    elif record.status == "skipped" and message.startswith(_FAULT):
         changed = dict(status="error", message=message.removeprefix(_FAULT))
     elif record.status == "waived":
         changed = dict(waiver=message.removeprefix("waived: "), message="")

@@ -9,7 +9,7 @@ import click
 from opjury.audit import Audit
 from opjury.cli import exports
 from opjury.cli.exit import BAD, NOTHING
-from opjury.cli.options import ALL_VERDICTS, JUNIT, RECORDS_FILE, json_option
+from opjury.cli.options import ALL_VERDICTS, ALLOW_UNDECIDED, JUNIT, RECORDS_FILE, json_option
 from opjury.cli.terminal import exit_status, show_audit
 from opjury.model import files, records
 from opjury.scale.merge import merge
@@ -19,6 +19,7 @@ from opjury.scale.merge import merge
 @click.argument("paths", nargs=-1, required=True, metavar="RECORDS.jsonl...", type=RECORDS_FILE)
 @json_option("Write all records to one file (JSON Lines).")
 @JUNIT
+@ALLOW_UNDECIDED
 @ALL_VERDICTS
 @click.pass_context
 def merge_command(
@@ -28,6 +29,7 @@ def merge_command(
     *,
     json_file: str | None,
     junit_file: str | None,
+    allow_undecided: bool,
     all_verdicts: bool,
 ) -> None:
     """Join the records of several runs into those of one audit.
@@ -48,4 +50,4 @@ def merge_command(
     if not merged.verdicts:
         click.echo("opjury: these files hold no verdict", err=True)
         context.exit(NOTHING)
-    context.exit(BAD if merged.problems else exit_status(found))
+    context.exit(BAD if merged.problems else exit_status(found, allow_undecided=allow_undecided))

@@ -9,6 +9,7 @@ from pathlib import Path
 from opjury.audit import identity
 from opjury.model import records, registry
 from opjury.model.environment import Environment
+from opjury.model.outcome import NOT_TRIED, causes_checked
 from opjury.model.records import Part, Record, Verdict
 
 
@@ -39,18 +40,22 @@ def merge(paths: Sequence[Path]) -> Merged:
     parts, absent = _parts(files)
     problems += absent
     others = [record for _, record in found if not isinstance(record, (Verdict, Part))]
-    verdicts = sorted((verdict for _, verdict in kept.values()), key=_place)
+    verdicts = sorted(causes_checked([verdict for _, verdict in kept.values()]), key=_place)
     return Merged(tuple(verdicts), (*parts, *others), tuple(problems), tuple(_notes(record for _, record in found)))
 
 
 def _one(first: tuple[Path, Verdict], second: tuple[Path, Verdict], problems: list[str]) -> tuple[Path, Verdict]:
-    """The worse of two verdicts of one task, the first if they agree. A skipped one contradicts nothing."""
+    """The worse of two verdicts of one task, the first if they agree. One that was not tried or not decided contradicts nothing."""
     ours, theirs = first[1], second[1]
-    worse = max(first, second, key=lambda each: records.SEVERITY.index(each[1].status))
-    if ours.status != theirs.status and "skipped" not in (ours.status, theirs.status):
+    worse = max(first, second, key=lambda each: (_tried(each[1]), records.SEVERITY.index(each[1].status)))
+    if ours.status != theirs.status and _tried(ours) and _tried(theirs):
         where = f"{ours.name} {ours.check} ({', '.join(ours.dtypes)}, {ours.device})"
         problems.append(f"{where}: {ours.status} in {first[0]}, {theirs.status} in {second[0]}")
     return worse
+
+
+def _tried(verdict: Verdict) -> bool:
+    return verdict.status not in NOT_TRIED
 
 
 def _parts(files: dict[Path, list[Record]]) -> tuple[list[Part], list[str]]:

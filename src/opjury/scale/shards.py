@@ -7,8 +7,7 @@ import heapq
 from collections.abc import Iterable, Sequence
 
 from opjury.audit import identity
-from opjury.judge.judge import wanted
-from opjury.judge.task import Task
+from opjury.judge.task import Task, wanted
 from opjury.model.records import Part, Verdict
 
 

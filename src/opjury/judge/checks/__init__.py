@@ -65,6 +65,7 @@ Check(
     summary="Type, shape, dtype, device and sparse format are those of the contract; gradient history is there when asked for.",
     run=_of("values", "check_form"),
     layouts=_ALL_LAYOUTS,
+    elementary=("layouts",),
 )
 Check(
     name="layouts",
@@ -82,6 +83,7 @@ Check(
     tiers=("exact", "special"),
     layouts=_ALL_LAYOUTS,
     weight=0.4,
+    elementary=("layouts",),
 )
 Check(
     name="determinism",
@@ -104,6 +106,7 @@ Check(
     needs="gradient",
     floating=True,
     required="gradient",
+    elementary=("layouts",),
 )
 _promised = functools.partial(Check, floating=True, together=True, required="request")
 _promised(
@@ -157,7 +160,7 @@ Check(
 )
 Check(
     name="terminates",
-    summary="A call returns, or raises, in time.",
+    summary="A call returns, or raises, however long it takes.",
     run=_of("values", "check_terminates"),
     tiers=("exact", "special", "illegal"),
     weight=0.4,

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from opjury.judge import oracle
-from opjury.judge.bounds import UNIT_ROUNDOFF
+from opjury.judge.bounds import UNIT_ROUNDOFF, compare
 from opjury.judge.checks.gradients import SMALL, incoming_in_message
 from opjury.judge.checks.same_gradient import bits, overwritten, require_gradient_after_inference, require_same_gradient
 from opjury.judge.checks.state import default_dtype, judged_elsewhere, preserved_state
 from opjury.judge.replay import CALL, RESULT
 from opjury.judge.text import describe
-from opjury.judge.trial import Refuted, Trial, as_another, random_like
+from opjury.judge.trial import Refuted, Trial, Unsuitable, as_another, random_like
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 
@@ -37,6 +37,7 @@ def check_determinism(trial: Trial, case: Case) -> None:
         require_gradient_after_inference(trial, case)
     first = trial.call(case)
     once = bits(first)
+    _repeat(trial, case, once, 1)  # before it is said that something else changed the result
     other = _other_values(case, rng)
     if not _is_legal(trial, other):
         other = case
@@ -46,17 +47,9 @@ def check_determinism(trial: Trial, case: Case) -> None:
             "an earlier result changes when the function is called again", steps=_KEPT.format(other=other.code())
         )
     if other_first == once and _differ(trial, case, other):
-        raise Refuted(
-            "a second call with other values returns the first call's result",
-            steps=_OTHER_VALUES.format(other=other.code()),
-        )
+        _require_other_result(trial, case, other, first)
     _reused_memory(trial, case, other, other_first)
-    repetitions = 110 if case.elements <= 64 and case.seed % 10 == 0 else 3
-    for repetition in range(repetitions):
-        if bits(trial.call(case)) != once:
-            raise Refuted(
-                f"call {repetition + 2} with the same arguments gives other bits than the first", steps=_REPEATED
-            )
+    _repeat(trial, case, once, 110 if case.elements <= 64 and case.seed % 10 == 0 else 3)
     for description, (context, between) in _STATES.items():
         if "default dtype" in description and trial.operation.result_dtype(case) == "default":
             continue  # the contract lets it decide
@@ -70,6 +63,26 @@ def check_determinism(trial: Trial, case: Case) -> None:
     if overwritten(first) and bits(trial.call(case)) != once:
         what = "after a result was overwritten by its owner, the same call gives another one"
         raise Refuted(what, steps=_OVERWRITTEN_RESULT)
+
+
+def _repeat(trial: Trial, case: Case, once: Any, times: int) -> None:
+    for _ in range(times):
+        if bits(trial.call(case)) != once:
+            raise Refuted("a later call with the same arguments gives other bits than the first", steps=_REPEATED)
+
+
+def _require_other_result(trial: Trial, case: Case, other: Case, result: torch.Tensor) -> None:
+    """Refuted by the result of a call if it is right, and comes again where it is wrong."""
+    expected = oracle.expected(trial.operation, case.plain, trial.error)
+    values = trial.values(result, expected)
+    if values.shape != expected.value.shape or compare(values, expected).wrong_at is not None:
+        raise Unsuitable
+    try:
+        trial.require(result, oracle.expected(trial.operation, other.plain, trial.error))
+    except Refuted as error:
+        same = "a second call with other values returns the first call's result"
+        steps = _OTHER_VALUES.format(other=other.code())
+        raise Refuted(error.message, error.observed, error.expected, steps, mechanism=same) from None
 
 
 def _is_legal(trial: Trial, case: Case) -> bool:
@@ -195,7 +208,7 @@ def _shared_tensor(trial: Trial, case: Case) -> None:
         taken = f"(result,) = torch.autograd.grad({call}, x, w, materialize_grads=True)"
         return f"{built}x.requires_grad_()\nw = {w.code()}\n{taken}\nresult = result.flatten()"
 
-    with trial.limited(steps_back):
+    with trial.limited():
         try:
             out = trial.invoke(args, kwargs)
             (gradient,) = torch.autograd.grad(out, [args[first]], w.build(trial.device), materialize_grads=True)

@@ -89,7 +89,7 @@ def _local_gradient(
     weights.reshape(-1)[poisoned] = rng.choice([np.nan, np.inf])
     incoming = Tensor(weights, dtype)
     steps = functools.partial(gradient_steps, place, incoming, [place])
-    with trial.limited(steps), judged_elsewhere():
+    with trial.limited(), judged_elsewhere():
         (grad,) = torch.autograd.grad(out, [live], incoming.build(trial.device), allow_unused=True)
     if grad is None:
         return

@@ -14,7 +14,7 @@ from opjury.judge.bounds import UNIT_ROUNDOFF, first_place
 from opjury.judge.checks.state import default_dtype, judged_elsewhere
 from opjury.judge.replay import CALL, RESULT, arguments, enclosed
 from opjury.judge.text import describe, number, show, show_both
-from opjury.judge.time_limit import TimeLimitExceeded
+from opjury.judge.time_limit import Pace, TimeLimitExceeded
 from opjury.judge.trial import GRAD, HASTE, Refuted, Steps, Trial, Unsuitable, as_another, depends_on_any, ordinary
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
@@ -192,7 +192,7 @@ def check_laws(trial: Trial, case: Case) -> None:
         return hasty.invoke(live, named)
 
     trial.in_flight = case
-    hasty = replace(trial, limit=HASTE) if law.large else trial
+    hasty = replace(trial, pace=Pace(HASTE)) if law.large else trial
     try:
         with judged_elsewhere():
             sides = law.sides(f, rng, *args, **kwargs)
@@ -311,7 +311,7 @@ def check_rejects(trial: Trial, case: Case) -> None:
 
 
 def check_terminates(trial: Trial, case: Case) -> None:
-    """The call returns, or raises, within the time limit."""
+    """The call returns, or raises."""
     trial.in_flight = case
     with contextlib.suppress(Exception):
         trial.invoke(*case.build(trial.device))
