@@ -72,6 +72,15 @@ def test_what_has_a_weakness_and_is_no_faster_is_not_told():
     assert "the only one that holds up without a declared weakness" in chosen.reason
 
 
+def test_a_declared_waiver_that_was_not_needed_is_told():
+    request, found = contested({"fast": 1e-6, "slow": 1e-4}, {})
+    chosen = recommend(request, found, {}, {"fast": {"specials": "in bfloat16 a NaN spreads"}, "slow": {"laws": "why"}})
+    assert chosen.implementation == "fast"
+    assert chosen.reason.endswith(
+        "100 times as long [100, 100]; specials holds here, though it is waived: in bfloat16 a NaN spreads"
+    )
+
+
 def test_where_all_have_a_weakness_none_is_recommended():
     request, found = contested({"slow": 1e-4, "fast": 1e-6}, {"slow": WEAK, "fast": WEAK})
     chosen = recommend(request, found, {})

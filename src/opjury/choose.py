@@ -166,7 +166,10 @@ def choose(
     holding = [entry for entry in able if entry.name not in excluded]
     waived = {entry.name: eligible.waived(entry, verdicts[entry.name], setting.dtype) for entry in holding}
     found = measured(request, holding, shipped, waived, excluded, notify)
-    return Choice(recommend(request, found, excluded), found)
+    unneeded = {
+        e.name: {v.check: v.waiver for v in verdicts[e.name] if v.status == "holds" and v.waiver} for e in holding
+    }
+    return Choice(recommend(request, found, excluded, unneeded), found)
 
 
 def usual_dtype(operation: Operation) -> str:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -153,10 +154,16 @@ def measurements(
     return tuple(sorted(found, key=lambda m: (not request.accepts(m.waived), m.ratio)))
 
 
-def recommend(request: ChoiceRequest, found: Sequence[Measurement], excluded: dict[str, str]) -> Recommendation:
+def recommend(
+    request: ChoiceRequest,
+    found: Sequence[Measurement],
+    excluded: dict[str, str],
+    unneeded: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> Recommendation:
     """The fastest, and among ties the one that waives the least, then has the smallest error, then needs the least memory.
 
-    Nothing that waives more than the request accepts is recommended. The fastest of these is the alternative.
+    Nothing that waives more than the request accepts is recommended. The fastest of these is the alternative. `unneeded` has the
+    reasons of declared waivers by implementation and check, where the check holds nevertheless. They are told.
     """
     ranked = [m for m in found if request.accepts(m.waived)]
     others = [m for m in found if not request.accepts(m.waived)]
@@ -167,7 +174,7 @@ def recommend(request: ChoiceRequest, found: Sequence[Measurement], excluded: di
     return Recommendation(
         **request.stored,
         implementation=taken.implementation if taken else "",
-        reason=_reason(taken, tied, ranked, others),
+        reason="; ".join([_reason(taken, tied, ranked, others), *_declared(unneeded, taken)]),
         tied=tuple(m.implementation for m in tied),
         excluded=excluded,
         accepted=request.accept,
@@ -192,6 +199,12 @@ def _reason(
     worst = map(max, zip(*map(_merits, tied)))
     better = [what for what, own, other in zip(_MERITS, _merits(taken), worst) if own < other]
     return f"{reason}; {' and '.join(better)}" if better else reason
+
+
+def _declared(unneeded: Mapping[str, Mapping[str, str]], taken: Measurement | None) -> list[str]:
+    """The declared waivers that an implementation did not need, in words."""
+    waivers = unneeded.get(taken.implementation.partition("+")[0], {}) if taken else {}
+    return [f"{check} holds here, though it is waived: {reason}" for check, reason in waivers.items()]
 
 
 def _is_faster(m: Measurement) -> bool:
