@@ -179,18 +179,16 @@ def _whole_number(name: str, text: str) -> int:
 def show_sweep(found: Sweep) -> None:
     """A line for each size, where the choice changes, and what is faster with a declared weakness."""
     _show_heading(found.choices[0].recommendation, without=found.size)
-    columns = numeric(found.size), "use", numeric("time"), numeric("× floor"), "tied", "faster, with a weakness"
-    table, alternatives = plain_table(*columns), dict[str, Choice]()
+    table = plain_table(numeric(found.size), "use", numeric("time"), numeric("× floor"), "tied")
+    faster: dict[str, list[Choice]] = {}
     for choice in found.choices:
         chosen = choice.recommendation
         own = choice.measurement(chosen.implementation)
         others = ", ".join(name for name in chosen.tied if name != chosen.implementation)
-        faster = ""
+        size = f"{chosen.sizes[found.size]:,}"
+        table.add_row(size, escape(chosen.implementation), seconds(own.seconds), times(own.of_floor), escape(others))
         if chosen.alternative:
-            alternatives[chosen.alternative] = choice
-            faster = f"{chosen.alternative} ×{times(1 / choice.measurement(chosen.alternative).ratio)}"
-        cells = f"{chosen.sizes[found.size]:,}", chosen.implementation, seconds(own.seconds), times(own.of_floor)
-        table.add_row(*map(escape, (*cells, others, faster)))
+            faster.setdefault(chosen.alternative, []).append(choice)
     console.print(table)
     for crossing in found.crossovers:
         console.print(
@@ -199,8 +197,10 @@ def show_sweep(found: Sweep) -> None:
         )
     if not found.crossovers:
         console.print(f"\nUse [bold green]{escape(found.uses[0][0])}[/] over the whole range.")
-    for choice in alternatives.values():
-        console.print(_alternative(choice))
+    for choices in faster.values():
+        *before, last = (f"{choice.recommendation.sizes[found.size]:,}" for choice in choices)
+        also = f" (and at {', '.join(before)})" if before else ""
+        console.print(f"At {found.size}={last}{also}, {_alternative(choices[-1])}")
 
 
 def show_choice(choice: Choice) -> None:
