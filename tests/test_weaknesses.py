@@ -1,5 +1,6 @@
 """Declared weaknesses: whoever has one is not recommended, unless that is accepted, but told, with what may come of it."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -228,3 +229,13 @@ def test_the_worst_case_of_complex_products_happens():
     right_there = (c.to(torch.complex128) * x.to(torch.complex128)).item()
     seen = opjury.get("toeplitz_matmul", "convolution")(c, c, x).item()
     assert abs(seen - right_there) > 2 * 5**0.5 * 2**-24 * abs(right_there)  # which the contract allows
+
+
+def test_older_recommendations_are_read():
+    chosen = records.Recommendation(
+        operation="circulant", sizes={"n": 8}, dtype="float32", implementation="a", reason="it is the fastest"
+    )
+    line = json.loads(records.encode(chosen))
+    for name in ("accepted", "alternative", "alternative_reason"):
+        del line[name]
+    assert records.decode(json.dumps(line)) == chosen
