@@ -11,10 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import opjury
+from opjury.judge.draw import hypothesis_elsewhere
 from opjury.model import registry
 
 LAW = settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 SIZES = st.integers(1, 7)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere():
+    with hypothesis_elsewhere():
+        yield
 
 
 def right(operation):

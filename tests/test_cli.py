@@ -139,7 +139,7 @@ def test_a_function_that_never_answers_is_1(tmp_path):
         (["audit", "--jobs", "0"], "jobs"),
         (["audit", "--claims", "toeplitz_by_strides", "--junit", "j.xml"], "--claims does not go with --junit"),
         (["choose", "cumsum", "--self-test", "1"], "--self-test does not go with an operation"),
-        (["choose", "--self-test", "1", "--json", "f", "--strict"], "--self-test does not go with --strict, --json"),
+        (["choose", "--self-test", "1", "--json", "f", "--accept", "error"], "does not go with --accept, --json"),
         (["list", "slice_men"], "slice_mean"),
         (["replay", "nothing.jsonl"], "does not exist"),
         (["replay", "mine.txt"], "not a record"),
@@ -235,6 +235,8 @@ def test_list_of_an_operation_begins_with_its_contract_and_tells_what_is_declare
     for words in ("0 ≤ start < end ≤ n", "dtypes    float16", "laws      permuting", "rejects   every other call"):
         assert words in done.stdout
     assert "waives specials" in done.stdout
+    assert "waives error bound: after 1e8: 0 for 1" in done.stdout
+    assert "has an error bound of its own" in done.stdout  # doubling_table's is tighter than the contract's
     assert "wrong in" in done.stdout
 
 

@@ -200,6 +200,18 @@ def test_the_terminal_form_has_a_line_for_each_operation(tmp_path, monkeypatch, 
     assert re.search(r"^gather +1 of 1", shown, re.M)
 
 
+def test_what_has_a_weakness_stands_below_what_may_be_recommended():
+    weak = measurement(implementation="weak", ratio=0.1, waived={"specials": "NaN spreads", "error": "0 for 1"})
+    slower = measurement(implementation="hillis_steele", ratio=3.0)
+    chosen = recommendation(alternative="weak", alternative_reason="10 times as fast, but NaN spreads; 0 for 1")
+    (machine,) = found(weak, measurement(), slower, chosen).machines
+    (contest,) = machine.now.contests.values()
+    assert [m.implementation for m in contest] == ["torch_cumsum", "hillis_steele", "weak"]
+    assert [line.use for line in summary.lines(machine)] == ["torch_cumsum, ×3 before hillis_steele"]
+    rows = csv.DictReader(io.StringIO(csv_table(found(weak, slower)).decode()))
+    assert {row["implementation"]: row["weakness"] for row in rows} == {"weak": "specials error", "hillis_steele": ""}
+
+
 def test_refuted_on_one_device_is_refuted():
     judged = found(
         verdict(), verdict(device="cuda", status="refuted"), verdict(implementation="blelloch", device="cuda")

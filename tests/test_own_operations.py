@@ -5,9 +5,11 @@ import sys
 import threading
 
 import pytest
+from hypothesis import configuration
 
 import opjury
 from opjury.contract import Case, Operation, composite, illegal, implementation
+from opjury.judge.draw import hypothesis_elsewhere
 from opjury.run.ship import Sent
 
 OWN = """
@@ -109,3 +111,31 @@ def test_what_every_process_knows_is_not_sent(tmp_path):
     program = "import opjury.impls.cumsum.cumsum; from opjury.model import declared; print(declared.own)"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_nothing_of_hypothesis_is_left_in_the_working_directory(tmp_path):
+    """Where letters are drawn, hypothesis keeps a table of Unicode, by default in the working directory."""
+    drawn = OWN.replace("return Case.of(draw(", "draw(st.text(st.characters(categories=['Lu']))); return Case.of(draw(")
+    program = drawn.replace("composite, illegal", "composite, illegal, st", 1)
+    (tmp_path / "own.py").write_text(
+        program + "opjury.audit('reverse', dtypes='float32', checks='form', isolate=False)"
+    )
+    (tmp_path / "wrong.py").write_text("def wrong(x, dim):\n    return x.cumsum(dim) + 1\n")
+    audit = ["-m", "opjury", "audit", "wrong.py:wrong", "--as", "cumsum", "--check", "agreement", "--dtype", "float32"]
+    for arguments, status in ((["own.py"], 0), (audit, 1)):
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=200)
+        assert done.returncode == status, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == {"own.py", "wrong.py", ".opjury"}
+
+
+def test_what_others_keep_in_hypothesis_folder_is_not_moved(tmp_path):
+    def home():
+        return configuration.storage_directory("examples", intent_to_write=False).path.parent
+
+    configuration.set_hypothesis_home_dir(tmp_path)
+    try:
+        with hypothesis_elsewhere():
+            assert home().parent.name == "opjury"
+        assert home() == tmp_path
+    finally:
+        configuration.set_hypothesis_home_dir(None)

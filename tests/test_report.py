@@ -126,6 +126,18 @@ def test_an_operation_has_its_contract_its_competitors_and_its_counterexamples(s
     assert all((site / script).read_text() for script in scripts)
 
 
+def test_what_is_faster_with_a_weakness_is_told(report, tmp_path):
+    weak = measurement(implementation="hillis_steele", ratio=0.1, waived={"error": "after 1e8: 0 for 1"})
+    told = dict(alternative="hillis_steele", alternative_reason="10 times as fast, but after 1e8: 0 for 1")
+    judged = verdict("moving_mean", "prefix_sum_difference")
+    assert report([judged, weak, measurement(), recommendation(**told)]).exit_code == 0
+    text = Page(tmp_path / "reports/site/operations/cumsum.html").text
+    assert "hillis_steele</a> is 10 times as fast, but after 1e8: 0 for 1." in text
+    assert "<td>after 1e8: 0 for 1</td>" in text
+    page = Page(tmp_path / "reports/site/operations/moving_mean.html").text
+    assert "<dt>waives error bound</dt><dd>after 1e8: 0 for 1</dd>" in page
+
+
 def test_every_mark_stands_below_its_check(report, tmp_path):
     found = [
         verdict(check="gradient", status="waived"),

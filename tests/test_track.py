@@ -229,6 +229,16 @@ def test_another_recommendation_is_an_alarm_unless_they_are_tied():
     assert alarms(chronicles([recommended("a")], [recommended("b", "a")])) == []
 
 
+def test_that_a_weakness_is_no_more_recommended_is_no_alarm():
+    """Older nights recommended the fastest, whatever it waives."""
+    before = [measured("a", waived={"specials": "why"}), recommended("a")]
+    assert alarms(chronicles(before, [recommended("b")])) == []
+    (alarm,) = alarms(chronicles(before, [recommended("b")], [recommended("c")]))
+    assert (alarm.kind, alarm.before, alarm.after) == ("recommendation", "b", "c")
+    accepted = msgspec.structs.replace(recommended("a"), accepted=("specials",))
+    assert len(alarms(chronicles([before[0], accepted], [recommended("b")]))) == 1
+
+
 def of_circulant(name, workload="small", ratio=1.0, **changes):
     sizes = dict(registry.workload("circulant").sizes[workload])
     return msgspec.structs.replace(measured(name, operation="circulant", sizes=sizes, **changes), ratio=ratio)

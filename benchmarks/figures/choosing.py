@@ -1,7 +1,8 @@
 """The quality of `choose`: `python -m benchmarks.figures.choosing` (`make bench-choose`) prints it.
 
-Regret is the time of the recommended implementation as a multiple of the time of the fastest one that holds up, by a contest with ten
-times the budget. Agreement says whether a second choice is the same, or one that the first choice called tied. Nothing is asserted.
+Regret is the time of the recommended implementation as a multiple of the time of the fastest one that holds up without a declared
+weakness, by a contest with ten times the budget. Agreement says whether a second choice is the same, or one that the first choice called
+tied. Nothing is asserted.
 """
 
 import contextlib
@@ -50,8 +51,8 @@ def regret_of(operation, sizes, gradient, seconds, seed):
     first = opjury.choose(operation.name, sizes, **options, seed=seed)
     took = time.perf_counter() - started
     again = opjury.choose(operation.name, sizes, **options, seed=seed + 1)
-    names = [m.implementation for m in first.measurements]
-    if not names:
+    names = [m.implementation for m in first.measurements if not m.waived]
+    if not first.implementation:
         return None
     longer = dict(seconds=10 * seconds, rounds=4000, seed=seed + 2)
     contest = Contest(first.recommendation.setting, tuple(map(Competitor, names)), **longer)

@@ -1,8 +1,8 @@
 """The best implementation of each operation beside the usual one: `python -m benchmarks.figures.usual` (`make bench-choose`).
 
 The usual implementations are those that the contract names as `usual`: functions of torch, NumPy or SciPy where there are some. The fastest
-of them is compared. All implementations that hold up compete, except, from the second workload on, those that took SLOW times as long as the
-best at the first one. Nothing is asserted.
+of them is compared, which may have a declared weakness; the best has none. All implementations that hold up compete, except, from the second
+workload on, those that took SLOW times as long as the best at the first one. Nothing is asserted.
 """
 
 import json
@@ -38,26 +38,28 @@ def figures_of(operation, gradient, workloads, seconds, seed, trust):
     measured = opjury.choose(operation.name, first, trust=trust, **options).measurements
     if not measured:
         return
-    yield row(operation, gradient, first, {m.implementation: m.ratio for m in measured}, measured[0].of_floor)
-    names = [m.implementation for m in measured if m.ratio < SLOW or m.implementation in operation.usual]
+    ratios, best = {m.implementation: m.ratio for m in measured}, measured[0]
+    yield row(operation, gradient, first, best.implementation, ratios, best.of_floor)
+    named = [m for m in measured if m.ratio < SLOW or m.implementation in operation.usual]
+    competitors = tuple(Competitor(m.implementation, ranked=not m.waived) for m in named)
     for workload in later:
         setting = setting_of(operation.name, workload, gradient=gradient)
-        contest = Contest(setting, tuple(map(Competitor, names)), seconds=seconds, seed=seed)
+        contest = Contest(setting, competitors, seconds=seconds, seed=seed)
         times = run_contest(contest, {}).seconds
         floor = np.nanmedian(times.pop(FLOOR))
-        best = times[fastest(times)]
-        ratios = {name: ratio(column, best).median for name, column in times.items()}
-        yield row(operation, gradient, workload, ratios, float(np.nanmedian(best) / floor))
+        best = fastest({name: times[name] for name in contest.ranked(times)})
+        ratios = {name: ratio(column, times[best]).median for name, column in times.items()}
+        yield row(operation, gradient, workload, best, ratios, float(np.nanmedian(times[best]) / floor))
 
 
-def row(operation, gradient, workload, ratios, of_floor):
-    """A line of the table, where `ratios` are the times as multiples of the best one."""
+def row(operation, gradient, workload, best, ratios, of_floor):
+    """A line of the table, where `ratios` are the times as multiples of the best one's."""
     usual = min((name for name in ratios if name in operation.usual), key=ratios.get, default="")
     return dict(
         operation=operation.name,
         workload=workload,
         gradient=gradient,
-        best=min(ratios, key=ratios.get),
+        best=best,
         usual=usual,
         of_usual=ratios.get(usual),
         of_floor=of_floor,

@@ -29,13 +29,13 @@ def positions(x, dim):
 
 
 def one_addition(x, dim):
-    """An error that does not grow with the number of terms."""
-    return 1
+    """An error that does not grow with the number of terms, and none of the first."""
+    return np.minimum(positions(x, dim), 1)
 
 
 def float64_magnitude(x, dim):
     """The sums of the absolute values, each of their roundings 2^29 times smaller than in float32."""
-    return np.cumsum(x.reshape(x.shape or (1,)), axis=dim).reshape(x.shape) * (positions(x, dim) + 1) * 2.0**-29
+    return np.cumsum(x.reshape(x.shape or (1,)), axis=dim).reshape(x.shape) * positions(x, dim) * 2.0**-29
 
 
 def doubling_terms(x, dim):
@@ -44,8 +44,8 @@ def doubling_terms(x, dim):
 
 
 def two_tree_terms(x, dim):
-    """Up one tree and down another."""
-    return 2 * np.ceil(np.log2(positions(x, dim) + 1)) + 1
+    """Up one tree and down another, and never more additions than there are terms to add."""
+    return np.minimum(2 * np.ceil(np.log2(positions(x, dim) + 1)) + 1, positions(x, dim))
 
 
 @implementation("cumsum", source="torch.cumsum", gradient=ALL_MODES)

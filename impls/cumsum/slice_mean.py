@@ -46,7 +46,7 @@ def rows_of(x, values):
     return values.reshape(-1, *[1] * (x.ndim - 1))
 
 
-PREFIX = Error(magnitude=prefix_magnitude, terms=prefix_terms)
+PREFIX = Error(magnitude=prefix_magnitude, terms=prefix_terms, worst="after 1e8: 0 for 1")
 
 
 @implementation("slice_mean", source="torch: slicing and Tensor.mean", gradient=ALL_MODES)
@@ -81,7 +81,7 @@ def prefix_sum_difference(x, slices):
 @implementation(
     "slice_mean",
     source=f"{QUESTION}, put right",
-    error=PREFIX,
+    error=Error(magnitude=prefix_magnitude, terms=prefix_terms, worst="after 1e8 in another slice: 0 for 1"),
     waives={"specials": SPREADS, "locality": LEAKS},
     gradient=ALL_MODES,
 )
@@ -99,7 +99,7 @@ def trimmed_prefix_sum(x, slices):
 @implementation(
     "slice_mean",
     source="summed-area tables with the mean subtracted first: Hensley et al., Fast summed-area table generation, 2005",
-    error=Error(magnitude=centred_magnitude, terms=prefix_terms),
+    error=Error(magnitude=centred_magnitude, terms=prefix_terms, worst="1e8 anywhere: 2 for 1"),
     waives={
         "specials": "the centre is the mean of all rows: NaN or inf anywhere reaches every slice",
         "locality": LEAKS,
@@ -146,7 +146,7 @@ def blocked_prefix_sum(x, slices):
 @implementation(
     "slice_mean",
     source="prefix sums in twice the precision",
-    error=Error(magnitude=float64_magnitude, terms=lambda x, slices: 1),
+    error=Error(magnitude=float64_magnitude, terms=lambda x, slices: 1, worst="after 1e17: 0 for 1"),
     waives={"specials": SPREADS, "locality": LEAKS},
     dtypes=("float16", "bfloat16", "float32", "complex64"),
     gradient=ALL_MODES,

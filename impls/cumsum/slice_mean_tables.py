@@ -8,8 +8,12 @@ from opjury.impls.cumsum.slice_mean import ALL_MODES, BLOCK, check_slices, ragge
 
 
 def doubling_terms(x, slices):
-    """The table is as deep as the length has binary digits, and a slice has as many pieces, and then comes the division."""
-    return rows_of(x, 2 * np.ceil(np.log2(slices[:, 1] - slices[:, 0] + 1)) + 2)
+    """The table is as deep as the length has binary digits, and a slice has as many pieces, and then comes the division.
+
+    A sum of so many rows never takes more additions than rows.
+    """
+    lengths = slices[:, 1] - slices[:, 0]
+    return rows_of(x, np.minimum(2 * np.ceil(np.log2(lengths + 1)), lengths) + 2)
 
 
 @implementation(

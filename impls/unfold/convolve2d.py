@@ -40,7 +40,12 @@ def torch_conv2d_flipped(a, b):
     return torch.nn.functional.conv2d(a[None, None], b.flip(0, 1)[None, None], padding=padding)[0, 0]
 
 
-@implementation("convolve2d", source="torch.nn.functional.fold", gradient=ALL, error=Error(accumulates="input"))
+@implementation(
+    "convolve2d",
+    source="torch.nn.functional.fold",
+    gradient=ALL,
+    error=Error(accumulates="input", worst="half types: 2048 + 1 + 1 = 2048"),
+)
 def outer_product_scatter(a, b):
     """All products of an element with an element, folded to where they belong. O(A·B) work and memory.
 
@@ -51,7 +56,12 @@ def outer_product_scatter(a, b):
     return torch.nn.functional.fold(products[None], size, tuple(b.shape))[0, 0]
 
 
-@implementation("convolve2d", source="definition", gradient=ALL, error=Error(accumulates="input"))
+@implementation(
+    "convolve2d",
+    source="definition",
+    gradient=ALL,
+    error=Error(accumulates="input", worst="half types: 2048 + 1 + 1 = 2048"),
+)
 def shift_and_accumulate(a, b):
     """Add up copies of the larger matrix, shifted and multiplied by one element of the smaller. O(min(A, B)·K) work, O(K) memory.
 
@@ -71,7 +81,7 @@ def shift_and_accumulate(a, b):
 @implementation(
     "convolve2d",
     source="convolution theorem",
-    error=Error(magnitude=whole_magnitude, terms=transform_terms),
+    error=Error(magnitude=whole_magnitude, terms=transform_terms, worst="1e8 elsewhere in a matrix: 0.5 for 1"),
     waives={
         "specials": "a transform spreads NaN and inf over the whole matrix",
         "locality": "a transform spreads NaN and inf, and rounding residues of the gradient, over the whole matrix",

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """A recommendation, and the measurements of the implementations that hold up, the fastest first."""
+    """A recommendation, and the measurements of the implementations that hold up.
+
+    Those that may be recommended come first, and then those with a weakness that is not accepted, each time the fastest first.
+    """
 
     recommendation: Recommendation
     measurements: tuple[Measurement, ...]
@@ -37,6 +40,10 @@ class Choice:
     def implementation(self) -> str:
         """The name of the recommended implementation."""
         return self.recommendation.implementation
+
+    def measurement(self, implementation: str) -> Measurement:
+        """The measurement of one of the implementations (raises `StopIteration` for one that was not measured)."""
+        return next(m for m in self.measurements if m.implementation == implementation)
 
     @property
     def records(self) -> list[Record]:
@@ -57,7 +64,7 @@ def choose(
     device: str = "cpu",
     gradient: bool = False,
     needs: Sequence[str] = (),
-    strict: bool = False,
+    accept: Sequence[str] = (),
     max_error: float | None = None,
     max_memory: float | None = None,
     threads: int = 1,
@@ -83,8 +90,9 @@ def choose(
         Measure forward and backward together; only implementations with right gradients take part.
     needs : sequence of {"second_order", "forward_mode", "vmap"}
         Promises that an implementation must make and keep.
-    strict : bool
-        Leave out implementations that waive a check or have an error model of their own.
+    accept : sequence of str
+        What a recommended implementation may waive: names of checks, and "error" for an error bound of its own that is looser than the
+        contract's. Others that waive these are measured, too, but not recommended.
     max_error : float, optional
         The largest error allowed, in ulps of the largest element.
     max_memory : float, optional
@@ -121,11 +129,12 @@ def choose(
     setting = setting_of(operation, workload, dtype=dtype, device=device, gradient=gradient, threads=threads)
     device_checked(device)
     names_checked("need", needs, [check.name for check in registry.checks().values() if check.required == "request"])
+    names_checked("weakness", accept, [*registry.checks(), eligible.ERROR])
     dtypes_checked(registry.operation(operation), [dtype] if dtype else [])
     request = ChoiceRequest(
         setting,
         needs=tuple(needs),
-        strict=strict,
+        accept=tuple(accept),
         max_error=max_error,
         max_memory=max_memory,
         compile=compile,
@@ -155,12 +164,12 @@ def choose(
         if reason := eligible.doubt(verdicts.get(entry.name, [])):
             excluded[entry.name] = reason
     holding = [entry for entry in able if entry.name not in excluded]
-    waived = {}
-    for entry in holding:
-        why = entry.waived_on(device)
-        waived[entry.name] = {v.check: why.get(v.check, "") for v in verdicts[entry.name] if v.status == "waived"}
+    waived = {entry.name: eligible.waived(entry, verdicts[entry.name], setting.dtype) for entry in holding}
     found = measured(request, holding, shipped, waived, excluded, notify)
-    return Choice(recommend(request, found, excluded), found)
+    unneeded = {
+        e.name: {v.check: v.waiver for v in verdicts[e.name] if v.status == "holds" and v.waiver} for e in holding
+    }
+    return Choice(recommend(request, found, excluded, unneeded), found)
 
 
 def usual_dtype(operation: Operation) -> str:
@@ -237,10 +246,6 @@ def _not_eligible(entry: Implementation, request: ChoiceRequest, case: Case) -> 
     for check in ("agreement", *(("gradient",) if setting.gradient else ()), *request.needs):
         if why := registry.check(check).why_not(contract, entry, setting.device):
             return why[1]
-    if request.strict and (waived := entry.waived_on(setting.device)):
-        return f"waives {', '.join(waived)}"
-    if request.strict and entry.error is not None:
-        return "has an error model of its own"
     if not entry.claims(case.wide):
         return "is declared for other arguments (domain)"
     return None

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import itertools
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import platformdirs
 
 from opjury.audit import judge_tasks, surprising
@@ -13,11 +19,16 @@ from opjury.judge.task import Request
 from opjury.model import records, registry
 from opjury.model.environment import environment
 from opjury.model.files import Unwritable
-from opjury.model.implementation import Implementation
+from opjury.model.implementation import Error, Implementation
 from opjury.model.records import Verdict
 from opjury.model.setting import Setting
 from opjury.model.sources import digest, family_of, judging
 from opjury.run.ship import Function
+
+if TYPE_CHECKING:
+    from opjury.model.case import Case
+
+ERROR = "error"  # among what an implementation waives: the contract's error bound
 
 
 def trusted(path: Path | str, setting: Setting, checks: Sequence[str]) -> dict[str, list[Verdict]]:
@@ -84,6 +95,49 @@ def doubt(verdicts: Sequence[Verdict]) -> str | None:
     if not any(v.check == "agreement" and v.examples for v in verdicts):
         return "not judged: " + next((v.message for v in verdicts if v.check == "agreement"), "there is no verdict")
     return None
+
+
+def waived(entry: Implementation, verdicts: Sequence[Verdict], dtype: str) -> dict[str, str]:
+    """The worst case by what an implementation waives for a dtype: checks by their verdicts, and `ERROR` by its error model."""
+    looser = entry.error is not None and is_looser(entry.operation, entry.error, dtype)
+    own = {ERROR: entry.error.worst or "its own error bound"} if entry.error and looser else {}
+    return own | {v.check: v.waiver for v in verdicts if v.status == "waived"}
+
+
+@functools.lru_cache(maxsize=256)
+def is_looser(operation: str, error: Error, dtype: str) -> bool:
+    """Whether an error model allows a larger error than the contract, in one of some calls with arguments in a dtype.
+
+    Both bounds are computed for drawn cases, and again with all elements but one of each argument zero: a linear operation's bound is a
+    sum over such elements, so that one which is not larger for any of these is not larger for other values.
+    """
+    from opjury.judge import draw, oracle
+
+    contract = registry.operation(operation)
+    kind = draw.Kind(operation, (dtype,), contract.tiers, ("contiguous",), False, 0)
+    for case in itertools.islice(draw.stream(kind), draw.CHUNK):
+        for call in (replace(case, tier="rounding"), replace(_with_single_elements(case), tier="rounding")):
+            with contextlib.suppress(oracle.ContractError):  # the operation may have no result there
+                own, allowed = (np.asarray(oracle.expected(contract, call, model).bound) for model in (error, None))
+                if np.any(own > allowed * (1 + 1e-9)):  # bounds are rounded, too
+                    return True
+    return False
+
+
+def _with_single_elements(case: Case) -> Case:
+    """The case with a one at one place of each argument, and zeros everywhere else."""
+    from opjury.model.arguments import Sparse, Tensor
+
+    rng = np.random.default_rng(case.seed)
+
+    def single(leaf: Any) -> Any:
+        if not isinstance(leaf, (Tensor, Sparse)) or not leaf.data or not leaf.values.size:
+            return leaf
+        values = np.zeros_like(leaf.values)
+        values.flat[rng.integers(values.size)] = 1
+        return replace(leaf, values=values)
+
+    return case.map(single)
 
 
 def _stored(path: Path) -> list[Verdict]:

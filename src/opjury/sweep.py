@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +90,10 @@ def sweep(
                 operation, {**others, size: value}, notify=lambda stage: notify(f"{size}={value}: {stage}"), **options
             )
             if not choice.implementation:
-                why = "; ".join(f"{name} {reason}" for name, reason in choice.excluded.items())
-                raise Impossible(f"{size}={value}: {choice.recommendation.reason}: {why}")
+                told = choice.recommendation
+                weak = {told.alternative: f"is {told.alternative_reason}"} if told.alternative else {}
+                why = "; ".join(f"{name} {reason}" for name, reason in {**weak, **choice.excluded}.items())
+                raise Impossible(f"{size}={value}: {told.reason}: {why}")
         return made[value]
 
     def no_slower(name: str, value: int) -> bool:
@@ -111,6 +113,13 @@ def sweep(
             current = at(value).implementation
         previous = value
     return Sweep(operation, size, tuple(made[value] for value in sorted(made)), tuple(crossovers))
+
+
+def _waivers(found: Sweep, names: Container[str]) -> dict[str, None]:
+    """What the implementations of these names waive, in lines."""
+    used = [choice for choice in found.choices if choice.implementation in names]
+    waived = [(choice.implementation, choice.measurement(choice.implementation).waived) for choice in used]
+    return dict.fromkeys(f"{name} waives {what}: {reason}" for name, each in waived for what, reason in each.items())
 
 
 def dispatcher(found: Sweep) -> str:
@@ -144,8 +153,9 @@ def dispatcher(found: Sweep) -> str:
     machine = f"opjury {here.opjury} with torch {here.torch} on {here.processor or here.machine}"
     direction = "forward and backward" if chosen.gradient else "forward"
     others = ", ".join(f"{name}={value}" for name, value in chosen.sizes.items() if name != found.size)
+    accepted = "".join(f"\n{line}." for line in _waivers(found, names))
     return f'''"""{found.operation} by {found.size}, as measured by {machine}:
-{chosen.dtype}, {chosen.device}, {direction}, {chosen.threads} thread(s), {others or "no other size"}.
+{chosen.dtype}, {chosen.device}, {direction}, {chosen.threads} thread(s), {others or "no other size"}.{accepted}
 """
 
 import opjury

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Column
 
 from opjury.choose import Choice, choose, sizes_of
 from opjury.cli import options
@@ -30,7 +31,13 @@ from opjury.sweep import Sweep, dispatcher, sweep
 @click.option(
     "--needs", multiple=True, metavar="second_order|forward_mode|vmap", help="Also require this check (repeatable)."
 )
-@click.option("--strict", is_flag=True, help="Rank only what waives nothing and has no error model of its own.")
+@click.option(
+    "--accept",
+    type=options.names,
+    default="",
+    metavar="CHECK,...,error",
+    help="Also recommend what waives these checks, or has an error bound looser than the contract's (error).",
+)
 @click.option("--max-error", type=float, help="The largest error allowed, in ulps of the largest element.")
 @click.option(
     "--max-memory", type=options.size_in_bytes, metavar="SIZE", help="The most memory a call may take: 64MiB, 1.5GB."
@@ -105,7 +112,6 @@ def choose_command(
     asked |= dict(operation=operation, workload=parsed(operation, sizes))
     if over:
         asked |= _range(over)
-        asked["strict"] |= bool(emit)  # a function by itself is held to the whole contract
 
     def found(call: Callable[..., Any]) -> Any:
         with console.status("") as status:
@@ -171,15 +177,18 @@ def _whole_number(name: str, text: str) -> int:
 
 
 def show_sweep(found: Sweep) -> None:
-    """A line for each size, then where the choice changes."""
+    """A line for each size, where the choice changes, and what is faster with a declared weakness."""
     _show_heading(found.choices[0].recommendation, without=found.size)
     table = plain_table(numeric(found.size), "use", numeric("time"), numeric("× floor"), "tied")
+    faster: dict[str, list[Choice]] = {}
     for choice in found.choices:
         chosen = choice.recommendation
-        own = next(m for m in choice.measurements if m.implementation == chosen.implementation)
+        own = choice.measurement(chosen.implementation)
         others = ", ".join(name for name in chosen.tied if name != chosen.implementation)
         size = f"{chosen.sizes[found.size]:,}"
         table.add_row(size, escape(chosen.implementation), seconds(own.seconds), times(own.of_floor), escape(others))
+        if chosen.alternative:
+            faster.setdefault(chosen.alternative, []).append(choice)
     console.print(table)
     for crossing in found.crossovers:
         console.print(
@@ -188,26 +197,38 @@ def show_sweep(found: Sweep) -> None:
         )
     if not found.crossovers:
         console.print(f"\nUse [bold green]{escape(found.uses[0][0])}[/] over the whole range.")
+    for choices in faster.values():
+        *before, last = (f"{choice.recommendation.sizes[found.size]:,}" for choice in choices)
+        also = f" (and at {', '.join(before)})" if before else ""
+        console.print(f"At {found.size}={last}{also}, {_alternative(choices[-1])}")
 
 
 def show_choice(choice: Choice) -> None:
-    """The table of the implementations that hold up, the others with their reasons, and the recommendation."""
+    """The table of the implementations that hold up, the others with their reasons, the recommendation and its alternative."""
     chosen = choice.recommendation
     _show_heading(chosen)
     if choice.measurements:
-        console.print(_table(choice.measurements))
+        _show_measurements(choice)
         console.print(f"[dim]{_LEGEND}[/]")
         floor = choice.measurements[0].floor_seconds
         console.print(f"[dim]floor: {seconds(floor)}, copying the least bytes that a call must read and write[/]")
     for name, reason in choice.excluded.items():
         console.print(f"[dim]not ranked[/] {escape(name)}: {escape(shortened(' '.join(reason.split()), 110))}")
-    if not chosen.implementation:
+    if chosen.implementation:
+        console.print(f"\nUse [bold green]{escape(chosen.implementation)}[/]: {escape(chosen.reason)}.")
+        for what, reason in choice.measurement(chosen.implementation).waived.items():
+            console.print(f"[yellow]It waives {what}[/]: {escape(reason)}.")
+    else:
         console.print(f"\n{escape(chosen.reason)}.")
-        return
-    console.print(f"\nUse [bold green]{escape(chosen.implementation)}[/]: {escape(chosen.reason)}.")
-    waived = next(m.waived for m in choice.measurements if m.implementation == chosen.implementation)
-    for check, reason in waived.items():
-        console.print(f"[yellow]It waives {check}[/]: {escape(reason)}.")
+    if chosen.alternative:
+        console.print(_alternative(choice))
+
+
+def _alternative(choice: Choice) -> str:
+    """The fastest implementation with a weakness that is not accepted, what may come of it, and the option that accepts it."""
+    name, told = choice.recommendation.alternative, choice.recommendation.alternative_reason
+    option = f"--accept {','.join(choice.measurement(name).waived)}"
+    return f"[bold yellow]{escape(name)}[/] is {escape(told)}. To rank it, too: {option}"
 
 
 def _show_heading(chosen: Recommendation, without: str = "") -> None:
@@ -217,8 +238,10 @@ def _show_heading(chosen: Recommendation, without: str = "") -> None:
     console.print("  ".join(words) + "\n", markup=False)
 
 
-def _table(found: Sequence[Measurement]) -> Table:
+def _show_measurements(choice: Choice) -> None:
+    """A table, with what may be recommended above a line, and below it the others with their worst cases."""
     columns: dict[str, Callable[[Measurement], str]] = {
+        "implementation": lambda m: m.implementation,
         "time": lambda m: seconds(m.seconds),
         "× best": lambda m: times(m.ratio),
         "99 %": _interval,
@@ -227,13 +250,28 @@ def _table(found: Sequence[Measurement]) -> Table:
         "error": lambda m: "" if m.error_ulps is None else f"{m.error_ulps:.2g}",
         "2nd": lambda m: "✓" if m.second_order else "",
     }
-    if any(m.first_seconds > 1 for m in found):  # something was compiled
+    if any(m.first_seconds > 1 for m in choice.measurements):  # something was compiled
         columns["first call"] = lambda m: seconds(m.first_seconds)
-    table = plain_table(Column("implementation", no_wrap=True), *map(numeric, columns), gap=1)
-    for m in found:
-        label = escape(m.implementation) + (" w" if m.waived else "")
-        table.add_row(label, *(cell(m) for cell in columns.values()), style="bold" if m.tied else "")
-    return table
+    rows = [[cell(m) for cell in columns.values()] for m in choice.measurements]
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+
+    def show(part: Sequence[tuple[Measurement, list[str]]], header: bool) -> None:
+        first, *numbers = (Column(name, no_wrap=True, width=width) for name, width in zip(columns, widths, strict=True))
+        table = plain_table(first, *(replace(column, justify="right") for column in numbers), gap=1, show_header=header)
+        for m, row in part:
+            table.add_row(*map(escape, row), style="bold" if m.tied else "")
+        console.print(table)
+
+    accepted = set(choice.recommendation.accepted)
+    beside = list(zip(choice.measurements, rows, strict=True))
+    show([(m, row) for m, row in beside if {*m.waived} <= accepted], header=True)
+    weak = [(m, row) for m, row in beside if not {*m.waived} <= accepted]
+    if weak:
+        title = "── with a declared weakness "
+        console.print(f"[dim]{title.ljust(sum(widths) + len(widths) - 1, '─')}[/]")
+    for m, row in weak:
+        show([(m, row)], header=False)
+        console.print(f"  [dim]{escape('; '.join(dict.fromkeys(m.waived.values())))}[/]")
 
 
 def _interval(m: Measurement) -> str:
@@ -242,9 +280,7 @@ def _interval(m: Measurement) -> str:
     return f"{m.low:.3g}–{m.high:.3g}" if m.low else "obvious"
 
 
-_LEGEND = (
-    "bold: no slower than the best · error: ulps of the largest element · w: waives a check · 2nd: differentiable twice"
-)
+_LEGEND = "bold: no slower than the best · error: ulps of the largest element · 2nd: differentiable twice"
 
 
 def run_self_test(trials: int, seed: int = 0, budget: float = 6.0, slowed: Sequence[float] | None = None) -> int:

@@ -33,6 +33,7 @@ def list_command(operation: str | None) -> None:
     table = plain_table(Column("implementation", no_wrap=True), "idea, and what is declared")
     for entry in entries:
         notes = [escape(entry.summary)]
+        notes += ["has an error bound of its own"] if entry.error and not entry.error.worst else []
         notes += [f"waives {what}: {escape(reason)}" for what, reason in entry.waived]
         notes += [f"[red]wrong[/red] in {check}: {escape(reason)}" for check, reason in entry.refuted.items()]
         table.add_row(entry.name, "\n".join(notes))

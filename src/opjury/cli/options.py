@@ -75,6 +75,11 @@ def shard_of(text: str) -> tuple[int, int]:
     return number, of
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Names between commas: `specials,error`."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def waiver(text: str) -> tuple[str, str]:
     """A check and the reason why it is waived: `specials=prefix sums`."""
     check, _, reason = map(str.strip, text.partition("="))

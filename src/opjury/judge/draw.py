@@ -6,16 +6,19 @@ decide dtype, tier and boundary; they are dealt like cards, so that each option 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+import platformdirs
+from hypothesis import HealthCheck, configuration, given, settings
 
 from opjury.judge import oracle
 from opjury.judge.strategies import BOUNDARIES, any_case, tiers_of
@@ -93,9 +96,22 @@ def _chunk(kind: Kind, number: int) -> tuple[Case, ...]:
 
     draw = collect.hypothesis.fuzz_one_input
     rng = np.random.default_rng(_seed(kind, number))
-    for choice in _hand(kind, number):
-        draw(choice + rng.bytes(_BYTES))
+    with hypothesis_elsewhere():
+        for choice in _hand(kind, number):
+            draw(choice + rng.bytes(_BYTES))
     return tuple(found)
+
+
+@contextlib.contextmanager
+def hypothesis_elsewhere() -> Iterator[None]:
+    """Let hypothesis keep its tables in the user's cache folder, not in the working directory, without moving what others keep there."""
+    home = "__hypothesis_home_directory"  # which can be set, but not read, by a function
+    before = getattr(configuration, home, None)
+    configuration.set_hypothesis_home_dir(Path(platformdirs.user_cache_dir("opjury")) / "hypothesis")
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(before)
 
 
 def _seed(kind: Kind, number: int) -> int:

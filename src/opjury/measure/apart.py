@@ -136,7 +136,7 @@ def _settled(contest: Contest, outcomes: Sequence[ContestResult]) -> bool:
     """Whether processes agree on the shortest times of the baseline, the floor and all that are not obviously slower."""
     names = set.intersection(*(set(outcome.least) for outcome in outcomes))
     least = {name: [outcome.least[name] for outcome in outcomes] for name in names}
-    best = min((min(times) for name, times in least.items() if name != FLOOR), default=0.0)
+    best = min((min(least[name]) for name in contest.ranked(least)), default=0.0)
     pinned = (FLOOR, registry.operation(contest.operation).baseline)
     return all(settled(times) for name, times in least.items() if name in pinned or min(times) < OBVIOUSLY * best)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ class Competitor:
     copy: int = 0  # tells copies apart where the same implementation takes part twice
     slowed: float = 0.0  # for self-tests: every call waits for this share of its own time after it
     folder: str = ""  # the checkout whose implementation it is; "" for the registered one
+    ranked: bool = True  # may be recommended; others are timed beside the ranked ones
 
     @property
     def label(self) -> str:
@@ -81,6 +82,12 @@ class Contest:
     def operation(self) -> str:
         """The operation's name."""
         return self.setting.operation
+
+    def ranked(self, labels: Iterable[str]) -> list[str]:
+        """Those of the labels whose competitors may be recommended, or all competitors where none may."""
+        labels = [label for label in labels if label != FLOOR]
+        may = {competitor.label for competitor in self.competitors if competitor.ranked}
+        return [label for label in labels if label in may] or labels
 
 
 @dataclass
@@ -189,10 +196,12 @@ class Lineup:
         self.inputs = Inputs(self.cases, self.setting.device, self.setting.gradient, most)
         self.steps[FLOOR] = self._copying()
         # The first call of a block is the coldest: what may turn out to be as fast as the best gets as many calls.
+        best_ranked = min(expected[name] for name in contest.ranked(expected))
         for name, seconds in {FLOOR: best, **expected}.items():
-            self.outcome.calls[name] = most if seconds < OBVIOUSLY * best else int(min(most, max(1, length / seconds)))
+            like = next((each for each in (best, best_ranked) if seconds < OBVIOUSLY * each), seconds)
+            self.outcome.calls[name] = int(min(most, max(1, length / like)))
         if not contest.to_the_end:
-            self.outcome.left = {name for name, s in expected.items() if s > max(OBVIOUSLY * best, _THREE_TELL)}
+            self.outcome.left = {name for name, s in expected.items() if s > max(OBVIOUSLY * best_ranked, _THREE_TELL)}
 
     def turn(self, name: str, verify: bool = False) -> Times | None:
         """The times of one block on fresh inputs, or None for a fault."""

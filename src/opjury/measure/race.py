@@ -90,14 +90,14 @@ class _Race:
     def _narrow(self) -> bool:
         """Whether every interval is so narrow that more rounds would not change the outcome."""
         columns = {name: self._seconds(name) for name in self.active if name != FLOOR}
-        best = fastest(columns)
+        best = fastest({name: columns[name] for name in self.contest.ranked(columns)})
         seen = [ratio(column, columns[best], math.comb(len(columns), 2) or 1) for column in columns.values()]
         return all(r.high <= r.median * _NARROW and r.low * _NARROW >= r.median for r in seen)
 
     def _release(self, times: float) -> None:
         """Let competitors leave that took so many times as long as the best in every round, but for a pinned baseline."""
         table = {name: self._seconds(name) for name in self.active}
-        best = min((name for name in self.active if name != FLOOR), key=lambda name: float(np.median(table[name])))
+        best = min(self.contest.ranked(self.active), key=lambda name: float(np.median(table[name])))
         pinned = {FLOOR, registry.operation(self.contest.operation).baseline if self.contest.to_the_end else ""}
         self.outcome.left |= {n for n in self.active if n not in pinned and np.all(table[n] > times * table[best])}
         self.active = [name for name in self.active if name not in self.outcome.left]

@@ -51,11 +51,15 @@ class Error:
         Called likewise. Returns the number of roundings on the longest path, broadcastable to the result.
     accumulates : {"float32", "input"}
         The dtype in which half types are summed: "input" if it is the half type itself.
+    worst : str
+        What may come of a bound that is looser than the contract's, in a few words: "after 1e8: 0 for 1". `choose` derives whether it
+        is looser, and shows these words.
     """
 
     magnitude: Callable[..., Any] | None = None
     terms: Callable[..., Any] | None = None
     accumulates: Accumulates = "float32"
+    worst: str = ""
 
     def __post_init__(self) -> None:
         given = Declaration.of(self, "Error")
@@ -63,6 +67,7 @@ class Error:
             if getattr(self, name) is not None:
                 given.function(name, getattr(self, name), "the operation is")
         given.one_of("accumulates", self.accumulates, get_args(Accumulates))
+        given.kind("worst", self.worst, str, "a str")
 
     def check_like(self, reference: Callable[..., Any], given: Declaration, prefix: str = "") -> None:
         """Raise `TypeError` unless both functions can be called like the reference."""
@@ -144,8 +149,11 @@ class Implementation:
 
     @property
     def waived(self) -> list[tuple[str, str]]:
-        """What it waives, in words, with the reason: `specials`, or `specials on cuda` if it is waived there only."""
-        words = []
+        """What it waives, in words, with the reason: `specials`, or `specials on cuda` if it is waived there only.
+
+        An error model that has a worst case waives the contract's `error bound`.
+        """
+        words = [("error bound", self.error.worst)] if self.error and self.error.worst else []
         for check, why in self.waives.items():
             each = {check: why} if isinstance(why, str) else {f"{check} on {kind}": why[kind] for kind in why}
             words += [(what.replace("_", " "), reason) for what, reason in each.items()]

@@ -108,10 +108,12 @@ class Measurement(_Named, Setting, frozen=True, kw_only=True, tag="measurement",
 
     `seconds` is the median time of a call, `floor_seconds` that of copying the least bytes that any implementation must read and write.
     `ratio` is its time as a multiple of that of `reference`, with the 99 % interval from `low` to `high` over all comparisons of the
-    contest; `tied` says that they do not differ. `least_seconds` and `least_floor_seconds` are the times of the fastest blocks. A history
-    compares these, because load can only slow a block down. `first_seconds` is the time of the first call in a new process,
-    `peak_bytes` the peak memory of the second. `error_ulps` is the largest error, in units in the last place of the largest element, or
-    None if it was not measured. `rounds` counts its timed blocks. `second_order` says whether it promises a second derivative.
+    contest; `tied` says that it is no slower than the reference, and may be recommended as well. `least_seconds` and
+    `least_floor_seconds` are the times of the fastest blocks. A history compares these, because load can only slow a block down.
+    `first_seconds` is the time of the first call in a new process, `peak_bytes` the peak memory of the second. `error_ulps` is the
+    largest error, in units in the last place of the largest element, or None if it was not measured. `rounds` counts its timed blocks.
+    `second_order` says whether it promises a second derivative. `waived` gives the worst case by what it waives: by check, and as
+    "error" that of an error bound which is looser than the contract's.
     """
 
     implementation: str
@@ -144,13 +146,18 @@ class Recommendation(Setting, frozen=True, kw_only=True, tag="recommendation", t
     """The implementation to use at one workload, and the reason.
 
     `implementation` is "" if none holds up. `tied` names those that are no slower, the recommended one included. `excluded` gives the
-    reason for each that was not ranked.
+    reason for each that was not ranked. `accepted` names what a recommended implementation may waive: checks, and "error" for the
+    contract's error bound. `alternative` is the fastest of those that waive more, if it is faster than the recommended one or none is
+    recommended, and `alternative_reason` says by how much, and what may come of it.
     """
 
     implementation: str
     reason: str
     tied: tuple[str, ...] = ()
     excluded: dict[str, str] = msgspec.field(default_factory=dict)
+    accepted: tuple[str, ...] = ()
+    alternative: str = ""
+    alternative_reason: str = ""
     seed: int = 0
     format: int = FORMAT
     environment: Environment | None = None

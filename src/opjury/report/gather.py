@@ -81,11 +81,19 @@ class State:
 
     @functools.cached_property
     def contests(self) -> dict[Setting, list[Measurement]]:
-        """The measurements in each setting, the fastest first."""
+        """The measurements in each setting: what may be recommended, the fastest first, and then what waives more."""
         found: dict[Setting, list[Measurement]] = {}
         for series, m in self.measurements.items():
             found.setdefault(series.setting, []).append(m)
-        return {setting: sorted(ms, key=lambda m: m.seconds) for setting, ms in found.items()}
+        return {
+            setting: sorted(ms, key=lambda m: (not self.may_be_recommended(m), m.seconds))
+            for setting, ms in found.items()
+        }
+
+    def may_be_recommended(self, m: Measurement) -> bool:
+        """Whether the request of a measurement accepted what it waives."""
+        chosen = self.recommendations.get(m.setting)
+        return set(m.waived) <= set(chosen.accepted if chosen else ())
 
 
 @dataclass

@@ -66,14 +66,14 @@ def page(machine: Machine, name: str) -> dict[str, Any]:
 
 
 def _contest(setting: Setting, found: Sequence[Measurement]) -> dict[str, Any]:
-    columns = ("implementation", "time", "× best", "99 %", "× floor", "memory", "error", "2nd order")
+    columns = ("implementation", "time", "× best", "99 %", "× floor", "memory", "error", "2nd order", "weakness")
     rows = []
     for m in found:
-        name = m.implementation + (" w" if m.waived else "")
         interval = "" if m.implementation == m.reference else f"{m.low:.3g}–{m.high:.3g}" if m.low else "obvious"
         time, ratio, of_floor, peak = charts.costs(m)
         second = "yes" if m.second_order else ""
-        rows.append((name, time, ratio, (interval, m.low), of_floor, peak, charts.ulps(m.error_ulps), second))
+        error, weakness = charts.ulps(m.error_ulps), "; ".join(dict.fromkeys(m.waived.values()))
+        rows.append((m.implementation, time, ratio, (interval, m.low), of_floor, peak, error, second, weakness))
     called, sizes = workload_name(setting), setting.shown_sizes
     title = called if sizes in called else f"{called}: {sizes}"
     return dict(title=title, columns=columns, rows=rows, floor=seconds(found[0].floor_seconds))
@@ -152,7 +152,7 @@ def _facts(entry: Implementation) -> list[tuple[str, str]]:
         *((f"wrong in {check.replace('_', ' ')}", reason) for check, reason in entry.refuted.items()),
         ("dtypes", ", ".join(entry.dtypes or ())),
         ("devices", ", ".join(entry.devices) if entry.devices != ("cpu", "cuda") else ""),
-        ("error bound", "its own" if entry.error else ""),
+        ("error bound", "its own" if entry.error and not entry.error.worst else ""),
         ("gradient", ", ".join(gradients)),
         ("needs", entry.requires or ""),
         ("shares", "memory with its argument" if entry.view else ""),

@@ -47,7 +47,9 @@ def lines(machine: Machine) -> list[SummaryLine]:
 def _use(machine: Machine, chosen: Recommendation) -> str:
     """`prefix_sum_difference, ×1.69 before doubling_shifts`"""
     use = chosen.implementation
-    others = [m for m in machine.now.contests.get(chosen.setting, ()) if m.implementation != use and not m.tied]
+    now = machine.now
+    others = [m for m in now.contests.get(chosen.setting, ()) if m.implementation not in (use, *chosen.tied)]
+    others = [m for m in others if now.may_be_recommended(m)]
     if not use or not others:
         return use
     following = min(others, key=lambda m: m.ratio)

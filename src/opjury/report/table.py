@@ -14,7 +14,7 @@ _NAMES = ("operation", "implementation", "device")
 _JUDGED = ("control", "verdict", "refuted", "waived", "examples", "error_of_bound", "error_ulps")
 _MEASURED = (
     "sizes", "dtype", "gradient", "threads", "seconds", "reference", "ratio", "low", "high", "tied", "floor_seconds",
-    "first_seconds", "peak_bytes", "measured_error_ulps", "rounds",
+    "first_seconds", "peak_bytes", "measured_error_ulps", "rounds", "weakness",
 )  # fmt: skip
 COLUMNS = ("machine", *_NAMES, *_JUDGED, *_MEASURED)
 
@@ -45,7 +45,7 @@ def _judged(standing: Standing) -> dict[str, Any]:
 
 def _measured(m: Measurement) -> dict[str, Any]:
     row = {name: getattr(m, name, "") for name in (*_NAMES, *_MEASURED)}
-    return row | dict(sizes=m.shown_sizes, measured_error_ulps=m.error_ulps)
+    return row | dict(sizes=m.shown_sizes, measured_error_ulps=m.error_ulps, weakness=" ".join(m.waived))
 
 
 def _no_formula(value: Any) -> Any:

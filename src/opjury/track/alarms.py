@@ -154,17 +154,27 @@ def _verdict_alarms(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
 
 
 def _recommendation_alarms(nights: Sequence[Chronicle]) -> Iterator[tuple[int, Alarm]]:
-    """Settings with a new recommendation, where neither is among the other night's ties."""
+    """Settings with a new recommendation, where neither is among the other night's ties.
+
+    A night before may have recommended what waives more than it accepted, which no night does any more: that is no change.
+    """
     known: dict[Setting, tuple[Recommendation, int]] = {}
     for at, night in enumerate(nights):
         for setting, now in night.recommendations.items():
             before, last = known.get(setting, (now, at))
             known[setting] = now, at
-            if now.implementation not in before.tied and before.implementation not in now.tied:
+            same = now.implementation in before.tied or before.implementation in now.tied
+            if not same and _keeps_to_the_contract(nights[last], before):
                 series = Series(setting, now.implementation)
                 told = dict(before=before.implementation, after=now.implementation, message=now.reason)
                 told["command"] = _choose_again(setting)
                 yield at, alarm_of("recommendation", series, nights, last, at, **told)
+
+
+def _keeps_to_the_contract(night: Chronicle, chosen: Recommendation) -> bool:
+    """Whether a night measured the recommended implementation without a weakness that was not accepted."""
+    own = night.measurements.get(Series(chosen.setting, chosen.implementation))
+    return own is None or set(own.waived) <= set(chosen.accepted)
 
 
 def alarm_of(kind: str, series: Series, nights: Sequence[Chronicle], last: int, at: int, **told: Any) -> Alarm:
