@@ -16,7 +16,7 @@ import opjury
 from opjury import Implementation
 from opjury.judge.judge import Search
 from opjury.judge.task import PROFILES
-from opjury.judge.time_limit import TimeLimitExceeded, time_limit
+from opjury.judge.time_limit import Pace, TimeLimitExceeded, time_limit
 from opjury.judge.trial import Trial
 from opjury.model import declared, registry
 from opjury.run import pool
@@ -195,14 +195,14 @@ def test_a_function_of_keywords_is_shown_as_it_has_to_be_called():
 
 
 def trial(function):
-    return Trial(registry.operation("slice_mean"), Implementation("slice_mean", "mine", function), limit=0.05)
+    return Trial(registry.operation("slice_mean"), Implementation("slice_mean", "mine", function), pace=Pace(0.05))
 
 
 def test_a_contract_that_fails_refutes_nobody(monkeypatch):
     def failing(x, dim):
         if x.size > 3:
             raise KeyError("not for so many")
-        return np.cumsum(x, dim)
+        return np.cumsum(x, dim).reshape(x.shape)
 
     contract = copy.copy(registry.operation("cumsum"))
     vars(contract).update(name="failing", reference=failing, baseline=None, usual=())

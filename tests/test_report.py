@@ -338,7 +338,7 @@ def test_bad_lines_are_named_and_the_rest_is_shown(report, tmp_path):
     done = report([], content=b"\n".join([good, newer, good[:50], b"\xff\x00", b"[]"]) + b"\n")
     assert done.exit_code == 0
     for number, words in (
-        (2, "format 9; this version of opjury reads formats 1, 2 and 3"),
+        (2, "format 9; this version of opjury reads formats 1, 2, 3 and 4"),
         (3, "truncated"),
         (4, ""),
         (5, ""),

@@ -146,7 +146,7 @@ class Pace:
         Endless
             For one that gets more time than that and does not end either.
         """
-        if self.over:
+        if self.over and not self.patient:
             raise TimeLimitExceeded
         allowed, explained = self.allowed(elements), self._explained(elements)
         computing, elapsed = time.process_time(), time.monotonic()
