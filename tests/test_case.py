@@ -79,6 +79,12 @@ def test_unknown_arguments_in_a_record_are_named():
         Case.from_json({"args": [{"recipe": "os:system"}], "kwargs": {}, "tier": "exact", "seed": 0})
 
 
+def test_numbers_and_tuples_read_as_code():
+    given = (float("inf"), (1.5, float("-inf")), (), (np.float64("nan"), np.int8(3)), complex(0, float("inf")), "same")
+    code = Case.of(*given, none=None).code()
+    assert repr(eval(f"(lambda *args, **kwargs: args)({code})", {"np": np})) == repr(given)
+
+
 def test_illegal_cases_say_so():
     case = illegal("start ≥ end", 2, end=1)
     assert (case.tier, case.rule, case.args, case.kwargs) == ("illegal", "start ≥ end", (2,), {"end": 1})
@@ -119,6 +125,6 @@ def test_python_of_a_layout_lays_it_out_in_the_same_way(layout):
 
 
 def facts(x):
-    memory = x.untyped_storage().nbytes() if x.numel() else 0
+    memory = bytes(x.untyped_storage().tolist()) if x.numel() else b""
     form = (x.shape, x.stride(), x.storage_offset(), x.dtype, x.is_conj(), x.is_neg(), memory)
     return (*form, x.resolve_conj().resolve_neg().tolist())

@@ -22,6 +22,7 @@ from opjury.judge.checks.state import preserved_modules, preserved_state
 from opjury.judge.database import KeptCases
 from opjury.judge.draw import Kind, kind_for, repeated_cases, sized_cases, stream
 from opjury.judge.oracle import ContractError
+from opjury.judge.rehearsal import rehearsed
 from opjury.judge.replay import write_script
 from opjury.judge.shrink import Legal, complexity, shrink
 from opjury.judge.task import PROFILES, SHRINKING, Task, call_limit, implementation_of
@@ -97,7 +98,13 @@ def judge(task: Task) -> Verdict:
             return Verdict(**base, status="holds", waiver=waiver)
         return Verdict(**base, status="skipped", message=search.problem)
     case, refuted = search.refuted
-    message = refuted.message + search.note
+
+    def script(message: str) -> str:
+        function, parameters = implementation.function, list(inspect.signature(operation.reference).parameters)
+        told = f"{task.operation}:{task.implementation}, {task.check}: {message}"
+        return write_script(function, parameters, case, told, refuted.steps)
+
+    message, text = rehearsed(script, refuted.message + search.note, trial.patience if search.can_be_shown else 0.0)
     return Verdict(
         **base,
         status="waived" if waiver else "refuted",
@@ -107,13 +114,7 @@ def judge(task: Task) -> Verdict:
         expected=refuted.expected,
         cause=cause,
         counterexample=case.to_json(),
-        script=write_script(
-            implementation.function,
-            list(inspect.signature(operation.reference).parameters),
-            case,
-            f"{task.operation}:{task.implementation}, {task.check}: {message}",
-            refuted.steps,
-        ),
+        script=text,
     )
 
 
@@ -281,6 +282,11 @@ class Search:
         self.executed += 1
         if error is not None:
             self.refuted = (case, error)
+
+    @property
+    def can_be_shown(self) -> bool:
+        """Whether the script of the refutation can be run in this process, and should show the fault."""
+        return not (self.note or self._late or self._lost) and self.refuted is not None and not self.refuted[0].repeated
 
     def cause(self) -> str:
         """The more elementary check that fails too, on this case or on a few others of its dtype, or ""."""

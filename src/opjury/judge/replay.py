@@ -9,6 +9,7 @@ import ast
 import builtins
 import importlib.util
 import inspect
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,15 @@ import numpy as np
 import torch
 
 from opjury.judge.bounds import Expected
+from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.exact import literal
+from opjury.model.layouts import filler
 
 CALL = "f(*args, **kwargs)"
 RESULT = f"result = {CALL}"
 TO_CUDA = "args = [a.cuda() if isinstance(a, torch.Tensor) else a for a in args]\n"
+INFERENCE = "mode = torch.inference_mode()\nmode.__enter__()"  # it ends when `mode` is deleted
 _WHOLE = 100  # elements up to which a script holds all of a result
 
 _HELPERS = {  # each uses only those after it
@@ -56,7 +60,10 @@ def bits(result):
         return result.dtype, result.shape, flat.view(torch.uint8).tolist()
     if isinstance(result, (tuple, list)):
         return [bits(each) for each in result]
-    return result if result is None else (result.shape, [part.tolist() for part in scipy.sparse.find(result)])
+    if result is None:
+        return None
+    entries = result.tocoo()
+    return result.shape, *(part.tolist() for part in (entries.row, entries.col, entries.data))
 ''',
 }
 
@@ -113,7 +120,7 @@ def modes() -> str:
     if torch.get_default_dtype() != torch.float32:
         lines += f"torch.set_default_dtype({torch.get_default_dtype()})\n"
     if torch.is_inference_mode_enabled():
-        lines += "torch.inference_mode().__enter__()\n"
+        lines += INFERENCE + "\n"
     elif not torch.is_grad_enabled():
         lines += "torch.set_grad_enabled(False)\n"
     return lines
@@ -136,27 +143,45 @@ def write_script(function: Callable[..., Any], parameters: Sequence[str], case: 
     `parameters` are those of the contract; the function gets by keyword what it takes by keyword only.
     """
     body, name = _source(function)
-    head = [line for line in ("import numpy as np", "import scipy", "import torch") if line not in body.splitlines()]
-    text = steps
+    helpers = ""
     for helper, definition in _HELPERS.items():
-        if helper in text:
-            text = definition + text
+        if helper in helpers + steps:
+            helpers += definition + "\n"
     lines = [
-        '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""',
-        "",
-        *head,
-        "",
         body.strip("\n"),
         "",
         "",
         f"f = {_positional(function, name, parameters[: len(case.args)])}",
         f"args, kwargs = {arguments(case)}",
+        *_layouts(case),
         "",
-        *(definition + "\n" for helper, definition in _HELPERS.items() if helper in text),
-        steps,
+        helpers + steps,
         "",
     ]
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    title = '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""'
+    return "\n".join([title, "", *_imports(text), "", text])
+
+
+def _imports(text: str) -> list[str]:
+    """The imports that a text uses and does not have."""
+    known = {"np": "import numpy as np", "scipy": "import scipy", "torch": "import torch"}
+    lines = text.splitlines()
+    uses = "\n".join(line for line in lines if not line.lstrip().startswith(("import ", "from ")))
+    return [line for name, line in known.items() if re.search(rf"\b{name}\.", uses) and line not in lines]
+
+
+def _layouts(case: Case) -> list[str]:
+    """Lines that state how arguments lie in memory, and hold that they do."""
+    stated = []
+    for place, leaf in case.leaves():
+        if not case.repeated and isinstance(leaf, Tensor) and leaf.layout != "contiguous":
+            live, a = leaf.build(), f"args[{place}]" if isinstance(place, int) else f"kwargs[{place!r}]"
+            gaps = live.numel() and live.untyped_storage().nbytes() > live.numel() * live.itemsize
+            what = f"{leaf.layout}; the gaps hold {filler(leaf.dtype)}" if gaps else leaf.layout
+            facts = "is_conj()" if live.is_conj() else "is_neg()" if live.is_neg() else f"stride() == {live.stride()}"
+            stated.append(f"assert {a}.{facts}  # {what}")
+    return stated
 
 
 def enclosed(name: str, function: Callable[..., Any], otherwise: str = "") -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from opjury.model import declared
 from opjury.model.arguments import Mode, Sparse, Tensor
+from opjury.model.exact import literal
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Case:
         """Each argument as Python."""
 
         def text(place: int | str, leaf: Any) -> str:
-            code = leaf.code() if hasattr(leaf, "code") else repr(leaf)
+            code = _written(leaf)
             times = self._times(place, leaf)
             return f"{code}.repeat({times})" if times else code
 
@@ -207,6 +208,17 @@ class Case:
             msgspec.convert(entry["repeated"], Repetition) if "repeated" in entry else None,
             entry.get("rule", ""),
         )
+
+
+def _written(leaf: Any) -> str:
+    """An argument as Python."""
+    if hasattr(leaf, "code"):
+        return str(leaf.code())
+    if isinstance(leaf, tuple):
+        return f"({', '.join(map(_written, leaf))}{',' * (len(leaf) == 1)})"
+    if isinstance(leaf, np.generic):
+        return f"np.{leaf.dtype.name}({literal(leaf.item())})"
+    return literal(leaf)
 
 
 def _is_data(leaf: Any) -> bool:

@@ -1,0 +1,58 @@
+"""A replay script is run before it is stored, so that a verdict says where its script does not show the fault."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import linecache
+import warnings
+from collections.abc import Callable
+
+import torch
+
+from opjury.judge.checks.state import preserved_modules, preserved_state
+from opjury.judge.time_limit import TimeLimitExceeded, time_limit
+
+_LONGEST = 200_000  # characters of a script that is run: of a small case
+_UNSAFE = "torch.library"  # defining an operator again would replace the candidate's own
+_OURS = (NameError, SyntaxError, ImportError)  # what a script raises that lacks something
+
+
+def rehearsed(write: Callable[[str], str], message: str, seconds: float) -> tuple[str, str]:
+    """The message of a refutation and its script, where the message says so if the script does not show the fault.
+
+    Parameters
+    ----------
+    write : callable
+        Returns the script with a message.
+    message : str
+    seconds : float
+        Processor time that the script may take. One that takes longer is not judged, and with 0 it is not run.
+    """
+    script = write(message)
+    if not seconds or len(script) > _LONGEST or _UNSAFE in script or shows(script, message, seconds):
+        return message, script
+    message += "; the script does not show it"
+    return message, write(message)
+
+
+def shows(script: str, message: str, seconds: float) -> bool:
+    """Whether a script fails for the reason in the message, when it is run in this process, with its output dropped."""
+    name = "<replay script>"
+    linecache.cache[name] = (len(script), None, script.splitlines(keepends=True), name)  # compilers look the source up
+    quiet = io.StringIO()
+    here = torch.inference_mode(
+        torch.is_inference_mode_enabled()
+    )  # put back at the end, unlike what `preserved_state` knows
+    try:
+        with preserved_state(), preserved_modules(), here, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), time_limit(seconds):
+                exec(compile(script, name, "exec"), {"__name__": "__main__"})
+    except _OURS as error:
+        return type(error).__name__ in message
+    except (Exception, SystemExit, TimeLimitExceeded):
+        return True
+    finally:
+        del linecache.cache[name]
+    return False
