@@ -31,6 +31,7 @@ from opjury.model import registry
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
 from opjury.model.check import Check
+from opjury.model.operation import TIERS
 
 _LARGE = 2048  # elements up to which a case counts as one
 _DRAWN = 128  # cases by which dimensions and smallest sizes are known
@@ -114,7 +115,7 @@ def _others(case: Case, rounding: bool) -> Iterator[Case]:
 
 def complexity(case: Case) -> tuple[float, ...]:
     """Orders cases from simple to complicated: by elements, sides and counts, then by layouts, non-zeros and digits."""
-    arrays = [leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse))]
+    arrays = list(_arrays(case))
     values = np.concatenate([np.abs(t.values.astype(complex)).ravel() for t in arrays]) if arrays else np.zeros(0)
     finite = values[np.isfinite(values)]
     counts = [number for _, leaf in case.leaves() for number in numbers_in(leaf)]
@@ -144,8 +145,9 @@ def _fingerprint(case: Case) -> bytes:
 class Legal:
     """Tells whether a call that was not drawn is as legal, or as illegal, as the call from which it is derived.
 
-    Its arguments must have dimensions and smallest sizes that the contract draws, the reference must take them, and a right competitor
-    must treat it as it treats the call from which it is derived.
+    Its arguments must have dimensions, smallest sizes and largest values that the contract draws, and zeros only where it draws some.
+    In the exact and the rounding tier they and the result must be finite. The reference must take them, and a right competitor must treat it as it
+    treats the call from which it is derived.
 
     Parameters
     ----------
@@ -167,7 +169,7 @@ class Legal:
     def __init__(self, trial: Trial, check: Check, kind: Kind, case: Case, *, known: bool = True) -> None:
         self._trial, self._check = trial, check
         self.witness = next((each for each in self._competitors(case) if self._treats(each, case)), None)
-        self._smallest: dict[Any, int] = {}
+        self._smallest: dict[Any, float] = {}
         drawn = islice(stream(kind.without_boundaries), _DRAWN)
         for each in (*([case] if known else []), *trial.operation.examples, *drawn):
             for key, value in _extents(each):
@@ -175,6 +177,8 @@ class Legal:
 
     def __call__(self, case: Case) -> bool:
         """Whether a case is as legal, or as illegal, as the call from which it is derived."""
+        if case.tier in TIERS and not all(np.isfinite(leaf.values).all() for leaf in _arrays(case)):
+            return False
         if any(value < self._smallest.get(key, value + 1) for key, value in _extents(case)):
             return False
         if case.tier == "illegal":
@@ -182,7 +186,9 @@ class Legal:
         try:
             with np.errstate(all="ignore"):
                 args, kwargs = case.wide("float")
-                self._trial.operation.reference(*args, **kwargs)
+                result = np.asarray(self._trial.operation.reference(*args, **kwargs))
+            if case.tier in TIERS and result.dtype.kind in "fc" and not np.isfinite(result).all():
+                return False
             if not self._trial.in_domain(case):
                 return False
         except Exception:
@@ -215,12 +221,20 @@ def _rejects(trial: Trial, case: Case) -> bool:
     return False
 
 
-def _extents(case: Case) -> Iterator[tuple[Any, int]]:
+def _arrays(case: Case) -> Iterator[Tensor | Sparse]:
+    """The arguments that hold values."""
+    return (leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse)))
+
+
+def _extents(case: Case) -> Iterator[tuple[Any, float]]:
     """Everything of a case that has a smallest value, below which a contract may say nothing."""
     yield "arguments", len(case.args) + len(case.kwargs)
     for place, leaf in case.leaves():
         if isinstance(leaf, (Tensor, Sparse)):
             yield (place, len(leaf.shape)), 0
             yield from (((place, len(leaf.shape), axis), length) for axis, length in enumerate(leaf.shape))
+            if case.tier in TIERS and leaf.data:
+                yield (place, "zeros"), float(np.all(leaf.values != 0))
+                yield (place, leaf.dtype, case.tier), -float(np.max(np.abs(leaf.values), initial=0.0))
         else:
             yield from ((place, number) for number in numbers_in(leaf))

@@ -210,7 +210,7 @@ def _in_dtype(leaf: Any, dtype: str) -> Any:
     values = leaf.values.real if not dtype.startswith("complex") else leaf.values
     with np.errstate(all="ignore"):
         rounded = round_to(values, dtype) if is_floating(dtype) else values.astype(carrier(dtype))
-    if np.isfinite(values).all() and not np.isfinite(rounded).all():
+    if np.any(np.isfinite(values) & ~np.isfinite(rounded)):
         raise OverflowError
     return replace(leaf, values=rounded, dtype=dtype)
 
