@@ -161,10 +161,12 @@ class Case:
                 return leaf.to_json()
             if isinstance(leaf, tuple):
                 return {"tuple": [plain(v) for v in leaf]}
+            if isinstance(leaf, np.generic):
+                value = leaf.item()
+                finite = not isinstance(value, float) or math.isfinite(value)
+                return {"numpy": leaf.dtype.name, "value": value if finite else repr(value)}
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 return {"float": repr(leaf)}
-            if isinstance(leaf, np.generic):
-                return {"numpy": leaf.dtype.name, "value": leaf.item()}
             return leaf
 
         args, kwargs = self._each(lambda place, leaf: plain(leaf))
