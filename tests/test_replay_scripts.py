@@ -20,6 +20,7 @@ from opjury.model.case import Case
 from opjury.model.exact import carrier
 from opjury.run.ship import Here
 from tests import broken
+from tests.carried import CARRIED, UNWRITABLE
 from tests.replaying import replayed
 from tests.test_broken import SURVIVORS, BatchSummed, OnceDifferentiable, TangentForgotten, promising
 
@@ -190,3 +191,25 @@ def test_a_script_states_how_arguments_lie_in_memory(layout, dtype, stated):
     assert stated in script.splitlines()
     assert not shows(script, "", 1.0)
     assert f"args, kwargs = {arguments(case)}" in script
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_a_script_carries_whatever_is_callable(name, tmp_path):
+    """It runs in a process that has neither the function nor its module."""
+    found = opjury.audit(
+        CARRIED[name], "cumsum", checks="agreement", dtypes="float32", seed=0, isolate=False, database=""
+    )
+    (verdict,) = found.refuted
+    assert not verdict.message.endswith("the script does not show it"), verdict.script
+    (tmp_path / "script.py").write_text(verdict.script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "tests" not in verdict.script.partition('"""\n')[2], verdict.script
+    assert done.stderr.splitlines()[-1].startswith("AssertionError"), done.stderr
+
+
+def test_a_script_says_what_it_cannot_carry():
+    (verdict,) = opjury.audit(
+        UNWRITABLE, "cumsum", checks="agreement", dtypes="float32", seed=0, isolate=False, database=""
+    ).refuted
+    assert "function = ...  # it uses secret, of Slotted, which cannot be written as Python" in verdict.script
