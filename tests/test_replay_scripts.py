@@ -13,12 +13,13 @@ import opjury
 from opjury.judge.judge import run_here
 from opjury.judge.rehearsal import rehearsed, shows
 from opjury.judge.replay import INFERENCE, arguments, write_script
+from opjury.judge.source import definition
 from opjury.judge.task import Request
 from opjury.model import registry
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.exact import carrier
-from opjury.run.ship import Here
+from opjury.run.ship import Here, import_file
 from tests import broken
 from tests.carried import CARRIED, UNWRITABLE
 from tests.replaying import replayed
@@ -206,6 +207,18 @@ def test_a_script_carries_whatever_is_callable(name, tmp_path):
     assert done.returncode == 1
     assert "tests" not in verdict.script.partition('"""\n')[2], verdict.script
     assert done.stderr.splitlines()[-1].startswith("AssertionError"), done.stderr
+
+
+def test_a_script_carries_helpers_from_a_file_beside(tmp_path):
+    (tmp_path / "beside_it.py").write_text("from math import pi as half\n\n\ndef added(x):\n    return x + half\n")
+    text = "from beside_it import added as more\n\n\ndef wrong(x, dim):\n    return more(x.cumsum(dim))\n"
+    (tmp_path / "of_ones_own.py").write_text(text + "\n\nif __name__ == '__main__':\n    x = 1 / 0\n")
+    function = import_file(str(tmp_path / "of_ones_own.py")).wrong
+    body, name = definition(function)
+    scope = {"__name__": "__main__"}
+    exec(body, scope)
+    assert "beside_it" not in body
+    assert scope[name](torch.zeros(1), 0).item() == pytest.approx(3.14159, abs=1e-4)
 
 
 def test_a_script_says_what_it_cannot_carry():

@@ -302,8 +302,9 @@ def _names(node: ast.stmt) -> set[str]:
 
 
 def _inlined(module: str, name: str) -> str:
-    """The source of a helper from a file of implementations or contracts, or an import of anything else."""
-    spec = importlib.util.find_spec(module) if module.startswith(_OURS) else None
+    """The source of a helper from a file of implementations or contracts or beside the function's, or an import of anything else."""
+    beside = "." not in module and module in sys.modules and not _installed(sys.modules[module])
+    spec = importlib.util.find_spec(module) if beside or module.startswith(_OURS) else None
     if spec and spec.origin:
         return "\n\n".join(needed(ast.parse(Path(spec.origin).read_text()), name))
     return f"from {module} import {name}"
