@@ -72,6 +72,21 @@ def test_cases_of_every_contract_survive_storage_and_read_as_code(operation):
     stored()
 
 
+def test_what_a_check_used_beside_the_arguments_is_stored_and_used_again():
+    made = Tensor(np.array([1.0, 2.0]), "float32")
+    case = Case.of(made)
+    assert "beside" not in case.to_json()
+    assert case.settled.beside == {}
+    assert case.drawn("incoming", made) is made
+    again = Case.from_json(json.loads(json.dumps(case.settled.to_json())))
+    other = Tensor(np.array([5.0, 6.0]), "float32")
+    assert again.plain.drawn("incoming", other).values.tolist() == [1, 2]
+    assert again.settled.to_json() == case.settled.to_json()
+    for unfit in (Tensor(np.zeros(3), "float32"), Tensor(np.zeros(2), "float64")):
+        assert again.drawn("incoming", unfit) is unfit
+    assert again.drawn("direction", other) is other
+
+
 def test_unknown_arguments_in_a_record_are_named():
     with pytest.raises(ValueError, match="unknown kind"):
         Case.from_json({"args": [{"what": 1}], "kwargs": {}, "tier": "exact", "seed": 0})

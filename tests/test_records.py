@@ -181,7 +181,11 @@ def test_counterexamples_of_every_contract_are_what_the_schema_says(operation):
     tiers = (*operation.tiers, "special", "illegal")
     drawn = islice(stream(Kind(operation.name, operation.dtypes, tiers, tuple(LAYOUTS), False, 0)), 96)
     numbers = Case.of((1, float("inf")), np.float64("nan"), np.bool_(True), None, "same", number=2.5)
-    repeated = Case(repeated=Repetition(3, ((0, 1),), (1,)), rule="never")
+    repeated = Case(
+        repeated=Repetition(3, ((0, 1),), (1,)),
+        rule="never",
+        beside={"incoming": Tensor(np.array([1.5, np.inf]), "float32")},
+    )
     for case in (*operation.examples, *drawn, numbers, repeated):
         require_valid(verdict(status="refuted", counterexample=case.to_json()))
         read = Case.from_json(json.loads(records.encode(verdict(counterexample=case.to_json())))["counterexample"])

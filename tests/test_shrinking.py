@@ -14,15 +14,17 @@ import pytest
 import opjury
 from opjury.judge import oracle
 from opjury.judge.draw import kind_for, stream
-from opjury.judge.judge import _SIMPLEST_FIRST
+from opjury.judge.judge import _SIMPLEST_FIRST, judge
 from opjury.judge.shrink import Legal, shrink
 from opjury.judge.shrink_steps import numbers_in, simpler_dtypes
+from opjury.judge.task import Task
 from opjury.judge.trial import Trial
 from opjury.model import registry
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import is_floating
 from opjury.model.exact import round_to
+from opjury.run.ship import Here
 
 
 @dataclass(frozen=True)
@@ -450,3 +452,20 @@ def test_a_case_with_values_that_are_not_drawn_is_not_legal():
     assert legal(start)
     for poison in (np.inf, np.nan):
         assert not legal(start.with_leaf(0, replace(leaf, values=np.full_like(leaf.values, poison))))
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"), [("cumsum", "backward_not_reversed"), ("slice_mean", "overwriting_backward")]
+)
+def test_what_a_check_uses_beside_the_arguments_is_stored_and_simple(operation, name):
+    function = getattr(importlib.import_module(f"tests.broken.{operation}"), name)
+    options = dict(operation=operation, checks="gradient", dtypes="float32", isolate=False, database="", seed=0)
+    (verdict,) = opjury.audit(function, **options).refuted
+    case = opjury.Case.from_json(verdict.counterexample)
+    incoming = case.beside["incoming"]
+    assert sorted(incoming.values.ravel().tolist()) == [0.0, 1.0], incoming
+    task = Task(operation, name, "gradient", ("float32",), function=Here(function), shrink=False, only=case.to_json())
+    again = judge(task)
+    assert (again.status, again.observed) == ("refuted", verdict.observed)
+    changed = replace(case, beside={"incoming": replace(incoming, values=np.zeros_like(incoming.values))})
+    assert judge(replace(task, only=changed.to_json())).status != "refuted"

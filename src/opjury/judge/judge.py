@@ -113,7 +113,7 @@ def judge(task: Task) -> Verdict:
         observed=refuted.observed,
         expected=refuted.expected,
         cause=cause,
-        counterexample=case.to_json(),
+        counterexample=case.settled.to_json(),
         script=text,
     )
 
@@ -326,15 +326,17 @@ class Search:
             others = islice(stream(kind.without_boundaries), _SMALL_ILLEGAL if illegal else _SMALL)
             start = min([found, *(case for case in others if spare.fails(self.check, case))], key=complexity)
             failing(start)
-            legal = Legal(self.trial, self.check, kind, start)
-            shrink(
+            legal, steps = Legal(self.trial, self.check, kind, start), PROFILES[self.task.profile].shrink
+            accepts = failing if illegal else lambda case: legal(case) and failing(case)
+            smallest = shrink(
                 start,
-                failing if illegal else lambda case: legal(case) and failing(case),
-                PROFILES[self.task.profile].shrink,
+                accepts,
+                steps,
                 change="form" if illegal else "all" if legal.witness else "values",
                 rounding="rounding" in self.check.tiers and "rounding" in self.trial.operation.tiers,
                 dtypes=tuple(sorted(self.task.dtypes, key=_SIMPLEST_FIRST.index)),
             )
+            shrink(smallest.settled, accepts, steps, change="beside")
         if self.task.database and self.refuted:
             kept = KeptCases(self.task.database, self.task.label, self.task.check)
             kept.forget(found)

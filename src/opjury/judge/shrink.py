@@ -22,6 +22,7 @@ from opjury.judge.shrink_steps import (
     numbers_in,
     other_axes,
     plainer,
+    simpler_beside,
     simpler_dtypes,
     simpler_values,
 )
@@ -42,7 +43,7 @@ def shrink(
     fails: Callable[[Case], bool],
     steps: int,
     *,
-    change: Literal["all", "values", "form"] = "all",
+    change: Literal["all", "values", "form", "beside"] = "all",
     rounding: bool = False,
     dtypes: tuple[str, ...] = (),
 ) -> Case:
@@ -55,8 +56,9 @@ def shrink(
         Whether a case is legal and fails.
     steps : int
         How many cases may be tried; a large one counts as several.
-    change : {"all", "values", "form"}
-        What may change: everything, the values and the form, or the form alone, which is dtype and layout.
+    change : {"all", "values", "form", "beside"}
+        What may change: all of the arguments, their values and form, their form alone, which is dtype and layout, or what the check
+        used beside them.
     rounding : bool
         Whether a case of the exact tier may become one of the rounding tier: not every size has exact results.
     dtypes : tuple of str
@@ -85,7 +87,8 @@ def shrink(
 
     form: tuple[Callable[[Case], Iterator[Case]], ...] = (plainer, lambda case: simpler_dtypes(case, dtypes))
     structure = (fewer_elements, lower_counts, other_axes, fewer_arguments, fewer_axes)
-    ways = {"all": (*structure, *form, simpler_values), "values": (*form, simpler_values), "form": form}[change]
+    values = (*form, simpler_values)
+    ways = {"all": (*structure, *values), "values": values, "form": form, "beside": (simpler_beside,)}[change]
     for others in (False, True):
         improved = True
         while improved and left > 0:
@@ -97,7 +100,9 @@ def shrink(
 
 
 def _can_be_built(case: Case) -> bool:
-    """Whether tensors of the layout "expanded" have equal rows."""
+    """Whether tensors of the layout "expanded" have equal rows, and equal elements where a check expands them in all dimensions."""
+    if any(used.layout == "expanded" and np.unique(used.values).size > 1 for used in case.beside.values()):
+        return False
     return all(
         leaf.values.ndim == 0
         or np.array_equal(leaf.values, np.broadcast_to(leaf.values[:1], leaf.shape), equal_nan=True)
@@ -139,7 +144,8 @@ def _fingerprint(case: Case) -> bytes:
             parts.append((place, *form, leaf.values.shape, leaf.values.tobytes(), places))
         else:
             parts.append((place, type(leaf).__name__, repr(leaf)))
-    return hashlib.sha256(repr((case.seed, case.tier, parts)).encode()).digest()
+    beside = [(name, used.layout, used.values.tobytes()) for name, used in case.beside.items()]
+    return hashlib.sha256(repr((case.seed, case.tier, parts, beside)).encode()).digest()
 
 
 class Legal:

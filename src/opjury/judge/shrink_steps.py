@@ -223,6 +223,14 @@ def simpler_values(case: Case) -> Iterator[Case]:
             yield from (case.with_leaf(place, replace(leaf, values=values)) for values in found)
 
 
+def simpler_beside(case: Case) -> Iterator[Case]:
+    """What the check used beside the arguments in contiguous memory, and with values nearer to 0 and 1."""
+    for name, used in case.beside.items():
+        plain = [replace(used, layout="contiguous")] * (used.layout != "contiguous")
+        for simpler in (*plain, *(replace(used, values=values) for values in _nearer_values(used.values))):
+            yield replace(case, beside={**case.beside, name: simpler})
+
+
 def _lower_indices(values: np.ndarray) -> Iterator[np.ndarray]:
     """Each index nearer to 0, and all of them."""
     flat = values.reshape(-1)

@@ -41,10 +41,11 @@ DEFINITIONS: dict[str, Any] = {
         "The arguments of one call, as data from which it can be made again.",
         "repeated",
         "rule",
+        "beside",
         args={**_list(_ref("Argument")), "description": "The positional arguments."},
         kwargs={"type": "object", "additionalProperties": _ref("Argument"), "description": "The arguments by name."},
         tier={"enum": ["exact", "rounding", "special", "illegal"], "description": "What values it was drawn from."},
-        seed={"type": "integer", "description": "What a check needs beside the arguments is derived from it."},
+        seed={"type": "integer", "description": "What a check needs, and `beside` does not have, is derived from it."},
         repeated=_object(
             "How often the arguments and the result are repeated, and along which dimensions.",
             times=_SIZE,
@@ -52,6 +53,11 @@ DEFINITIONS: dict[str, Any] = {
             result=_list(_INDEX),
         ),
         rule={**_TEXT, "description": "Why an illegal call is illegal."},
+        beside={
+            "type": "object",
+            "additionalProperties": _ref("Tensor"),
+            "description": "What the check used beside the arguments, such as an incoming gradient.",
+        },
     ),
     "Argument": {
         "description": "An argument: a plain value, or an object that tells how to build it.",

@@ -188,8 +188,9 @@ def _shared_tensor(trial: Trial, case: Case) -> None:
     if trial.implementation.gradient is None or first not in equal.differentiable or equal.elements > SMALL:
         return
     args, kwargs = _shared(equal, first, second, trial.device, requires_grad=True)
-    weights = random_like(np.random.default_rng(case.seed), expected.value.shape, expected.dtype, "exact")
-    w = Tensor(weights, expected.dtype)
+    made = random_like(np.random.default_rng(case.seed), expected.value.shape, expected.dtype, "exact")
+    w = case.drawn("incoming for one tensor", Tensor(made, expected.dtype))
+    weights = w.values
 
     def steps_back() -> str:
         taken = f"(result,) = torch.autograd.grad({call}, x, w, materialize_grads=True)"
