@@ -84,6 +84,11 @@ def recursive():
     return inner
 
 
+def with_default(factor):
+    """A default that is known only here."""
+    return lambda x, dim, *, added=(factor, 1): x.cumsum(dim) + added[0]
+
+
 def of_another(function):
     """Uses another function."""
     return lambda x, dim: function(x, dim) + 1
@@ -114,6 +119,7 @@ CARRIED = {
     "method": Scaled(2).method,
     "class_method": Scaled.of_class,
     "counting": counting(),
+    "default": with_default(2),
     "recursive": recursive(),
     "lambda": lambda x, dim: x.cumsum(dim) * FACTOR,
     "of_builtin": of_another(torch.cumsum),

@@ -11,8 +11,8 @@ import torch
 
 import opjury
 from opjury.judge.judge import run_here
-from opjury.judge.rehearsal import rehearsed, shows
-from opjury.judge.replay import INFERENCE, arguments, write_script
+from opjury.judge.rehearsal import EARLIER, UNSHOWN, rehearsed, shows
+from opjury.judge.replay import INFERENCE, arguments, repeated, write_script
 from opjury.judge.source import definition
 from opjury.judge.task import Request
 from opjury.model import registry
@@ -30,7 +30,6 @@ AFTER_OTHER_CALLS = {
     "circulant-cached_by_sum": "the result of an earlier call with an equal sum comes back",
     "cumsum-cached_by_address": "the result of an earlier call comes back where the memory is the same",
     "gather-index_cached": "the index of an earlier call comes back where the memory is the same",
-    "slice_mean-hundredth_call": "every hundredth call is wrong",
 }
 
 
@@ -74,7 +73,7 @@ def require_script(operation, function, verdict):
     end, printed = replayed(verdict.script)
     dtypes = verdict.dtypes if len(verdict.dtypes) <= 2 else ()  # of all together, the script has one
     fixed, _ = replayed(verdict.script, right_one(operation, verdict.check, dtypes))
-    told = verdict.message.endswith(("the script does not show it", "the result depends on earlier calls"))
+    told = verdict.message.endswith((EARLIER, UNSHOWN))
     assert end or told, f"passes: {verdict.message}\n{printed}\n{verdict.script}"
     assert end or f"{operation}-{function.__name__}" in AFTER_OTHER_CALLS, verdict.message
     require_used(verdict.script)
@@ -141,7 +140,8 @@ def test_a_script_shows_what_is_and_what_should_be_and_ends_with_1(tmp_path):
         ("assert 1 == 2", "1 is 2", True),
         ("print('is:', 1)", "1 is 2", False),
         ("raise SystemExit(0)", "ends the process", True),
-        ("while True: pass", "no answer", True),
+        ("while True: pass", "wrong", True),
+        ("undefined", f"1 is 2; it did not show again: {EARLIER}", True),
         ("undefined", "1 is 2", False),
         ("undefined", "raises NameError: name 'undefined' is not defined", True),
         ("import no_such_module", "1 is 2", False),
@@ -149,10 +149,20 @@ def test_a_script_shows_what_is_and_what_should_be_and_ends_with_1(tmp_path):
     ],
 )
 def test_a_script_that_shows_nothing_is_told(script, message, shown, capsys):
-    told, written = rehearsed(lambda message: f'"""{message}"""\n{script}\n', message, 0.2)
+    told, written = rehearsed(lambda message, many: f'"""{message}"""\n{script}\n', message, 0.2)
     assert told == message + "; the script does not show it" * (not shown)
     assert written.startswith(f'"""{told}"""')
     assert capsys.readouterr().out == ""
+
+
+def test_steps_that_fail_in_some_calls_only_are_taken_many_times():
+    def write(message, many):
+        steps = "calls += 1\nassert calls % 100"
+        return "calls = 0\n" + (repeated(steps) if many else steps)
+
+    message, script = rehearsed(write, "wrong", 1.0)
+    assert message == "wrong"
+    assert script == write("wrong", True)
 
 
 def test_a_script_that_is_run_leaves_the_process_as_it_was():

@@ -18,13 +18,13 @@ from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.options import RECORDS_FILE, function_at
 from opjury.cli.terminal import console
 from opjury.cli.text import counted
+from opjury.judge.rehearsal import EARLIER, UNSHOWN
 from opjury.judge.task import PROFILES, Task, device_checked, names_checked
 from opjury.model import records, registry
 from opjury.model.records import Verdict
 from opjury.run.ship import Function
 
 _PATIENCE = 300  # seconds that a script may take
-_UNSHOWN = ("the script does not show it", "the result depends on earlier calls")  # ends of messages
 
 
 @click.command("replay")
@@ -104,7 +104,7 @@ def _run(verdict: Verdict) -> Verdict:
     outcome = f"its script still fails: {verdict.message}" if wrong else "its script passes"
     if told.startswith(("ModuleNotFoundError", "ImportError")):
         status, outcome = "skipped", f"its script cannot be run here: {told}"
-    elif not wrong and verdict.message.endswith(_UNSHOWN):
+    elif not wrong and verdict.message.endswith((EARLIER, UNSHOWN)):
         status, outcome = "skipped", f"its script shows nothing: {verdict.message}"
     console.print(f"{verdict.name} {verdict.check}: {outcome}", markup=False)
     return msgspec.structs.replace(verdict, status=status)

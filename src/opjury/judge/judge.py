@@ -22,8 +22,8 @@ from opjury.judge.checks.state import preserved_modules, preserved_state
 from opjury.judge.database import KeptCases
 from opjury.judge.draw import Kind, kind_for, repeated_cases, sized_cases, stream
 from opjury.judge.oracle import ContractError
-from opjury.judge.rehearsal import rehearsed
-from opjury.judge.replay import write_script
+from opjury.judge.rehearsal import EARLIER, rehearsed
+from opjury.judge.replay import repeated, write_script
 from opjury.judge.shrink import Legal, complexity, shrink
 from opjury.judge.task import PROFILES, SHRINKING, Task, call_limit, implementation_of
 from opjury.judge.text import describe
@@ -99,10 +99,10 @@ def judge(task: Task) -> Verdict:
         return Verdict(**base, status="skipped", message=search.problem)
     case, refuted = search.refuted
 
-    def script(message: str) -> str:
+    def script(message: str, many: bool) -> str:
         function, parameters = implementation.function, list(inspect.signature(operation.reference).parameters)
         told = f"{task.operation}:{task.implementation}, {task.check}: {message}"
-        return write_script(function, parameters, case, told, refuted.steps)
+        return write_script(function, parameters, case, told, repeated(refuted.steps) if many else refuted.steps)
 
     message, text = rehearsed(script, refuted.message + search.note, trial.patience if search.can_be_shown else 0.0)
     return Verdict(
@@ -286,7 +286,7 @@ class Search:
     @property
     def can_be_shown(self) -> bool:
         """Whether the script of the refutation can be run in this process, and should show the fault."""
-        return not (self.note or self._late or self._lost) and self.refuted is not None and not self.refuted[0].repeated
+        return not (self._late or self._lost) and self.refuted is not None and not self.refuted[0].repeated
 
     def cause(self) -> str:
         """The more elementary check that fails too, on this case or on a few others of its dtype, or ""."""
@@ -320,7 +320,7 @@ class Search:
 
         with contextlib.suppress(TimeLimitExceeded):  # a smaller case that takes too long ends it
             if not failing(found):
-                self.note = "; it did not show again when repeated: the result depends on earlier calls"
+                self.note = f"; it did not show again when repeated: {EARLIER}"
                 return
             illegal = found.tier == "illegal"
             others = islice(stream(kind.without_boundaries), _SMALL_ILLEGAL if illegal else _SMALL)

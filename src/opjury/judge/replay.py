@@ -133,6 +133,11 @@ print("after: ", after)
 assert before == after"""
 
 
+def repeated(steps: str) -> str:
+    """Lines of a script that take its steps many times, for what is wrong in some calls only."""
+    return f"for _ in range(150):\n{textwrap.indent(steps, '    ')}"
+
+
 def write_script(function: Callable[..., Any], parameters: Sequence[str], case: Case, message: str, steps: str) -> str:
     """The script: the implementation's source, the arguments, and the lines that show what is wrong.
 

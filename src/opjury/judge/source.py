@@ -154,6 +154,7 @@ class _Lines:
         if isinstance(node, ast.FunctionDef):
             node.decorator_list = []
             name = node.name
+        self._set_defaults(node.args, function)
         used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} & _names_of(function.__code__)
         self._statements(tree, sorted(used), function.__globals__)
         held = {}
@@ -169,6 +170,16 @@ class _Lines:
         self.add(f"def make_{made}({', '.join(held)}):\n{textwrap.indent(body, '    ')}")
         self.add(f"{made} = make_{made}({', '.join(held.values())})")
         return made
+
+    def _set_defaults(self, given: ast.arguments, function: FunctionType) -> None:
+        """Write defaults as values: their names may be known only where the function was made."""
+
+        def written(value: Any) -> ast.expr:
+            return ast.parse(self.value(value, "default"), mode="eval").body
+
+        given.defaults = [written(value) for value in function.__defaults__ or ()]
+        named = function.__kwdefaults__ or {}
+        given.kw_defaults = [written(named[a.arg]) if a.arg in named else None for a in given.kwonlyargs]
 
     def _statements(self, tree: ast.Module, names: list[str], space: dict[str, Any], bare: str = "") -> None:
         """The statements of a module that define names and what these use, or their values, where it has no statement."""
