@@ -235,4 +235,7 @@ def test_a_script_says_what_it_cannot_carry():
     (verdict,) = opjury.audit(
         UNWRITABLE, "cumsum", checks="agreement", dtypes="float32", seed=0, isolate=False, database=""
     ).refuted
-    assert "function = ...  # it uses secret, of Slotted, which cannot be written as Python" in verdict.script
+    assert verdict.message.endswith(UNSHOWN)
+    assert "function is missing here: it uses secret, of Slotted, which cannot be written as Python" in verdict.script
+    end, _ = replayed(verdict.script)
+    assert end.startswith("NameError: function is missing here")

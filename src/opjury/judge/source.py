@@ -31,7 +31,7 @@ class _Unknown(Exception):
 
 
 def definition(function: Callable[..., Any]) -> tuple[str, str]:
-    """Lines that define a function, and an expression for it. What they cannot hold, a comment tells."""
+    """Lines that define a function, and an expression for it. What they cannot hold, the lines tell."""
     lines = _Lines()
     try:
         expression = lines.value(function, "function")
@@ -39,7 +39,8 @@ def definition(function: Callable[..., Any]) -> tuple[str, str]:
         why = error if isinstance(error, _Unknown) else f"{type(error).__name__}: {error}"
         name = getattr(function, "__name__", "")
         name = name if isinstance(name, str) and name.isidentifier() else "function"
-        return f"{name} = ...  # {' '.join(str(why).split())}", name
+        told = f"{name} is missing here: {' '.join(str(why).split())}"
+        return f"def {name}(*args, **kwargs):\n    raise NameError({told!r})", name
     return "\n\n".join(lines.parts), expression
 
 
