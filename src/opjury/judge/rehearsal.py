@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import linecache
+import signal
 import warnings
 from collections.abc import Callable
 
@@ -61,7 +62,11 @@ def shows(script: str, message: str, seconds: float) -> bool | None:
         return type(error).__name__ in message
     except TimeLimitExceeded:
         return None
-    except (Exception, SystemExit):
+    except KeyboardInterrupt:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a person may have pressed Ctrl-C
+            raise
+        return True
+    except BaseException:
         return True
     finally:
         del linecache.cache[name]
