@@ -57,7 +57,7 @@ def shows(script: str, message: str, seconds: float) -> bool | None:
         with preserved_state(), preserved_modules(), mode, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet), time_limit(seconds):
-                exec(compile(script, name, "exec"), {"__name__": "__main__"})
+                exec(compile(script, name, "exec", dont_inherit=True), {"__name__": "__main__"})
     except _OURS as error:
         return type(error).__name__ in message
     except TimeLimitExceeded:

@@ -264,7 +264,7 @@ def needed(tree: ast.Module, name: str, space: dict[str, Any] | None = None, bar
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 node.decorator_list = [d for d in node.decorator_list if not _declares(d) and node.name != bare]
             written = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-            pending += written & _names_of(compile(ast.Module([node], []), "", "exec"))
+            pending += written & _names_of(compile(ast.Module([node], []), "", "exec", dont_inherit=True))
     chosen = [node for node in tree.body if any(node in defined[key] for key in wanted)]
     return [part for node in chosen for part in _statement(node, wanted, space or {})]
 
