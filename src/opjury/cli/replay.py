@@ -18,7 +18,6 @@ from opjury.cli.exit import BAD, GOOD, NOTHING
 from opjury.cli.options import RECORDS_FILE, function_at
 from opjury.cli.terminal import console
 from opjury.cli.text import counted
-from opjury.judge.rehearsal import EARLIER, UNSHOWN
 from opjury.judge.task import PROFILES, Task, device_checked, names_checked
 from opjury.model import records, registry
 from opjury.model.records import Verdict
@@ -91,6 +90,8 @@ def _judged(tasks: list[Task]) -> list[Verdict]:
 
 def _run(verdict: Verdict) -> Verdict:
     """Run the script of a record, say how it ended, and return the verdict that follows."""
+    from opjury.judge.rehearsal import EARLIER, UNSHOWN
+
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.py"
         script.write_text(verdict.script)
