@@ -14,7 +14,7 @@ import torch
 
 import opjury
 from opjury import Implementation
-from opjury.judge.judge import Search
+from opjury.judge.search import Search
 from opjury.judge.task import PROFILES
 from opjury.judge.time_limit import Pace, TimeLimitExceeded, time_limit
 from opjury.judge.trial import Trial

@@ -72,11 +72,32 @@ def test_cases_of_every_contract_survive_storage_and_read_as_code(operation):
     stored()
 
 
+def test_what_a_check_used_beside_the_arguments_is_stored_and_used_again():
+    made = Tensor(np.array([1.0, 2.0]), "float32")
+    case = Case.of(made)
+    assert "beside" not in case.to_json()
+    assert case.settled.beside == {}
+    assert case.drawn("incoming", made) is made
+    again = Case.from_json(json.loads(json.dumps(case.settled.to_json())))
+    other = Tensor(np.array([5.0, 6.0]), "float32")
+    assert again.plain.drawn("incoming", other).values.tolist() == [1, 2]
+    assert again.settled.to_json() == case.settled.to_json()
+    for unfit in (Tensor(np.zeros(3), "float32"), Tensor(np.zeros(2), "float64")):
+        assert again.drawn("incoming", unfit) is unfit
+    assert again.drawn("direction", other) is other
+
+
 def test_unknown_arguments_in_a_record_are_named():
     with pytest.raises(ValueError, match="unknown kind"):
         Case.from_json({"args": [{"what": 1}], "kwargs": {}, "tier": "exact", "seed": 0})
     with pytest.raises(ValueError, match="no contract"):
         Case.from_json({"args": [{"recipe": "os:system"}], "kwargs": {}, "tier": "exact", "seed": 0})
+
+
+def test_numbers_and_tuples_read_as_code():
+    given = (float("inf"), (1.5, float("-inf")), (), (np.float64("nan"), np.int8(3)), complex(0, float("inf")), "same")
+    code = Case.of(*given, none=None).code()
+    assert repr(eval(f"(lambda *args, **kwargs: args)({code})", {"np": np})) == repr(given)
 
 
 def test_illegal_cases_say_so():
@@ -119,6 +140,6 @@ def test_python_of_a_layout_lays_it_out_in_the_same_way(layout):
 
 
 def facts(x):
-    memory = x.untyped_storage().nbytes() if x.numel() else 0
+    memory = bytes(x.untyped_storage().tolist()) if x.numel() else b""
     form = (x.shape, x.stride(), x.storage_offset(), x.dtype, x.is_conj(), x.is_neg(), memory)
     return (*form, x.resolve_conj().resolve_neg().tolist())

@@ -347,11 +347,60 @@ def test_replay_of_records(tmp_path, monkeypatch):
     spoilt = replace(wrong, counterexample={"args": [], "tier": "exact"})
     status, told = replayed(mine, elsewhere, spoilt, wrong)
     assert status == 1
-    assert "mine agreement: cannot be tried here: unknown implementation of slice_mean" in told
-    assert "agreement: cannot be tried here: no CUDA device is present" in told
+    assert "slice_mean:mine agreement: its script still fails: result[" in told
+    assert "1 counterexample cannot be tried here: no CUDA device is present (slice_mean:prefix_sum_diff" in told
     assert "agreement: error: KeyError" in told
     assert "prefix_sum_difference agreement: still refuted: result[" in told
-    assert replayed(mine, spoilt)[0] == 3
+    bare, foreign = replace(mine, script=""), replace(mine, script="import no_such_module")
+    passing, unshown = (
+        replace(mine, script="1"),
+        replace(mine, script="1", message="wrong; the script does not show it"),
+    )
+    status, told = replayed(bare, bare, foreign, unshown, spoilt)
+    assert status == 3
+    assert "2 counterexamples cannot be tried here: unknown implementation of slice_mean" in told
+    assert "its script cannot be run here: ModuleNotFoundError" in told
+    assert "its script shows nothing: wrong" in told
+    status, told = replayed(bare, passing)
+    assert status == 0
+    assert told.startswith("slice_mean:mine agreement: its script passes")
+
+
+def test_replay_with_a_function_of_ones_own(tmp_path):
+    """The counterexample of any record is tried on the function in a file, in a process of its own."""
+    records.write(tmp_path / "found.jsonl", [first_of("slice_mean:prefix_sum_difference", "specials")])
+    (tmp_path / "own.py").write_text(MEANS)
+    for name, status, outcome in (
+        ("right", 0, "holds now"),
+        ("wrong", 1, "still refuted: result"),
+        ("hasty", 1, "ended"),
+    ):
+        done = opjury("replay", "found.jsonl", "--with", f"own.py:{name}", cwd=tmp_path)
+        assert done.returncode == status, done.stdout + done.stderr
+        assert f"slice_mean:{name} specials: " in done.stdout
+        assert outcome in done.stdout
+    done = opjury("replay", "found.jsonl", "--with", "own.py:rigth", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "right" in done.stderr
+
+
+MEANS = """
+import os
+import torch
+
+
+def right(x, slices):
+    means = [x[start:end].mean(0) for start, end in slices.tolist()]
+    return torch.stack(means) if means else x.new_zeros((0, *x.shape[1:]))
+
+
+def wrong(x, slices):
+    return right(x, slices) + 0 * x.sum()
+
+
+def hasty(x, slices):
+    os._exit(3)
+"""
 
 
 def test_a_counterexample_that_hangs_is_still_one():

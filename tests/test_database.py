@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import opjury
 from opjury.cli.main import main
 from opjury.judge import database
-from opjury.judge.judge import Search
+from opjury.judge.search import Search
 from opjury.judge.strategies import illegal
 from opjury.model import records
 from opjury.model.arguments import Tensor

@@ -106,7 +106,7 @@ def test_what_the_harness_could_not_judge_fails(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("the contract is broken")
 
-    monkeypatch.setattr("opjury.judge.judge.Search.run", broken)
+    monkeypatch.setattr("opjury.judge.search.Search.run", broken)
     with pytest.raises(pytest.fail.Exception, match="the contract is broken"):
         require(tasks)
 

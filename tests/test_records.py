@@ -1,16 +1,24 @@
 """Records: read back as written, whole or not at all, with clear errors."""
 
 import json
+from itertools import islice
+from typing import get_args
 
+import jsonschema
 import msgspec
+import numpy as np
 import pytest
 import torch
 
-from opjury.model import records
+from opjury.judge.draw import Kind, stream
+from opjury.model import records, registry
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case, Repetition
 from opjury.model.environment import environment
-from opjury.model.records import Verdict
+from opjury.model.layouts import LAYOUTS
+from opjury.model.records import Alarm, Part, Standing, Verdict
 from opjury.track import history
-from tests.made_up import night
+from tests.made_up import measurement, night, recommendation, verdict
 
 ONE = Verdict(
     operation="cumsum",
@@ -111,3 +119,74 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_the_schema_describes_every_field():
     fields = records.schema()["$defs"]["Verdict"]["properties"]
     assert set(fields) == {"record", *(f.encode_name for f in msgspec.structs.fields(Verdict))}
+
+
+VALIDATOR = jsonschema.Draft202012Validator(records.schema())
+NUMBERS = (1.5, float("inf"), float("-inf"), float("nan"))
+
+
+def require_valid(record):
+    VALIDATOR.validate(json.loads(records.encode(record)))
+
+
+@pytest.mark.parametrize("value", NUMBERS)
+def test_every_kind_of_record_is_what_the_schema_says(value):
+    standing = Standing(
+        operation="cumsum", implementation="torch_cumsum", verdicts={"agreement": "holds"}, causes={"laws": ("agreement", "")},
+        tried={"agreement float32": (3, value, 1)}, error_of_bound=value, error_ulps=value,
+    )  # fmt: skip
+    alarm = Alarm(
+        operation="cumsum", implementation="torch_cumsum", kind="error", sizes={"n": 3}, machine="here", before=value, after=value,
+        low=value, high=value, since="2026-01-01", commits=("a", "b"), versions={"torch": ("1", "2")}, command="opjury audit",
+    )  # fmt: skip
+    numbers = dict.fromkeys(
+        ("ratio", "low", "high", "floor_seconds", "least_seconds", "first_seconds", "error_ulps"), value
+    )
+    found = [
+        verdict(error_of_bound=value, error_ulps=value, seconds=value),
+        Part(number=1, of=2, tasks=3, whole="digest"),
+        msgspec.structs.replace(measurement(), **numbers),
+        recommendation(),
+        standing,
+        night(seconds=value),
+        alarm,
+    ]
+    assert {type(each) for each in found} == set(get_args(records.Record))
+    for record in found:
+        require_valid(record)
+
+
+@pytest.mark.parametrize(
+    "counterexample",
+    [
+        {},
+        {"args": [{"what": 1}], "kwargs": {}, "tier": "exact", "seed": 0},
+        {"args": [], "kwargs": {}, "tier": "unknown", "seed": 0},
+        {"args": [{"tuple": [{"float": "1.5"}]}], "kwargs": {}, "tier": "exact", "seed": 0},
+        {
+            "args": [Tensor(np.ones(2), "float32").to_json() | {"values": ["one"]}],
+            "kwargs": {},
+            "tier": "exact",
+            "seed": 0,
+        },
+    ],
+)
+def test_another_counterexample_is_not_what_the_schema_says(counterexample):
+    with pytest.raises(jsonschema.ValidationError):
+        require_valid(verdict(status="refuted", counterexample=counterexample))
+
+
+@pytest.mark.parametrize("operation", registry.operations(), ids=lambda operation: operation.name)
+def test_counterexamples_of_every_contract_are_what_the_schema_says(operation):
+    tiers = (*operation.tiers, "special", "illegal")
+    drawn = islice(stream(Kind(operation.name, operation.dtypes, tiers, tuple(LAYOUTS), False, 0)), 96)
+    numbers = Case.of((1, float("inf")), np.float64("nan"), np.bool_(True), None, "same", number=2.5)
+    repeated = Case(
+        repeated=Repetition(3, ((0, 1),), (1,)),
+        rule="never",
+        beside={"incoming": Tensor(np.array([1.5, np.inf]), "float32")},
+    )
+    for case in (*operation.examples, *drawn, numbers, repeated):
+        require_valid(verdict(status="refuted", counterexample=case.to_json()))
+        read = Case.from_json(json.loads(records.encode(verdict(counterexample=case.to_json())))["counterexample"])
+        assert repr(read.to_json()) == repr(case.to_json())

@@ -1,16 +1,27 @@
 """A replay script fails while the fault is there, and passes with a right function in the place of the wrong one."""
 
+import ast
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 import opjury
 from opjury.judge.judge import run_here
+from opjury.judge.rehearsal import EARLIER, UNSHOWN, rehearsed, shows
+from opjury.judge.replay import INFERENCE, arguments, repeated, write_script
+from opjury.judge.source import definition
 from opjury.judge.task import Request
 from opjury.model import registry
-from opjury.run.ship import Here
+from opjury.model.arguments import Tensor
+from opjury.model.case import Case
+from opjury.model.exact import carrier
+from opjury.run.ship import Here, import_file
 from tests import broken
+from tests.carried import CARRIED, UNWRITABLE
 from tests.replaying import replayed
 from tests.test_broken import SURVIVORS, BatchSummed, OnceDifferentiable, TangentForgotten, promising
 
@@ -19,7 +30,6 @@ AFTER_OTHER_CALLS = {
     "circulant-cached_by_sum": "the result of an earlier call with an equal sum comes back",
     "cumsum-cached_by_address": "the result of an earlier call comes back where the memory is the same",
     "gather-index_cached": "the index of an earlier call comes back where the memory is the same",
-    "slice_mean-hundredth_call": "every hundredth call is wrong",
 }
 
 
@@ -63,10 +73,21 @@ def require_script(operation, function, verdict):
     end, printed = replayed(verdict.script)
     dtypes = verdict.dtypes if len(verdict.dtypes) <= 2 else ()  # of all together, the script has one
     fixed, _ = replayed(verdict.script, right_one(operation, verdict.check, dtypes))
-    if f"{operation}-{function.__name__}" not in AFTER_OTHER_CALLS:
-        assert end, f"passes: {verdict.message}\n{printed}\n{verdict.script}"
+    told = verdict.message.endswith((EARLIER, UNSHOWN))
+    assert end or told, f"passes: {verdict.message}\n{printed}\n{verdict.script}"
+    assert end or f"{operation}-{function.__name__}" in AFTER_OTHER_CALLS, verdict.message
+    require_used(verdict.script)
     assert not end.startswith(("NameError", "SyntaxError", "ImportError")), end
     assert not fixed, f"{fixed}: {verdict.message}\n{verdict.script}"
+
+
+def require_used(script):
+    """The script's own lines use each of its imports."""
+    tree = ast.parse(script)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            assert {(alias.asname or alias.name).partition(".")[0] for alias in node.names} <= names, script
 
 
 PROMISES = {"second_order": OnceDifferentiable, "forward_mode": TangentForgotten, "vmap": BatchSummed}
@@ -111,3 +132,110 @@ def test_a_script_shows_what_is_and_what_should_be_and_ends_with_1(tmp_path):
     assert "is:" in done.stdout
     assert "should be:" in done.stdout
     assert "Error" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "message", "shown"),
+    [
+        ("assert 1 == 2", "1 is 2", True),
+        ("print('is:', 1)", "1 is 2", False),
+        ("raise SystemExit(0)", "ends the process", True),
+        ("while True: pass", "wrong", True),
+        ("undefined", f"1 is 2; it did not show again: {EARLIER}", True),
+        ("undefined", "1 is 2", False),
+        ("undefined", "raises NameError: name 'undefined' is not defined", True),
+        ("import no_such_module", "1 is 2", False),
+        ("def f(:", "1 is 2", False),
+    ],
+)
+def test_a_script_that_shows_nothing_is_told(script, message, shown, capsys):
+    told, written = rehearsed(lambda message, many: f'"""{message}"""\n{script}\n', message, 0.2)
+    assert told == message + "; the script does not show it" * (not shown)
+    assert written.startswith(f'"""{told}"""')
+    assert capsys.readouterr().out == ""
+
+
+def test_steps_that_fail_in_some_calls_only_are_taken_many_times():
+    def write(message, many):
+        steps = "calls += 1\nassert calls % 100"
+        return "calls = 0\n" + (repeated(steps) if many else steps)
+
+    message, script = rehearsed(write, "wrong", 1.0)
+    assert message == "wrong"
+    assert script == write("wrong", True)
+
+
+def test_a_script_that_is_run_leaves_the_process_as_it_was():
+    changes = f"""
+import math, os, torch
+torch.set_default_dtype(torch.float64)
+{INFERENCE}
+assert torch.ones(1).is_inference()
+torch.manual_seed(1)
+torch.cumsum = None
+os.environ["opjury_rehearsal"] = "1"
+"""
+    before = torch.get_rng_state()
+    assert not shows(changes, "", 1.0)
+    assert torch.ones(1).dtype == torch.float32
+    assert not torch.ones(1).is_inference()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert callable(torch.cumsum)
+    assert "opjury_rehearsal" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("layout", "dtype", "stated"),
+    [
+        ("transposed", "float32", "assert args[0].stride() == (1, 2)  # transposed"),
+        ("step", "float32", "assert args[0].stride() == (6, 2)  # step; the gaps hold torch.nan"),
+        ("rows", "int8", "assert args[0].stride() == (6, 1)  # rows; the gaps hold torch.iinfo(torch.int8).max"),
+        ("offset", "bool", "assert args[0].stride() == (6, 1)  # offset; the gaps hold True"),
+        ("conj", "complex64", "assert args[0].is_conj()  # conj"),
+        ("neg", "float64", "assert args[0].is_neg()  # neg"),
+        ("expanded", "float64", "assert args[0].stride() == (0, 1)  # expanded"),
+    ],
+)
+def test_a_script_states_how_arguments_lie_in_memory(layout, dtype, stated):
+    case = Case.of(Tensor(np.ones((2, 3), carrier(dtype)), dtype, layout), 0)
+    script = write_script(torch.cumsum, ("x", "dim"), case, "", "")
+    assert stated in script.splitlines()
+    assert not shows(script, "", 1.0)
+    assert f"args, kwargs = {arguments(case)}" in script
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_a_script_carries_whatever_is_callable(name, tmp_path):
+    """It runs in a process that has neither the function nor its module."""
+    found = opjury.audit(
+        CARRIED[name], "cumsum", checks="agreement", dtypes="float32", seed=0, isolate=False, database=""
+    )
+    (verdict,) = found.refuted
+    assert not verdict.message.endswith("the script does not show it"), verdict.script
+    (tmp_path / "script.py").write_text(verdict.script)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "tests" not in verdict.script.partition('"""\n')[2], verdict.script
+    assert done.stderr.splitlines()[-1].startswith("AssertionError"), done.stderr
+
+
+def test_a_script_carries_helpers_from_a_file_beside(tmp_path):
+    (tmp_path / "beside_it.py").write_text("from math import pi as half\n\n\ndef added(x):\n    return x + half\n")
+    text = "from beside_it import added as more\n\n\ndef wrong(x, dim):\n    return more(x.cumsum(dim))\n"
+    (tmp_path / "of_ones_own.py").write_text(text + "\n\nif __name__ == '__main__':\n    x = 1 / 0\n")
+    function = import_file(str(tmp_path / "of_ones_own.py")).wrong
+    body, name = definition(function)
+    scope = {"__name__": "__main__"}
+    exec(body, scope)
+    assert "beside_it" not in body
+    assert scope[name](torch.zeros(1), 0).item() == pytest.approx(3.14159, abs=1e-4)
+
+
+def test_a_script_says_what_it_cannot_carry():
+    (verdict,) = opjury.audit(
+        UNWRITABLE, "cumsum", checks="agreement", dtypes="float32", seed=0, isolate=False, database=""
+    ).refuted
+    assert verdict.message.endswith(UNSHOWN)
+    assert "function is missing here: it uses secret, of Slotted, which cannot be written as Python" in verdict.script
+    end, _ = replayed(verdict.script)
+    assert end.startswith("NameError: function is missing here")

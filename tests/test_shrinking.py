@@ -5,13 +5,27 @@ The smallest ones were found by thinking, from what each function does wrong; wh
 
 import importlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
+import numpy as np
 import pytest
 
 import opjury
+from opjury.judge import oracle
+from opjury.judge.draw import kind_for, stream
+from opjury.judge.judge import judge
+from opjury.judge.search import _SIMPLEST_FIRST
+from opjury.judge.shrink import Legal, shrink
+from opjury.judge.shrink_steps import numbers_in, simpler_dtypes
+from opjury.judge.task import Task
+from opjury.judge.trial import Trial
 from opjury.model import registry
 from opjury.model.arguments import Sparse, Tensor
+from opjury.model.case import Case
+from opjury.model.dtypes import is_floating
+from opjury.model.exact import round_to
+from opjury.run.ship import Here
 
 
 @dataclass(frozen=True)
@@ -366,3 +380,93 @@ def test_counterexamples_are_smallest(operation, name, check, dtypes, smallest, 
 
 def test_every_operation_is_there():
     assert {row[0] for row in DEFECTS} == {operation.name for operation in registry.operations()}
+
+
+def fails(case):
+    """A made-up fault: three elements, one of them not zero, or a count beyond 1."""
+    arrays = [leaf.values for leaf in arguments_with_values(case)]
+    counts = [number for _, leaf in case.leaves() for number in numbers_in(leaf)]
+    return any(values.size >= 3 and values.any() for values in arrays) or (not arrays and max(counts, default=0) > 1)
+
+
+def arguments_with_values(case):
+    return [leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse))]
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("check", ["agreement", "gradient", "specials"])
+@pytest.mark.parametrize("operation", registry.operations(), ids=lambda operation: operation.name)
+def test_each_step_leads_to_a_case_that_the_contract_could_draw(operation, check):
+    check, entry = registry.check(check), registry.entry(operation.name, operation.baseline)
+    if check.why_not(operation, entry, "cpu"):
+        pytest.skip("the check does not apply")
+    kind = kind_for(operation, check, tuple(d for d in operation.dtypes if is_floating(d)), seed=0)
+    drawn = list(islice(stream(kind.without_boundaries), 400))
+    trial = Trial(operation, entry, declared=True)
+    for start in list(filter(fails, drawn))[:3]:
+        legal, accepted = Legal(trial, check, kind, start), [start]
+
+        def failing(case, legal=legal, accepted=accepted):
+            if legal(case) and fails(case):
+                accepted.append(case)
+                return True
+            return False
+
+        dtypes = tuple(sorted(kind.dtypes, key=_SIMPLEST_FIRST.index))
+        shrink(start, failing, 150, rounding="rounding" in kind.tiers and "rounding" in operation.tiers, dtypes=dtypes)
+        for case in accepted:
+            require_drawable(operation, check, kind, case, [start, *drawn, *operation.examples])
+
+
+def require_drawable(operation, check, kind, case, drawn):
+    """The case has a tier, dtype, values, ranks and smallest sides that are drawn, and the reference takes it."""
+    assert case.tier in kind.tiers
+    assert case.dtype in kind.dtypes or not arguments_with_values(case)
+    oracle.evaluate(operation, case.plain)
+    for place, leaf in case.leaves():
+        if not isinstance(leaf, (Tensor, Sparse)):
+            continue
+        there = [other for each in drawn if isinstance(other := dict(each.leaves()).get(place), type(leaf))]
+        like = [other for other in there if len(other.shape) == len(leaf.shape)]
+        assert like, f"rank {len(leaf.shape)}: {case.code()}"
+        assert all(n >= min(sides) for n, *sides in zip(leaf.shape, *(other.shape for other in like))), case.code()
+        if leaf.data:
+            assert np.array_equal(round_to(leaf.values, leaf.dtype), leaf.values, equal_nan=True), case.code()
+            assert case.tier == "special" or np.isfinite(leaf.values).all(), case.code()
+            assert case.tier != "exact" or np.array_equal(np.rint(leaf.values.real), leaf.values.real), case.code()
+            assert np.all(leaf.values) or not all(np.all(other.values) for other in there), f"zeros: {case.code()}"
+
+
+def test_finite_values_do_not_become_infinite_in_a_simpler_dtype():
+    values = np.array([1e300, np.inf])
+    assert not list(simpler_dtypes(Case.of(Tensor(values, "float64")), ("float32", "float64")))
+    (simpler,) = simpler_dtypes(Case.of(Tensor(np.array([2.0, np.inf]), "float64")), ("float32", "float64"))
+    assert simpler.dtype == "float32"
+
+
+def test_a_case_with_values_that_are_not_drawn_is_not_legal():
+    operation, check = registry.operation("vector_norm"), registry.check("gradient")
+    kind = kind_for(operation, check, ("complex64", "complex128"), seed=0)
+    start = next(case for case in stream(kind) if case.elements > 2)
+    legal = Legal(Trial(operation, registry.entry("vector_norm", "library")), check, kind, start)
+    (leaf,) = start.args
+    assert legal(start)
+    for poison in (np.inf, np.nan):
+        assert not legal(start.with_leaf(0, replace(leaf, values=np.full_like(leaf.values, poison))))
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"), [("cumsum", "backward_not_reversed"), ("slice_mean", "overwriting_backward")]
+)
+def test_what_a_check_uses_beside_the_arguments_is_stored_and_simple(operation, name):
+    function = getattr(importlib.import_module(f"tests.broken.{operation}"), name)
+    options = dict(operation=operation, checks="gradient", dtypes="float32", isolate=False, database="", seed=0)
+    (verdict,) = opjury.audit(function, **options).refuted
+    case = opjury.Case.from_json(verdict.counterexample)
+    incoming = case.beside["incoming"]
+    assert sorted(incoming.values.ravel().tolist()) == [0.0, 1.0], incoming
+    task = Task(operation, name, "gradient", ("float32",), function=Here(function), shrink=False, only=case.to_json())
+    again = judge(task)
+    assert (again.status, again.observed) == ("refuted", verdict.observed)
+    changed = replace(case, beside={"incoming": replace(incoming, values=np.zeros_like(incoming.values))})
+    assert judge(replace(task, only=changed.to_json())).status != "refuted"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import opjury
-from opjury.judge import judge, task
+from opjury.judge import search, task
 from opjury.judge.time_limit import Endless, Pace, TimeLimitExceeded, Unexplained
 
 OPTIONS = dict(operation="cumsum", dtypes="float32", seed=0, database="", isolate=False)
@@ -19,8 +19,8 @@ def impatient(monkeypatch):
     """Limits that are a twentieth of the usual ones, and nothing known of functions before."""
     quick = dataclasses.replace(task.PROFILES["quick"], limit=0.2)
     monkeypatch.setitem(task.PROFILES, "quick", quick)
-    monkeypatch.setattr(judge, "_endless", {})
-    monkeypatch.setattr(judge, "_HOPELESS", 0.05)
+    monkeypatch.setattr(search, "_endless", {})
+    monkeypatch.setattr(search, "_HOPELESS", 0.05)
 
 
 def wait(seconds):

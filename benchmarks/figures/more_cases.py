@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from opjury.judge.judge import Search
+from opjury.judge.search import Search
 from opjury.judge.task import Request, applies, implementation_of
 from opjury.judge.trial import Trial
 from opjury.model import registry

@@ -5,22 +5,21 @@ It needs nothing but torch (or SciPy) and the implementation itself; only a scri
 
 from __future__ import annotations
 
-import ast
-import builtins
-import importlib.util
 import inspect
-import sys
+import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from opjury.judge.bounds import Expected
+from opjury.judge.source import LATE, definition
+from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.exact import literal
+from opjury.model.layouts import filler
 
 CALL = "f(*args, **kwargs)"
 RESULT = f"result = {CALL}"
@@ -35,6 +34,7 @@ try:
 except Exception as error:
     print(error)
 faulthandler.cancel_dump_traceback_later()  # this line is never reached"""
+INFERENCE = "mode = torch.inference_mode()\nmode.__enter__()"  # it ends when `mode` is deleted
 _WHOLE = 100  # elements up to which a script holds all of a result
 
 _HELPERS = {  # each uses only those after it
@@ -66,7 +66,10 @@ def bits(result):
         return result.dtype, result.shape, flat.view(torch.uint8).tolist()
     if isinstance(result, (tuple, list)):
         return [bits(each) for each in result]
-    return result if result is None else (result.shape, [part.tolist() for part in scipy.sparse.find(result)])
+    if result is None:
+        return None
+    entries = result.tocoo()
+    return result.shape, *(part.tolist() for part in (entries.row, entries.col, entries.data))
 ''',
 }
 
@@ -123,7 +126,7 @@ def modes() -> str:
     if torch.get_default_dtype() != torch.float32:
         lines += f"torch.set_default_dtype({torch.get_default_dtype()})\n"
     if torch.is_inference_mode_enabled():
-        lines += "torch.inference_mode().__enter__()\n"
+        lines += INFERENCE + "\n"
     elif not torch.is_grad_enabled():
         lines += "torch.set_grad_enabled(False)\n"
     return lines
@@ -140,33 +143,56 @@ print("after: ", after)
 assert before == after"""
 
 
+def repeated(steps: str) -> str:
+    """Lines of a script that take its steps many times, for what is wrong in some calls only."""
+    return f"for _ in range(150):\n{textwrap.indent(steps, '    ')}"
+
+
 def write_script(function: Callable[..., Any], parameters: Sequence[str], case: Case, message: str, steps: str) -> str:
     """The script: the implementation's source, the arguments, and the lines that show what is wrong.
 
     `parameters` are those of the contract; the function gets by keyword what it takes by keyword only.
     """
-    body, name = _source(function)
-    head = [line for line in ("import numpy as np", "import scipy", "import torch") if line not in body.splitlines()]
-    text = steps
-    for helper, definition in _HELPERS.items():
-        if helper in text:
-            text = definition + text
-    lines = [
-        '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""',
-        "",
-        *head,
-        "",
-        body.strip("\n"),
+    body, name = definition(function)
+    helpers = ""
+    for helper, lines in _HELPERS.items():
+        if helper in helpers + steps:
+            helpers += lines + "\n"
+    parts = [
+        body.replace(LATE, "").strip("\n"),
         "",
         "",
         f"f = {_positional(function, name, parameters[: len(case.args)])}",
         f"args, kwargs = {arguments(case)}",
+        *_layouts(case),
         "",
-        *(definition + "\n" for helper, definition in _HELPERS.items() if helper in text),
-        steps,
+        helpers + steps,
         "",
     ]
-    return "\n".join(lines)
+    text = "\n".join(parts)
+    title = '"""' + textwrap.fill(message.replace("\\", "\\\\").replace('"""', "'''"), 110) + '"""'
+    return "\n".join([title, "", *[LATE] * (LATE in body), *_imports(text), "", text])
+
+
+def _imports(text: str) -> list[str]:
+    """The imports that a text uses and does not have."""
+    known = {"np": "import numpy as np", "scipy": "import scipy", "torch": "import torch"}
+    lines = text.splitlines()
+    uses = "\n".join(line for line in lines if not line.lstrip().startswith(("import ", "from ")))
+    return [line for name, line in known.items() if re.search(rf"\b{name}\.", uses) and line not in lines]
+
+
+def _layouts(case: Case) -> list[str]:
+    """Lines that state how arguments lie in memory, and hold that they do."""
+    stated = []
+    for place, leaf in case.leaves():
+        if not case.repeated and isinstance(leaf, Tensor) and leaf.layout != "contiguous":
+            live, a = leaf.build(), f"args[{place}]" if isinstance(place, int) else f"kwargs[{place!r}]"
+            gaps = live.numel() and live.untyped_storage().nbytes() > live.numel() * live.itemsize
+            what = f"{leaf.layout}; the gaps hold {filler(leaf.dtype)}" if gaps else leaf.layout
+            facts = "is_conj()" if live.is_conj() else "is_neg()" if live.is_neg() else f"stride() == {live.stride()}"
+            stated.append(f"assert {a}.{facts}  # {what}")
+    return stated
 
 
 def enclosed(name: str, function: Callable[..., Any], otherwise: str = "") -> str:
@@ -176,7 +202,8 @@ def enclosed(name: str, function: Callable[..., Any], otherwise: str = "") -> st
     """
     if not getattr(function, "__name__", "").isidentifier():
         return f"from opjury.model import registry\n{name} = {otherwise}\n"
-    body, known = _source(function)
+    body, known = definition(function)
+    body = body.replace(LATE, "").strip()
     return f"def scope():\n{textwrap.indent(body, '    ')}\n\n    return {known}\n\n\n{name} = scope()\n"
 
 
@@ -190,76 +217,3 @@ def _positional(function: Callable[..., Any], name: str, parameters: Sequence[st
     if passed == list(parameters):
         return name
     return f"lambda {', '.join(parameters)}, **kwargs: {name}({', '.join(passed)}, **kwargs)"
-
-
-def _source(function: Callable[..., Any]) -> tuple[str, str]:
-    """Source that defines the function, and an expression for it.
-
-    It includes what the function uses of its own module (helpers, constants, imports), without decorators that declare.
-    """
-    function = inspect.unwrap(function)
-    name = getattr(function, "__name__", "f")
-    try:
-        tree = ast.parse(Path(inspect.getsourcefile(function) or "").read_text())
-        if any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body):
-            return _needed(tree, name), name
-    except (OSError, TypeError, SyntaxError, ValueError):
-        pass
-    try:
-        text = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError):
-        module = getattr(function, "__module__", "")
-        if module in sys.modules and not hasattr(builtins, name):
-            return f"from {module} import {name}", name
-        return f"{name} = ...  # its source could not be found", name
-    return text if text.lstrip().startswith("def ") else f"{name} = ...  # its source:\n# {text}", name
-
-
-def _needed(tree: ast.Module, name: str) -> str:
-    """Source of a name of a module, and of the names of the module that it uses."""
-    defined = {key: node for node in tree.body for key in _names(node)}
-    wanted: set[str] = set()
-    pending = [name]
-    while pending:
-        current = pending.pop()
-        if current in wanted or current not in defined:
-            continue
-        wanted.add(current)
-        node = defined[current]
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            node.decorator_list = [d for d in node.decorator_list if not _declares(d)]
-        pending += [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
-    parts = []
-    for node in tree.body:
-        if not any(defined[key] is node for key in wanted):
-            continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("opjury"):
-            used = [alias.name for alias in node.names if (alias.asname or alias.name) in wanted]
-            parts += [_inlined(node.module or "", each) for each in used]
-        else:
-            parts.append(ast.unparse(node))
-    return "\n\n".join(parts)
-
-
-def _names(node: ast.stmt) -> Iterator[str]:
-    """The names that a statement of a module defines."""
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        yield node.name
-    elif isinstance(node, ast.Assign):
-        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-    elif isinstance(node, (ast.Import, ast.ImportFrom)):
-        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-
-
-def _inlined(module: str, name: str) -> str:
-    """The source of a helper from a file of implementations or contracts, or an import of anything else of ours."""
-    spec = importlib.util.find_spec(module) if module.startswith(("opjury.impls", "opjury.properties")) else None
-    if spec and spec.origin:
-        return _needed(ast.parse(Path(spec.origin).read_text()), name)
-    return f"from {module} import {name}"
-
-
-def _declares(decorator: ast.expr) -> bool:
-    called = decorator.func if isinstance(decorator, ast.Call) else decorator
-    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-    return name in ("implementation", "wrong", "right")

@@ -22,6 +22,7 @@ from opjury.judge.shrink_steps import (
     numbers_in,
     other_axes,
     plainer,
+    simpler_beside,
     simpler_dtypes,
     simpler_values,
 )
@@ -31,6 +32,7 @@ from opjury.model import registry
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
 from opjury.model.check import Check
+from opjury.model.operation import TIERS
 
 _LARGE = 2048  # elements up to which a case counts as one
 _DRAWN = 128  # cases by which dimensions and smallest sizes are known
@@ -41,7 +43,7 @@ def shrink(
     fails: Callable[[Case], bool],
     steps: int,
     *,
-    change: Literal["all", "values", "form"] = "all",
+    change: Literal["all", "values", "form", "beside"] = "all",
     rounding: bool = False,
     dtypes: tuple[str, ...] = (),
 ) -> Case:
@@ -54,8 +56,9 @@ def shrink(
         Whether a case is legal and fails.
     steps : int
         How many cases may be tried; a large one counts as several.
-    change : {"all", "values", "form"}
-        What may change: everything, the values and the form, or the form alone, which is dtype and layout.
+    change : {"all", "values", "form", "beside"}
+        What may change: all of the arguments, their values and form, their form alone, which is dtype and layout, or what the check
+        used beside them.
     rounding : bool
         Whether a case of the exact tier may become one of the rounding tier: not every size has exact results.
     dtypes : tuple of str
@@ -84,7 +87,8 @@ def shrink(
 
     form: tuple[Callable[[Case], Iterator[Case]], ...] = (plainer, lambda case: simpler_dtypes(case, dtypes))
     structure = (fewer_elements, lower_counts, other_axes, fewer_arguments, fewer_axes)
-    ways = {"all": (*structure, *form, simpler_values), "values": (*form, simpler_values), "form": form}[change]
+    values = (*form, simpler_values)
+    ways = {"all": (*structure, *values), "values": values, "form": form, "beside": (simpler_beside,)}[change]
     for others in (False, True):
         improved = True
         while improved and left > 0:
@@ -96,7 +100,9 @@ def shrink(
 
 
 def _can_be_built(case: Case) -> bool:
-    """Whether tensors of the layout "expanded" have equal rows."""
+    """Whether tensors of the layout "expanded" have equal rows, and equal elements where a check expands them in all dimensions."""
+    if any(used.layout == "expanded" and np.unique(used.values).size > 1 for used in case.beside.values()):
+        return False
     return all(
         leaf.values.ndim == 0
         or np.array_equal(leaf.values, np.broadcast_to(leaf.values[:1], leaf.shape), equal_nan=True)
@@ -114,7 +120,7 @@ def _others(case: Case, rounding: bool) -> Iterator[Case]:
 
 def complexity(case: Case) -> tuple[float, ...]:
     """Orders cases from simple to complicated: by elements, sides and counts, then by layouts, non-zeros and digits."""
-    arrays = [leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse))]
+    arrays = list(_arrays(case))
     values = np.concatenate([np.abs(t.values.astype(complex)).ravel() for t in arrays]) if arrays else np.zeros(0)
     finite = values[np.isfinite(values)]
     counts = [number for _, leaf in case.leaves() for number in numbers_in(leaf)]
@@ -138,14 +144,16 @@ def _fingerprint(case: Case) -> bytes:
             parts.append((place, *form, leaf.values.shape, leaf.values.tobytes(), places))
         else:
             parts.append((place, type(leaf).__name__, repr(leaf)))
-    return hashlib.sha256(repr((case.seed, case.tier, parts)).encode()).digest()
+    beside = [(name, used.layout, used.values.tobytes()) for name, used in case.beside.items()]
+    return hashlib.sha256(repr((case.seed, case.tier, parts, beside)).encode()).digest()
 
 
 class Legal:
     """Tells whether a call that was not drawn is as legal, or as illegal, as the call from which it is derived.
 
-    Its arguments must have dimensions and smallest sizes that the contract draws, the reference must take them, and a right competitor
-    must treat it as it treats the call from which it is derived.
+    Its arguments must have dimensions, smallest sizes and largest values that the contract draws, and zeros only where it draws some.
+    In the exact and the rounding tier they and the result must be finite. The reference must take them, and a right competitor must treat it as it
+    treats the call from which it is derived.
 
     Parameters
     ----------
@@ -167,7 +175,7 @@ class Legal:
     def __init__(self, trial: Trial, check: Check, kind: Kind, case: Case, *, known: bool = True) -> None:
         self._trial, self._check = trial, check
         self.witness = next((each for each in self._competitors(case) if self._treats(each, case)), None)
-        self._smallest: dict[Any, int] = {}
+        self._smallest: dict[Any, float] = {}
         drawn = islice(stream(kind.without_boundaries), _DRAWN)
         for each in (*([case] if known else []), *trial.operation.examples, *drawn):
             for key, value in _extents(each):
@@ -175,6 +183,8 @@ class Legal:
 
     def __call__(self, case: Case) -> bool:
         """Whether a case is as legal, or as illegal, as the call from which it is derived."""
+        if case.tier in TIERS and not all(np.isfinite(leaf.values).all() for leaf in _arrays(case)):
+            return False
         if any(value < self._smallest.get(key, value + 1) for key, value in _extents(case)):
             return False
         if case.tier == "illegal":
@@ -182,7 +192,9 @@ class Legal:
         try:
             with np.errstate(all="ignore"):
                 args, kwargs = case.wide("float")
-                self._trial.operation.reference(*args, **kwargs)
+                result = np.asarray(self._trial.operation.reference(*args, **kwargs))
+            if case.tier in TIERS and result.dtype.kind in "fc" and not np.isfinite(result).all():
+                return False
             if not self._trial.in_domain(case):
                 return False
         except Exception:
@@ -215,12 +227,20 @@ def _rejects(trial: Trial, case: Case) -> bool:
     return False
 
 
-def _extents(case: Case) -> Iterator[tuple[Any, int]]:
+def _arrays(case: Case) -> Iterator[Tensor | Sparse]:
+    """The arguments that hold values."""
+    return (leaf for _, leaf in case.leaves() if isinstance(leaf, (Tensor, Sparse)))
+
+
+def _extents(case: Case) -> Iterator[tuple[Any, float]]:
     """Everything of a case that has a smallest value, below which a contract may say nothing."""
     yield "arguments", len(case.args) + len(case.kwargs)
     for place, leaf in case.leaves():
         if isinstance(leaf, (Tensor, Sparse)):
             yield (place, len(leaf.shape)), 0
             yield from (((place, len(leaf.shape), axis), length) for axis, length in enumerate(leaf.shape))
+            if case.tier in TIERS and leaf.data:
+                yield (place, "zeros"), float(np.all(leaf.values != 0))
+                yield (place, leaf.dtype, case.tier), -float(np.max(np.abs(leaf.values), initial=0.0))
         else:
             yield from ((place, number) for number in numbers_in(leaf))

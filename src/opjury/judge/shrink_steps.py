@@ -210,7 +210,7 @@ def _in_dtype(leaf: Any, dtype: str) -> Any:
     values = leaf.values.real if not dtype.startswith("complex") else leaf.values
     with np.errstate(all="ignore"):
         rounded = round_to(values, dtype) if is_floating(dtype) else values.astype(carrier(dtype))
-    if np.isfinite(values).all() and not np.isfinite(rounded).all():
+    if np.any(np.isfinite(values) & ~np.isfinite(rounded)):
         raise OverflowError
     return replace(leaf, values=rounded, dtype=dtype)
 
@@ -221,6 +221,14 @@ def simpler_values(case: Case) -> Iterator[Case]:
         if isinstance(leaf, (Tensor, Sparse)):
             found = _nearer_values(leaf.values) if leaf.data else _lower_indices(leaf.values)
             yield from (case.with_leaf(place, replace(leaf, values=values)) for values in found)
+
+
+def simpler_beside(case: Case) -> Iterator[Case]:
+    """What the check used beside the arguments in contiguous memory, and with values nearer to 0 and 1."""
+    for name, used in case.beside.items():
+        plain = [replace(used, layout="contiguous")] * (used.layout != "contiguous")
+        for simpler in (*plain, *(replace(used, values=values) for values in _nearer_values(used.values))):
+            yield replace(case, beside={**case.beside, name: simpler})
 
 
 def _lower_indices(values: np.ndarray) -> Iterator[np.ndarray]:

@@ -70,7 +70,7 @@ class Tensor:
         text = literal((self.values if nested else self.values.ravel()).tolist())
         shape = "" if nested and self.values.size else f".reshape({self.shape})"
         built = f"torch.tensor({text}, dtype=torch.{self.dtype}){shape}"
-        laid = layout_code(self.layout, self.values.ndim)
+        laid = layout_code(self.layout, self.values.ndim, self.dtype)
         return built if laid == "t" else f"(lambda t: {laid})({built})"
 
     def to_json(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from opjury.model import declared
 from opjury.model.arguments import Mode, Sparse, Tensor
+from opjury.model.exact import literal
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Case:
         The call's arguments are repeated; the reference and the contract see the small case.
     rule : str
         Why an illegal call is illegal, stated of the call itself: "start ≥ end".
+    beside : dict of str to Tensor
+        What a check used beside the arguments, by its name for it: an incoming gradient, a direction. It takes the place of what the
+        check derives from the seed.
     """
 
     args: tuple[Any, ...] = ()
@@ -66,6 +70,7 @@ class Case:
     seed: int = 0
     repeated: Repetition | None = None
     rule: str = ""
+    beside: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def memory(self) -> dict[Any, Any]:
@@ -76,6 +81,19 @@ class Case:
     def plain(self) -> Case:
         """The same values in contiguous memory."""
         return self.map(lambda leaf: replace(leaf, layout="contiguous") if isinstance(leaf, Tensor) else leaf)
+
+    def drawn(self, name: str, made: Tensor) -> Tensor:
+        """What a check needs beside the arguments: what is stored under this name, if it fits, or else what the check made."""
+        stored = self.beside.get(name, made)
+        used = stored if (stored.shape, stored.dtype) == (made.shape, made.dtype) else made
+        self.memory.setdefault("beside", {})[name] = used
+        return used
+
+    @property
+    def settled(self) -> Case:
+        """The case with what a check used beside its arguments, after that check has run."""
+        used = {**self.plain.memory.get("beside", {}), **self.memory.get("beside", {})}
+        return replace(self, beside=used or self.beside)
 
     @staticmethod
     def of(*args: Any, **kwargs: Any) -> Case:
@@ -142,7 +160,7 @@ class Case:
         """Each argument as Python."""
 
         def text(place: int | str, leaf: Any) -> str:
-            code = leaf.code() if hasattr(leaf, "code") else repr(leaf)
+            code = _written(leaf)
             times = self._times(place, leaf)
             return f"{code}.repeat({times})" if times else code
 
@@ -160,10 +178,12 @@ class Case:
                 return leaf.to_json()
             if isinstance(leaf, tuple):
                 return {"tuple": [plain(v) for v in leaf]}
+            if isinstance(leaf, np.generic):
+                value = leaf.item()
+                finite = not isinstance(value, float) or math.isfinite(value)
+                return {"numpy": leaf.dtype.name, "value": value if finite else repr(value)}
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 return {"float": repr(leaf)}
-            if isinstance(leaf, np.generic):
-                return {"numpy": leaf.dtype.name, "value": leaf.item()}
             return leaf
 
         args, kwargs = self._each(lambda place, leaf: plain(leaf))
@@ -174,6 +194,7 @@ class Case:
             "seed": self.seed,
             **({"repeated": msgspec.to_builtins(self.repeated)} if self.repeated else {}),
             **({"rule": self.rule} if self.rule else {}),
+            **({"beside": {name: each.to_json() for name, each in self.beside.items()}} if self.beside else {}),
         }
 
     @staticmethod
@@ -206,7 +227,19 @@ class Case:
             entry["seed"],
             msgspec.convert(entry["repeated"], Repetition) if "repeated" in entry else None,
             entry.get("rule", ""),
+            {name: Tensor.from_json(each) for name, each in entry.get("beside", {}).items()},
         )
+
+
+def _written(leaf: Any) -> str:
+    """An argument as Python."""
+    if hasattr(leaf, "code"):
+        return str(leaf.code())
+    if isinstance(leaf, tuple):
+        return f"({', '.join(map(_written, leaf))}{',' * (len(leaf) == 1)})"
+    if isinstance(leaf, np.generic):
+        return f"np.{leaf.dtype.name}({literal(leaf.item())})"
+    return literal(leaf)
 
 
 def _is_data(leaf: Any) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from types import CodeType
 
 import torch
+
+from opjury.model.dtypes import is_floating
 
 
 def _transposed(ndim: int) -> str:
@@ -51,24 +52,26 @@ LAYOUTS: dict[str, Callable[[int], str]] = {
 """By name, from a number of dimensions to Python that lays out a contiguous tensor `t`, with `filler` in the gaps."""
 
 
-def layout_code(layout: str, ndim: int) -> str:
-    """The Python of a layout for a script, where the gaps hold a number that no small case does."""
-    return LAYOUTS[layout](ndim).replace("filler", "77")
+def layout_code(layout: str, ndim: int, dtype: str) -> str:
+    """The Python of a layout, which both scripts and trials evaluate."""
+    return LAYOUTS[layout](ndim).replace("filler", filler(dtype))
+
+
+def filler(dtype: str) -> str:
+    """What the gaps hold, as Python."""
+    if is_floating(dtype):
+        return "torch.nan"
+    return "True" if dtype == "bool" else f"torch.iinfo(torch.{dtype}).max"
 
 
 def laid_out(t: torch.Tensor, layout: str) -> torch.Tensor:
-    """A contiguous tensor in another layout, with memory of its own unless the layout is the same.
-
-    It evaluates what `layout_code` writes into scripts, so that a script lays its arguments out as the trial did.
-    """
-    filler: float = math.nan
-    if not (t.is_floating_point() or t.is_complex()):
-        if layout == "neg":  # only these dtypes have negative views
-            return t
-        filler = 1 if t.dtype == torch.bool else torch.iinfo(t.dtype).max
-    return eval(_compiled(layout, t.ndim), {"torch": torch, "t": t, "filler": filler})
+    """A contiguous tensor in another layout, with memory of its own unless the layout is the same."""
+    dtype = str(t.dtype).removeprefix("torch.")
+    if layout == "neg" and not is_floating(dtype):  # only these dtypes have negative views
+        return t
+    return eval(_compiled(layout, t.ndim, dtype), {"torch": torch, "t": t})
 
 
 @functools.cache
-def _compiled(layout: str, ndim: int) -> CodeType:
-    return compile(LAYOUTS[layout](ndim), f"<layout {layout}>", "eval")
+def _compiled(layout: str, ndim: int, dtype: str) -> CodeType:
+    return compile(layout_code(layout, ndim, dtype), f"<layout {layout}>", "eval")

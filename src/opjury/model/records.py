@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
-from opjury.model import files
+from opjury.model import case_schema, files
 from opjury.model.environment import Environment
 from opjury.model.setting import Setting
 
@@ -353,5 +353,26 @@ def left_in(path: Path) -> list[Record]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a record."""
-    return _finite(msgspec.json.schema(Record))
+    """The JSON schema of a record, whose numbers may also be "nan", "inf" or "-inf"."""
+    (whole,), definitions = msgspec.json.schema_components([Record], ref_template="#/$defs/{name}")
+    definitions["Verdict"]["properties"]["counterexample"]["anyOf"][0] = {"$ref": "#/$defs/Case"}
+    described = {
+        **whole,
+        "description": _DESCRIPTION,
+        "$defs": {**_with_strings(definitions), **case_schema.DEFINITIONS},
+    }
+    return dict(_finite(described))
+
+
+_DESCRIPTION = 'A record: one line of a file. JSON has no infinities and no NaN: these numbers are the strings "inf", "-inf" and "nan".'
+
+
+def _with_strings(part: Any) -> Any:
+    """A schema in which a number that is not finite may be a string."""
+    if isinstance(part, list):
+        return [_with_strings(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("type") == "number":
+        return {"$ref": "#/$defs/Number", **{key: value for key, value in part.items() if key != "type"}}
+    return {key: _with_strings(value) for key, value in part.items()}

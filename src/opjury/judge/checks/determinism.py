@@ -20,7 +20,7 @@ from opjury.judge.bounds import UNIT_ROUNDOFF, compare
 from opjury.judge.checks.gradients import SMALL, incoming_in_message
 from opjury.judge.checks.same_gradient import bits, overwritten, require_gradient_after_inference, require_same_gradient
 from opjury.judge.checks.state import default_dtype, judged_elsewhere, preserved_state
-from opjury.judge.replay import CALL, RESULT
+from opjury.judge.replay import CALL, INFERENCE, RESULT
 from opjury.judge.text import describe
 from opjury.judge.trial import Refuted, Trial, Unsuitable, as_another, random_like
 from opjury.model.arguments import Tensor
@@ -201,8 +201,9 @@ def _shared_tensor(trial: Trial, case: Case) -> None:
     if trial.implementation.gradient is None or first not in equal.differentiable or equal.elements > SMALL:
         return
     args, kwargs = _shared(equal, first, second, trial.device, requires_grad=True)
-    weights = random_like(np.random.default_rng(case.seed), expected.value.shape, expected.dtype, "exact")
-    w = Tensor(weights, expected.dtype)
+    made = random_like(np.random.default_rng(case.seed), expected.value.shape, expected.dtype, "exact")
+    w = case.drawn("incoming for one tensor", Tensor(made, expected.dtype))
+    weights = w.values
 
     def steps_back() -> str:
         taken = f"(result,) = torch.autograd.grad({call}, x, w, materialize_grads=True)"
@@ -292,7 +293,7 @@ _STATES: dict[str, tuple[Callable[[], AbstractContextManager[Any]], str]] = {
         "torch.set_default_dtype(torch.float16)",
     ),
     "under torch.no_grad()": (torch.no_grad, "torch.set_grad_enabled(False)"),
-    "under torch.inference_mode()": (torch.inference_mode, "torch.inference_mode().__enter__()"),
+    "under torch.inference_mode()": (torch.inference_mode, INFERENCE),
     "after other seeds": (
         _seeded,
         "torch.manual_seed(20240229)\nnp.random.seed(99)\nimport random\nrandom.seed(99)",

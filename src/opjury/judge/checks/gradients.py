@@ -83,7 +83,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
     if not isinstance(out, torch.Tensor) or tuple(out.shape) != shape or out.dtype != torch_dtype(dtype):
         raise Unsuitable
     live: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-    recipe = _incoming(rng, shape, dtype, case.tier)
+    recipe = case.drawn("incoming", _incoming(rng, shape, dtype, case.tier))
     incoming = recipe.build(trial.device)
     if recipe.layout == "expanded" and incoming.numel():  # along every dimension, as the gradient of a sum is
         incoming = incoming.reshape(-1)[:1].clone().reshape([1] * incoming.ndim).expand(incoming.shape)
@@ -232,11 +232,12 @@ def check_second_order(trial: Trial, case: Case) -> None:
         return _by_finite_differences(trial, case, case.differentiable, "gradgradcheck", GRAD)
     place = case.differentiable[int(rng.integers(len(case.differentiable)))]
     leaf = dict(case.leaves())[place]
-    weights = random_like(rng, tuple(out.shape), dtype, "exact")
-    incoming = Tensor(weights, dtype)
+    incoming = case.drawn("incoming", Tensor(random_like(rng, tuple(out.shape), dtype, "exact"), dtype))
+    weights = incoming.values
     w = incoming.build(trial.device, requires_grad=True)
     others = [p for p in case.differentiable if p != place and trial.operation.kind == "arithmetic"]
-    direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
+    made = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
+    direction = case.drawn("direction", made)
     moved = along_direction(trial, case, place, direction)
     gradient = f"the gradient for {argument_name(trial, place)}"
 

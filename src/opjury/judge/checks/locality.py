@@ -87,7 +87,9 @@ def _local_gradient(
     unspoiled = rng.integers(2) or (leaf.dtype in HALF and trial.operation.kind == "arithmetic")
     poisoned = np.zeros(0, int) if unspoiled else np.flatnonzero(rng.random(weights.size) < 0.3)
     weights.reshape(-1)[poisoned] = rng.choice([np.nan, np.inf])
-    incoming = Tensor(weights, dtype)
+    incoming = case.drawn("incoming", Tensor(weights, dtype))
+    weights = incoming.values
+    poisoned = np.flatnonzero(~np.isfinite(weights))
     steps = functools.partial(gradient_steps, place, incoming, [place])
     with trial.limited(), judged_elsewhere():
         (grad,) = torch.autograd.grad(out, [live], incoming.build(trial.device), allow_unused=True)

@@ -134,7 +134,7 @@ class _Graph:
         self.tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
         dtype = str(self.out.dtype).removeprefix("torch.")
         weights = random_like(np.random.default_rng(case.seed), tuple(self.out.shape), dtype, "exact")
-        self.incoming = Tensor(weights, dtype)
+        self.incoming = case.drawn("incoming", Tensor(weights, dtype))
         self.live_incoming = self.incoming.build(trial.device)
 
     def gradients(self, times: float = 1.0) -> tuple[torch.Tensor | None, ...]:

@@ -30,7 +30,8 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
         raise Unsuitable
     place = case.differentiable[int(rng.integers(len(case.differentiable)))]
     leaf = dict(case.leaves())[place]
-    direction = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
+    made = replace(leaf, values=random_like(rng, leaf.values.shape, leaf.dtype, "exact"), layout="contiguous")
+    direction = case.drawn("direction", made)
     along = _of_one(trial, args, kwargs, place)
 
     def steps() -> str:
@@ -48,7 +49,7 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
         moved = along_direction(trial, case, place, direction)
         return trial.require(tangent, expected_derivative(trial, moved), "tangent", steps)
     dtype = oracle.result_dtype(trial.operation, case)
-    weights = random_like(rng, tuple(tangent.shape), dtype, "exact")
+    weights = case.drawn("weights", Tensor(random_like(rng, tuple(tangent.shape), dtype, "exact"), dtype)).values
     expected = oracle.expected_gradient(trial.operation, case.plain, place, weights, trial.error)
     kind = carrier(leaf.dtype) if tangent.is_complex() else np.dtype(float)
     direct = trial.values(tangent, np.zeros(0, kind))
