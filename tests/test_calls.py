@@ -116,6 +116,18 @@ def test_what_takes_arguments_by_keyword_alone_is_called_so():
     assert opjury.audit(slice_mean, operation="slice_mean", checks="calls", dtypes="float32", **OPTIONS).ok
 
 
+def two_by_default(x, size, *, step=2):
+    return right_one("sliding_window", "calls", ())(x, size, step)
+
+
+def test_a_script_leaves_out_what_is_taken_by_keyword_alone():
+    (verdict,) = opjury.audit(two_by_default, operation="sliding_window", checks="calls", **OPTIONS).refuted
+    assert verdict.message.startswith("without step, result has shape")
+    assert "f = lambda x, size, step=2, **kwargs: two_by_default(x, size, step=step, **kwargs)" in verdict.script
+    assert replayed(verdict.script)[0].startswith("AssertionError")
+    assert not replayed(verdict.script.replace("step=2", "step=1"))[0]
+
+
 def test_other_names_than_the_contracts_are_refuted():
     found = opjury.audit(lambda data, dim: data.cumsum(dim), operation="cumsum", checks="calls", **OPTIONS)
     assert "for x and dim by keyword; the same call by position is accepted" in found.refuted[0].message

@@ -40,7 +40,7 @@ def sum_of_products(count, dtype):
 
 @dataclass(frozen=True)
 class Geometry:
-    """An image, a kernel that fits it, and how it moves, with ints, pairs, NumPy integers or nothing as arguments."""
+    """An image, a kernel that fits it, and how it moves."""
 
     image: tuple[int, int]
     kernel: tuple[int, int]
