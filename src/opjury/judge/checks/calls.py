@@ -151,7 +151,7 @@ def _changes(operation: Operation, plain: _Form, rng: np.random.Generator) -> It
     """Changes of form, each of which is made after those before it."""
     yield from _placed(operation, plain, rng)
     for p in _parameters(operation):
-        if p.default is not _LEFT_OUT and rng.integers(2):
+        if p.default is not _LEFT_OUT:
             yield from _defaulted(operation, p, plain.given[p.name])
     for name, value in plain.given.items():
         others = {repr(other): other for other in _writings(operation, name, value) if repr(other) != repr(value)}
