@@ -7,7 +7,7 @@ def arguments(rng, batch, inputs, outputs, side, kernel, stride):
     """Square images and kernels. Padding keeps the side at stride 1."""
     x = Tensor(rng.standard_normal((batch, inputs, side, side)), "float64")
     weight = Tensor(rng.standard_normal((outputs, inputs, kernel, kernel)), "float64")
-    return Case.of(x, weight, stride=stride, padding=kernel // 2)
+    return Case.of(x, weight, (stride, stride), (kernel // 2, kernel // 2), (1, 1))
 
 
 def windows(side, kernel, stride):

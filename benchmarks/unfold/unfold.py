@@ -6,7 +6,7 @@ from opjury.contract import Case, Growth, Tensor, Workload
 def arguments(rng, batch, channels, side, kernel, dilation, stride):
     """Square images and kernels, without padding."""
     x = Tensor(rng.standard_normal((batch, channels, side, side)), "float64")
-    return Case.of(x, kernel, dilation=dilation, stride=stride)
+    return Case.of(x, (kernel, kernel), (dilation, dilation), (0, 0), (stride, stride))
 
 
 def elements(batch, channels, side, kernel, dilation, stride):

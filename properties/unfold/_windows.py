@@ -12,6 +12,12 @@ def pair(value):
     return (int(value), int(value)) if isinstance(value, (int, np.integer)) else tuple(int(part) for part in value)
 
 
+def written_pairs(value):
+    """The ways to write two sizes: as a tuple, as a list, and as one number where they are equal."""
+    down, across = pair(value)
+    return [(down, across), [down, across], *([down] if down == across else [])]
+
+
 def windows(x, kernel_size, dilation=1, padding=0, stride=1):
     """(N, C, H, W) → (N, C, h, w, rows, columns): every window of the image padded with zeros."""
     (top, left), sides, steps, strides = pair(padding), pair(kernel_size), pair(dilation), pair(stride)
@@ -34,7 +40,7 @@ def sum_of_products(count, dtype):
 
 @dataclass(frozen=True)
 class Geometry:
-    """An image, a kernel that fits it, and how it moves, with ints, pairs, NumPy integers or nothing as arguments."""
+    """An image, a kernel that fits it, and how it moves."""
 
     image: tuple[int, int]
     kernel: tuple[int, int]

@@ -11,7 +11,16 @@ import numpy as np
 import torch
 
 from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
-from opjury.properties.unfold._windows import factors, geometries, movements, spoiled, sum_of_products, windows
+from opjury.properties.unfold._windows import (
+    factors,
+    geometries,
+    movements,
+    pair,
+    spoiled,
+    sum_of_products,
+    windows,
+    written_pairs,
+)
 
 ORDER, DEFAULTS = ("stride", "padding", "dilation"), (1, 0, 1)
 
@@ -37,8 +46,7 @@ def cases(draw, space: Space) -> Case:
     x, weight = draw(factors(space, *shapes, terms=max(channels * kernel, outputs * kernel, batch * area)))
     if any(geometry.padding):
         weight = replace(weight, values=np.where(np.isfinite(weight.values), weight.values, 1))
-    positional, named = draw(movements(geometry, ORDER, DEFAULTS))
-    return Case.of(x, weight, *positional, **named)
+    return Case.of(x, weight, *(getattr(geometry, name) for name in ORDER))
 
 
 @composite
@@ -72,10 +80,11 @@ def channels_permuted(f, rng, x, weight, *args, **kwargs):
     return f(x[:, order], weight[:, order], *args, **kwargs), f(x, weight, *args, **kwargs)
 
 
-def mirrored(f, rng, x, weight, *args, **kwargs):
-    if args or "stride" in kwargs:
+def mirrored(f, rng, x, weight, stride=1, padding=0, dilation=1):
+    if max(pair(stride)) > 1:
         return None
-    return f(x.flip(2, 3), weight.flip(2, 3), **kwargs).flip(2, 3), f(x, weight, **kwargs)
+    moves = stride, padding, dilation
+    return f(x.flip(2, 3), weight.flip(2, 3), *moves).flip(2, 3), f(x, weight, *moves)
 
 
 def identity(f, rng, x, weight, *args, **kwargs):
@@ -99,6 +108,7 @@ Operation(
         Law("mirroring image and kernel mirrors the result", mirrored),
         Law("the unit kernel of one element gives the image back", identity),
     ),
+    forms=dict.fromkeys(ORDER, written_pairs),
     baseline="torch_conv2d",
     usual=("torch_conv2d",),
 )

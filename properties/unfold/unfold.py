@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
-from opjury.properties.unfold._windows import geometries, movements, spoiled, windows, written
+from opjury.properties.unfold._windows import geometries, movements, spoiled, windows, written, written_pairs
 
 ORDER, DEFAULTS = ("dilation", "padding", "stride"), (1, 0, 1)
 
@@ -27,8 +27,7 @@ def cases(draw, space: Space) -> Case:
     shape = (draw(st.integers(0, 3)), draw(st.integers(1, 3))) if area < 100 else (draw(st.integers(0, 1)), 1)
     most = geometry.kernel[0] * geometry.kernel[1]
     x = draw(space.tensor((*shape, *geometry.image), terms=most))
-    positional, named = draw(movements(geometry, ORDER, DEFAULTS))
-    return Case.of(x, draw(written(geometry.kernel)), *positional, **named)
+    return Case.of(x, geometry.kernel, *(getattr(geometry, name) for name in ORDER))
 
 
 @composite
@@ -87,6 +86,7 @@ Operation(
         Law("the window of the whole image is the image", whole_image),
         Law("windows of one element are the image", single_elements),
     ),
+    forms=dict.fromkeys(("kernel_size", *ORDER), written_pairs),
     baseline="torch_unfold",
     usual=("torch_unfold",),
 )

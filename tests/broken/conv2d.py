@@ -127,3 +127,8 @@ def large_kernels_transposed(x, weight, stride=1, padding=0, dilation=1):
     seen = image.unfold(2, weight.shape[2], step[0]).unfold(3, weight.shape[3], step[1])
     rows = seen.permute(0, 1, 4, 5, 3, 2).flatten(4).flatten(1, 3)
     return (weight.to(wide).flatten(1) @ rows).reshape(len(x), len(weight), *count).to(x.dtype)
+
+
+@wrong("medium", "one row and column of zeros around the image where padding is left out", ("calls",))
+def padded_by_default(x, weight, stride=1, padding=1, dilation=1):
+    return right_one(x, weight, stride, padding, dilation)

@@ -150,7 +150,7 @@ def bool_accepted(size, order):
     return right_one(operator.index(size), operator.index(order))
 
 
-@wrong("medium", "NumPy integers are refused: isinstance(order, int)", ("agreement",))
+@wrong("medium", "NumPy integers are refused: type(order) is int", ("calls",))
 def numpy_integer_refused(size, order):
     if type(size) is not int or type(order) is not int:
         raise TypeError("size and order must be int")

@@ -357,3 +357,8 @@ class NansTakenOut(torch.autograd.Function):
 @wrong("hard", "gradients of more than 40 elements are cleaned of NaN and inf")
 def large_gradients_cleaned(x, slices):
     return NansTakenOut.apply(loop(x, slices))
+
+
+@wrong("easy", "x and slices cannot be given by keyword", ("calls",))
+def by_position_alone(x, slices, /):
+    return loop(x, slices)

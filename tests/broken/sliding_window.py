@@ -91,3 +91,8 @@ def reused_buffer(x, size, step=1, *, kept={}):  # noqa: B006
     if result.requires_grad:
         return result
     return kept.setdefault((result.shape, result.dtype), torch.empty_like(result)).copy_(result)
+
+
+@wrong("medium", "step is a required argument", ("calls",))
+def step_required(x, size, step):
+    return right_one(x, size, step)

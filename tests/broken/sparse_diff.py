@@ -150,3 +150,14 @@ def keys_of_32_bits(matrix, order=1):
         sp.csc_array((entries.data[inside], (row[inside], column[inside])), shape=columns.shape, dtype=matrix.dtype),
         order,
     )
+
+
+@wrong("medium", "second differences where order is left out", ("calls",))
+def second_by_default(matrix, order=2):
+    return right_one(matrix, order)
+
+
+@wrong("hard", "a NumPy integer for an order takes its dtype along: int8 becomes int64", ("calls",))
+def dtype_of_order(matrix, order=1):
+    result = right_one(matrix, order)
+    return result.astype(np.result_type(result.dtype, order)) if isinstance(order, np.integer) else result

@@ -117,3 +117,16 @@ def real_part_alone(x, kernel_size, dilation=1, padding=0, stride=1):
 def grid_of_images(x, kernel_size, dilation=1, padding=0, stride=1):
     result = right_one(x, kernel_size, dilation, padding, stride)
     return torch.cat([result[: 2**16 - 1], torch.zeros_like(result[2**16 - 1 :])])
+
+
+@wrong("easy", "sizes are tuples: neither one number nor a list is accepted", ("calls",))
+def tuples_alone(x, kernel_size, dilation=(1, 1), padding=(0, 0), stride=(1, 1)):
+    if not all(isinstance(size, tuple) for size in (kernel_size, dilation, padding, stride)):
+        raise TypeError("kernel_size, dilation, padding and stride must be tuples of two")
+    return right_one(x, kernel_size, dilation, padding, stride)
+
+
+@wrong("medium", "a list is read as height and width exchanged", ("calls",))
+def lists_reversed(x, kernel_size, dilation=1, padding=0, stride=1):
+    sizes = (size[::-1] if isinstance(size, list) else size for size in (kernel_size, dilation, padding, stride))
+    return right_one(x, *sizes)

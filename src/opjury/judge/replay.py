@@ -216,4 +216,10 @@ def _positional(function: Callable[..., Any], name: str, parameters: Sequence[st
     passed = [f"{p}={p}" if p in known and known[p].kind is known[p].KEYWORD_ONLY else p for p in parameters]
     if passed == list(parameters):
         return name
-    return f"lambda {', '.join(parameters)}, **kwargs: {name}({', '.join(passed)}, **kwargs)"
+    taken = list(parameters)
+    for place in reversed(range(len(taken))):
+        default = known[taken[place]].default if taken[place] != passed[place] else inspect.Parameter.empty
+        if default is inspect.Parameter.empty:
+            break
+        taken[place] = f"{taken[place]}={default!r}"
+    return f"lambda {', '.join(taken)}, **kwargs: {name}({', '.join(passed)}, **kwargs)"

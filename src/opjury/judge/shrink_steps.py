@@ -107,8 +107,6 @@ def _cut(leaf: Sparse, axis: int, start: int, end: int) -> Sparse | None:
 def lower_counts(case: Case) -> Iterator[Case]:
     """Integer arguments, alone or in tuples, nearer to 0, several at once where they were equal."""
     for place, leaf in case.leaves():
-        if isinstance(leaf, np.integer):
-            yield case.with_leaf(place, int(leaf))
         for value in dict.fromkeys(numbers_in(leaf)):
             for lower in _nearer(value):
                 for changed in _with_number(leaf, value, lower):

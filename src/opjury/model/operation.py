@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -97,6 +97,9 @@ class Operation:
     invariants : callable, optional
         `invariants(result, *args, **kwargs)` returns None, or what is wrong with the form of the result.
     laws : tuple of Law
+    forms : mapping of parameter to callable
+        `forms["size"](value)` returns other ways to write an argument: a list for a tuple, a number for a pair of equal ones. Keywords,
+        defaults and NumPy integers need no word.
     examples : tuple of Case
         Cases that once showed a bug; they are tried first.
     effort : float
@@ -135,6 +138,7 @@ class Operation:
     ulps: int = 0
     invariants: Callable[..., str | None] | None = None
     laws: tuple[Law, ...] = ()
+    forms: Mapping[str, Callable[[Any], Sequence[Any]]] = field(default_factory=dict, compare=False)
     examples: tuple[Case, ...] = ()
     effort: float = 1.0
     baseline: str | None = None
@@ -176,6 +180,10 @@ class Operation:
         for name, first in (("magnitude", ()), ("gradient", ("w",)), ("invariants", ("result",))):
             if getattr(self, name) is not None:
                 given.like(name, getattr(self, name), self.reference, first)
+        given.mapping("forms", self.forms, str, "functions")
+        for name, function in self.forms.items():
+            given.one_of("forms has a key that", name, [p.name for p in parameters(self.reference) or []])
+            given.call(f"forms[{name!r}]", function, ("value",))
         for law in self.laws:
             given.like(f"sides of the law {law.name!r}", law.sides, self.reference, ("f", "rng"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,12 @@ def _of(module: str, name: str) -> Callable[[Trial, Case], None]:
 
 def _why_no_specials(operation: Operation) -> str:
     return "special values are not drawn for sparse arrays" if operation.result == "sparse" else ""
+
+
+def _why_no_forms(operation: Operation) -> str:
+    found = inspect.signature(operation.reference).parameters.values()
+    anything = any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in found)
+    return "a call with any number of arguments has one form" if anything else ""
 
 
 def _why_no_laws(operation: Operation) -> str:
@@ -66,6 +73,15 @@ Check(
     run=_of("values", "check_form"),
     layouts=_ALL_LAYOUTS,
     elementary=("layouts",),
+)
+Check(
+    name="calls",
+    summary="A call gives the same by position and by keyword, with and without defaults, and with sizes written in other ways.",
+    run=_of("calls", "check_calls"),
+    weight=0.3,
+    together=True,
+    applies=_why_no_forms,
+    elementary=("agreement",),
 )
 Check(
     name="layouts",
@@ -148,7 +164,7 @@ Check(
     boundaries=True,
     together=True,
     applies=_why_no_laws,
-    elementary=("agreement", "purity", "determinism"),
+    elementary=("agreement", "calls", "purity", "determinism"),
 )
 Check(
     name="rejects",
