@@ -150,3 +150,12 @@ def keys_of_32_bits(matrix, order=1):
         sp.csc_array((entries.data[inside], (row[inside], column[inside])), shape=columns.shape, dtype=matrix.dtype),
         order,
     )
+
+
+@wrong(
+    "hard", "the result's indices are not sorted from order 2 on, and it claims that they are", ("form", "agreement")
+)
+def claims_to_be_sorted(matrix, order=1):
+    result = unsorted(matrix, order)
+    result.has_sorted_indices = True
+    return result

@@ -15,7 +15,18 @@ from opjury.judge.checks.state import default_dtype, judged_elsewhere
 from opjury.judge.replay import CALL, RESULT, arguments, enclosed
 from opjury.judge.text import describe, number, show, show_both
 from opjury.judge.time_limit import TimeLimitExceeded
-from opjury.judge.trial import GRAD, HASTE, Refuted, Steps, Trial, Unsuitable, as_another, depends_on_any, ordinary
+from opjury.judge.trial import (
+    GRAD,
+    HASTE,
+    Refuted,
+    Steps,
+    Trial,
+    Unsuitable,
+    as_another,
+    depends_on_any,
+    ordinary,
+    written,
+)
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import is_floating
@@ -23,29 +34,46 @@ from opjury.model.exact import carrier, torch_dtype
 
 
 def check_agreement(trial: Trial, case: Case) -> None:
-    """Values are equal (exact tier) or within the bound (rounding tier), also under default dtype float64 where that decides."""
-    if trial.operation.result_dtype(case) == "default" and case.seed % 4 == 1:
+    """Values are equal (exact tier) or within the bound (rounding tier), with and without gradients.
+
+    Where the default dtype decides, they are so under float64 too.
+    """
+    try:
+        _agree_somehow(trial, case)
+    except Refuted:
+        _agree(trial, case)  # as a rule it fails in the usual way too
+        raise
+
+
+def _agree_somehow(trial: Trial, case: Case) -> None:
+    way = case.seed % 4
+    if way == 1 and trial.operation.result_dtype(case) == "default":
         with default_dtype(torch.float64):  # a copy of the case has no memory of the oracle's results
             return _agree(trial, replace(case), f"torch.set_default_dtype(torch.float64)\n{RESULT}")
-    return _agree(trial, case)
+    if way == 2:
+        with torch.no_grad():
+            return _agree(trial, case, f"torch.set_grad_enabled(False)\n{RESULT}")
+    return _agree(trial, case, GRAD + RESULT, requires_grad=True) if way == 3 else _agree(trial, case)
 
 
-def _agree(trial: Trial, case: Case, steps: Steps = RESULT) -> None:
+def _agree(trial: Trial, case: Case, steps: Steps = RESULT, *, requires_grad: bool = False) -> None:
     expected = oracle.expected(trial.operation, case, trial.error)  # before a call that may change what it depends on
     trial.in_flight = case
     try:
-        result = trial.invoke(*case.build(trial.device))
+        result = trial.invoke(*case.build(trial.device, requires_grad))
     except Exception as error:
+        if requires_grad:  # whether it raises only then, the check of the gradient judges
+            return _agree(trial, case)
         what = trial.misfit if isinstance(error, TypeError) else ""
         raise Refuted(what or f"raises {describe(error)} for a legal call", steps=steps) from None
     if case.repeated:
-        trial.require_repeated(result, expected, case.repeated)
-    else:
-        trial.require(result, expected, steps=steps)
+        return trial.require_repeated(result, expected, case.repeated)
+    trial.require(result, expected, steps=steps)
+    return _require_true_flags(result, steps)
 
 
 def check_specials(trial: Trial, case: Case) -> None:
-    """NaN, infinities, −0, subnormals and the largest values stand where the reference puts them."""
+    """NaN, infinities, −0, subnormals and the largest values stand where the reference puts them, integers in its dtype."""
     expected = oracle.expected(trial.operation, case, trial.error)
     trial.in_flight = case
     try:
@@ -55,6 +83,12 @@ def check_specials(trial: Trial, case: Case) -> None:
             trial.invoke(*ordinary(case).build(trial.device))
         raise Refuted(f"raises {describe(error)}; it does not with ones in place of special values") from None
     trial.require(result, expected)
+    dtype = torch_dtype(expected.dtype)
+    if not is_floating(case.dtype) and result.dtype != dtype:  # a narrower one may hold these, and not their sums
+        raise Refuted(
+            f"the largest integers come back as {result.dtype}; it should be {dtype}",
+            steps=f"{RESULT}\nprint(result.dtype)\nassert result.dtype == {dtype}",
+        )
 
 
 def check_form(trial: Trial, case: Case) -> None:
@@ -94,6 +128,25 @@ def check_form(trial: Trial, case: Case) -> None:
     return None
 
 
+def _require_true_flags(result: Any, steps: Steps) -> None:
+    """Refuted where a compressed sparse array claims an order that its indices lack."""
+    if getattr(result, "format", None) not in ("csc", "csr", "bsr"):
+        return
+    fresh = type(result)((result.data, result.indices, result.indptr), shape=result.shape)
+    for flag in ("has_sorted_indices", "has_canonical_format"):
+        if getattr(result, flag) and not getattr(fresh, flag):
+            raise Refuted(
+                f"the result claims {flag}, which is false: SciPy then takes its entries for others",
+                steps=f"{written(steps)}\n{_FRESH.format(flag)}",
+            )
+
+
+_FRESH = """\
+fresh = type(result)((result.data, result.indices, result.indptr), shape=result.shape)
+print("claimed:", result.{0}, "true:", fresh.{0})
+assert fresh.{0} or not result.{0}"""
+
+
 def _require_sparse_form(trial: Trial, case: Case, result: Any) -> None:
     operation = trial.operation
     args, kwargs = case.build()
@@ -102,6 +155,7 @@ def _require_sparse_form(trial: Trial, case: Case, result: Any) -> None:
         otherwise = f"registry.operation({operation.name!r}).invariants"
         steps = f"{enclosed('invariants', operation.invariants, otherwise)}{RESULT}\n{asserted}"
         raise Refuted(f"the result is {fault}", steps=steps)
+    _require_true_flags(result, RESULT)
     found = (str(result.dtype), tuple(result.shape))
     wanted = (oracle.result_dtype(operation, case), oracle.evaluate(operation, case).shape)
     for what, is_, should_be in zip(("dtype", "shape"), found, wanted, strict=True):
