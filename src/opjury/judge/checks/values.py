@@ -240,7 +240,7 @@ def check_laws(trial: Trial, case: Case) -> None:
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def f(*live: Any, **named: Any) -> Any:
-        if not trial.implementation.claims(lambda: (tuple(map(_wide, live)), {n: _wide(v) for n, v in named.items()})):
+        if not trial.implementation.claims(lambda: (tuple(map(wide, live)), {n: wide(v) for n, v in named.items()})):
             raise Unsuitable
         calls.append((live, named))
         return hasty.invoke(live, named)
@@ -265,7 +265,7 @@ def check_laws(trial: Trial, case: Case) -> None:
     rounds = is_floating(oracle.result_dtype(trial.operation, case)) and not is_floating(case.dtype)
     if trial.error is not None or "exact" not in trial.operation.tiers or rounds:
         largest = max(float(np.max(np.abs(side), initial=0.0)) for side in (left, right))
-        slack = _slack(trial, [_called(case, *call) for call in calls], largest)
+        slack = _slack(trial, [called(case, *call) for call in calls], largest)
     with np.errstate(invalid="ignore"):
         apart = left != right
         if left.dtype.kind != "b":
@@ -305,22 +305,22 @@ def _slack(trial: Trial, calls: list[Case], largest: float) -> float:
     return sum(float(np.max(b[np.isfinite(b)], initial=0.0)) for b in bounds) + len(calls) * unit * largest
 
 
-def _called(case: Case, live: tuple[Any, ...], named: dict[str, Any]) -> Case:
+def called(case: Case, live: tuple[Any, ...], named: dict[str, Any]) -> Case:
     """The case of a call that a law makes, given the case of the law."""
     leaves = dict(case.leaves())
 
     def recipe(place: int | str, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
-            return _wide(value)
+            return wide(value)
         dtype = str(value.dtype).removeprefix("torch.")
         data = getattr(leaves.get(place), "data", True)
-        return Tensor(_wide(value).astype(carrier(dtype)), dtype, data=data)
+        return Tensor(wide(value).astype(carrier(dtype)), dtype, data=data)
 
     args = tuple(recipe(place, value) for place, value in enumerate(live))
     return replace(case, args=args, kwargs={name: recipe(name, value) for name, value in named.items()})
 
 
-def _wide(value: Any) -> Any:
+def wide(value: Any) -> Any:
     """An argument of a call as the reference takes it."""
     if not isinstance(value, torch.Tensor):
         return value.toarray() if hasattr(value, "toarray") else value
