@@ -49,16 +49,18 @@ def _agree_somehow(trial: Trial, case: Case) -> None:
     way = case.seed % 4
     if way == 1 and trial.operation.result_dtype(case) == "default":
         with default_dtype(torch.float64):  # a copy of the case has no memory of the oracle's results
-            return _agree(trial, replace(case), f"torch.set_default_dtype(torch.float64)\n{RESULT}")
+            return _agree(
+                trial, replace(case), "under default dtype float64", "torch.set_default_dtype(torch.float64)\n"
+            )
     if way == 2:
         with torch.no_grad():
-            return _agree(trial, case, f"torch.set_grad_enabled(False)\n{RESULT}")
-    return _agree(trial, case, GRAD + RESULT, requires_grad=True) if way == 3 else _agree(trial, case)
+            return _agree(trial, case, "under torch.no_grad()", "torch.set_grad_enabled(False)\n")
+    return _agree(trial, case, "when inputs require gradients", GRAD, True) if way == 3 else _agree(trial, case)
 
 
-def _agree(trial: Trial, case: Case, steps: Steps = RESULT, *, requires_grad: bool = False) -> None:
+def _agree(trial: Trial, case: Case, when: str = "", before: str = "", requires_grad: bool = False) -> None:
     expected = oracle.expected(trial.operation, case, trial.error)  # before a call that may change what it depends on
-    trial.in_flight = case
+    trial.in_flight, steps = case, before + RESULT
     try:
         result = trial.invoke(*case.build(trial.device, requires_grad))
     except Exception as error:
@@ -68,7 +70,7 @@ def _agree(trial: Trial, case: Case, steps: Steps = RESULT, *, requires_grad: bo
         raise Refuted(what or f"raises {describe(error)} for a legal call", steps=steps) from None
     if case.repeated:
         return trial.require_repeated(result, expected, case.repeated)
-    trial.require(result, expected, steps=steps)
+    trial.require(result, expected, f"result {when}".rstrip(), steps)
     return _require_true_flags(result, steps)
 
 
