@@ -49,11 +49,20 @@ def nothing(f, rng, x):
 WRONG = {
     "values are added": (dict(reference=total, kind="movement"), "kind is 'movement'"),
     "a value is doubled": (dict(reference=lambda x: 2 * x, kind="movement"), "kind is 'movement'"),
-    "terms": (dict(reference=total, terms=lambda x: [1, 2]), r"number of terms has shape \(2,\).*broadcast to \(\)"),
-    "magnitude": (dict(reference=lambda x: x, magnitude=lambda x: np.ones(4)), r"magnitude has shape \(4,\)"),
+    "terms": (
+        dict(reference=total, terms=lambda x: [1, 2]),
+        r"number of terms has shape \(2,\).*broadcast to \(\)",
+    ),
+    "magnitude": (
+        dict(reference=lambda x: x, magnitude=lambda x: np.ones(4)),
+        r"magnitude has shape \(4,\)",
+    ),
     "magnitude raises": (dict(reference=total, magnitude=lambda x: x.total), "magnitude raises AttributeError"),
     "no pair": (dict(reference=total, gradient=lambda w, x: []), "gradient returns 0 values"),
-    "gradient's shape": (dict(reference=total, gradient=lambda w, x: [(np.ones(2), w)]), r"gradient has shape \(2,\)"),
+    "gradient's shape": (
+        dict(reference=total, gradient=lambda w, x: [(np.ones(2), w)]),
+        r"gradient has shape \(2,\)",
+    ),
     "no gradient": (dict(reference=lambda x: x * x), "not linear in argument 0; gradient must be declared"),
     "inexact": (dict(reference=lambda x: x / 3), r"not representable in float\d\d; cases must draw"),
     "complex": (dict(reference=lambda x: x * 1j), "complex numbers; result_dtype is float32"),

@@ -249,12 +249,21 @@ def test_what_is_not_exact_is_not_required_to_be():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"magnitude": lambda x: np.ones((3, *x.shape))}, "the magnitude has shape"),
-        ({"terms": lambda x: np.ones((3, *x.shape))}, "the number of terms has shape"),
+        (
+            {"magnitude": lambda x: np.ones((3, *x.shape))},
+            "the magnitude has shape",
+        ),
+        (
+            {"terms": lambda x: np.ones((3, *x.shape))},
+            "the number of terms has shape",
+        ),
         ({"terms": lambda x: x.no_such_field}, "terms raises AttributeError"),
         ({"gradient": lambda w, x: []}, "the contract's gradient returns 0 values"),
         ({"gradient": lambda w, x: [w]}, "the contract's gradient"),
-        ({"gradient": lambda w, x: [(np.ones((3, *x.shape)), w)]}, "the contract's gradient has shape"),
+        (
+            {"gradient": lambda w, x: [(np.ones((3, *x.shape)), w)]},
+            "the contract's gradient has shape",
+        ),
         ({"kind": "movement"}, "the contract's reference returns what is no element of an argument"),
     ],
 )

@@ -200,7 +200,7 @@ def _demand(holds: Any, otherwise: str) -> None:
 
 
 def _check_values(contract: Operation, case: Case) -> None:
-    """The result has the kind of its dtype and its bound has its shape; gradients have those of the arguments."""
+    """The result has the kind of its dtype, its bound has its shape, and gradients have those of the arguments."""
     dtype, result = oracle.result_dtype(contract, case), oracle.evaluate(contract, case)
     _demand(dtype in DTYPES, f"result_dtype returns {dtype!r}; it must be a dtype: {', '.join(DTYPES)}")
     complex_too = dtype.startswith("complex") or result.dtype.kind != "c"

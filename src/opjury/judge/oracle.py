@@ -30,6 +30,7 @@ _MOST_REMEMBERED = 2**16  # elements of a result
 _EXACT_ELEMENTS = 40  # the rounding tier is computed in rational arithmetic up to this size
 
 Place = int | str
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def result_dtype(operation: Operation, case: Case) -> str:
@@ -58,29 +59,25 @@ class ContractError(Exception):
     """A function of the contract raises, or returns what does not fit, for a case that it draws: nothing can be judged."""
 
 
-def _asked(field: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What a function of the contract returns."""
+def _asked(field: str, function: Callable[..., Any], call: Call, shape: tuple[int, ...] | None = None) -> Any:
+    """What a function of the contract returns, broadcast to a shape if one is given."""
+    args, kwargs = call
     try:
         with np.errstate(all="ignore"):
-            return function(*args, **kwargs)
-    except MemoryError:
+            returned = function(*args, **kwargs)
+    except (MemoryError, ContractError):
         raise
     except Exception as error:
         raise ContractError(f"{field} raises {type(error).__name__}: {error}") from error
-
-
-def _fitting(field: str, part: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """What a function of the contract returned, in a shape that it must broadcast to."""
     try:
-        return np.broadcast_to(part, shape)
+        return returned if shape is None else np.broadcast_to(returned, shape)
     except ValueError:
-        raise ContractError(f"{field} has shape {np.shape(part)}; it must broadcast to {shape}") from None
+        raise ContractError(f"{field} has shape {np.shape(returned)}; it must broadcast to {shape}") from None
 
 
 def _reference(reference: Callable[..., Any], case: Case, mode: Mode = "float") -> np.ndarray:
     """In float64 or complex128 ("float"), long double ("long") or exactly ("exact")."""
-    args, kwargs = case.wide(mode)
-    return np.asarray(_asked("the contract's reference", reference, *args, **kwargs))
+    return np.asarray(_asked("the contract's reference", reference, case.wide(mode)))
 
 
 @_remembered
@@ -107,22 +104,16 @@ def _finest(operation: Operation, case: Case, dtype: str) -> tuple[np.ndarray, f
             continue
         try:
             result = _reference(operation.reference, case, mode)
-            if (unit := _unit(result)) < UNIT_ROUNDOFF["float64"]:
-                return result, unit
+            kinds = set(map(type, result.flat)) if result.dtype == object else {result.dtype.type}
+            if all(issubclass(kind, (Rational, ExactComplex, np.bool_)) for kind in kinds) or not result.size:
+                return result, 0.0
+            if issubclass(result.dtype.type, (np.longdouble, np.clongdouble)):
+                return result, float(np.finfo(np.longdouble).eps) / 2
         except ContractError as error:
             if not isinstance(error.__cause__, (AttributeError, TypeError)):  # the fault of these values
                 continue
         coarse.add(mode)
-    result = evaluate(operation, case)
-    return result, _unit(result)
-
-
-def _unit(result: np.ndarray) -> float:
-    """The unit roundoff of the arithmetic in which a result was computed: 0 for exact numbers."""
-    if result.dtype == object:
-        exact = all(issubclass(kind, (Rational, ExactComplex)) for kind in set(map(type, result.flat)))
-        return 0.0 if exact else UNIT_ROUNDOFF["float64"]
-    return float(np.finfo(result.dtype).eps) / 2 if result.dtype.kind in "fc" and result.size else 0.0
+    return evaluate(operation, case), UNIT_ROUNDOFF["float64"]
 
 
 def _split(exact: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -191,8 +182,8 @@ def expected(operation: Operation, case: Case, error: Error | None = None) -> Ex
             return Expected(nearest, 0.0, operation.ulps * ulp(nearest, dtype), dtype=dtype)
     bound = error_bound(
         value,
-        _fitting("the magnitude", magnitude(operation, case, error), value.shape),
-        _fitting("the number of terms", _terms(operation, case, error), value.shape),
+        _asked("the magnitude", magnitude, ((operation, case, error), {}), value.shape),
+        _asked("the number of terms", _terms, ((operation, case, error), {}), value.shape),
         dtype,
         roundings=operation.roundings,
         accumulates=error.accumulates,
@@ -217,8 +208,8 @@ def magnitude(operation: Operation, case: Case, error: Error | None = None) -> n
         values = np.abs(leaf.values if leaf.values.dtype.kind == "c" else leaf.values.astype(np.float64))
         return replace(leaf, values=values)
 
-    args, kwargs = (case if operation.conditioned else case.map(absolute)).wide()
-    return np.abs(_asked("the magnitude", function, *args, **kwargs))
+    call = (case if operation.conditioned else case.map(absolute)).wide()
+    return np.abs(_asked("the magnitude", function, call))
 
 
 def _moved(operation: Operation, case: Case, dtype: str) -> Expected:
@@ -343,8 +334,7 @@ def expected_gradient(
 
 def _terms(operation: Operation, case: Case, error: Error | None) -> np.ndarray:
     """The roundings on the longest path to each element of the result."""
-    args, kwargs = case.wide()
-    return np.asarray(_asked("the number of terms", (error and error.terms) or operation.terms, *args, **kwargs))
+    return np.asarray(_asked("the number of terms", (error and error.terms) or operation.terms, case.wide()))
 
 
 def _analytic_gradient(
@@ -354,12 +344,13 @@ def _analytic_gradient(
     args, kwargs = case.wide("float")
     places, own = case.differentiable, operation.gradient
     assert own is not None
-    pairs = _asked("the contract's gradient", lambda: [tuple(pair) for pair in own(weights, *args, **kwargs)])
+    pairs = _asked("the contract's gradient", lambda: [tuple(p) for p in own(weights, *args, **kwargs)], ((), {}))
     if list(map(len, pairs)) != [2] * len(places):
         wanted = f"a pair, gradient and magnitude, for each of {len(places)} arguments"
         raise ContractError(f"the contract's gradient returns {len(pairs)} values; it must return {wanted}")
     value, magnitude = (
-        _fitting("the contract's gradient", part, leaf.shape).ravel() for part in pairs[places.index(place)]
+        _asked("the contract's gradient", np.asarray, ((part,), {}), leaf.shape).ravel()
+        for part in pairs[places.index(place)]
     )
     if error is not None and error.magnitude is not None:
         matrix = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
