@@ -15,18 +15,7 @@ from opjury.judge.checks.state import default_dtype, judged_elsewhere
 from opjury.judge.replay import CALL, RESULT, arguments, enclosed
 from opjury.judge.text import describe, number, show, show_both
 from opjury.judge.time_limit import TimeLimitExceeded
-from opjury.judge.trial import (
-    GRAD,
-    HASTE,
-    Refuted,
-    Steps,
-    Trial,
-    Unsuitable,
-    as_another,
-    depends_on_any,
-    ordinary,
-    written,
-)
+from opjury.judge.trial import GRAD, HASTE, Refuted, Trial, Unsuitable, as_another, depends_on_any, ordinary
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import is_floating
@@ -125,7 +114,7 @@ def check_form(trial: Trial, case: Case) -> None:
     return None
 
 
-def _require_true_flags(result: Any, steps: Steps) -> None:
+def _require_true_flags(result: Any, steps: str) -> None:
     """Refuted where a compressed sparse array claims an order that its indices lack."""
     if getattr(result, "format", None) not in ("csc", "csr", "bsr"):
         return
@@ -134,7 +123,7 @@ def _require_true_flags(result: Any, steps: Steps) -> None:
         if getattr(result, flag) and not getattr(fresh, flag):
             raise Refuted(
                 f"the result claims {flag}, which is false: SciPy then takes its entries for others",
-                steps=f"{written(steps)}\n{_FRESH.format(flag)}",
+                steps=f"{steps}\n{_FRESH.format(flag)}",
             )
 
 
