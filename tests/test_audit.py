@@ -210,7 +210,7 @@ def test_a_contract_that_fails_refutes_nobody(monkeypatch):
     checks = ["agreement", "specials", "form", "gradient", "locality", "terminates"]
     found = opjury.audit(torch.cumsum, "failing", checks=checks, dtypes="float32", isolate=False, seed=1, database="")
     assert statuses(found) == dict.fromkeys(checks, "error") | {"terminates": "holds"}
-    assert found.verdicts[0].message == "the contract's failing raises KeyError: 'not for so many'"
+    assert found.verdicts[0].message == "the contract's reference raises KeyError: 'not for so many'"
     assert opjury.Case.from_json(found.verdicts[0].counterexample).args[0].values.size > 3
     assert not found.ok
     assert f"  ! agreement (float32): {found.verdicts[0].message}" in str(found)

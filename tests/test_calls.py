@@ -1,6 +1,7 @@
 """What fails in one form of a call alone is refuted for that form, and holds in agreement."""
 
 import collections
+import dataclasses
 import inspect
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 import opjury
 from opjury.contract import Case, Operation, composite, illegal
 from opjury.judge.checks.calls import check_calls
+from opjury.judge.task import PROFILES
 from opjury.judge.trial import Refuted, Trial, Unsuitable
 from opjury.model import registry
 from opjury.model.arguments import Tensor
@@ -53,8 +55,8 @@ def test_every_function_that_fails_in_a_form_is_there():
     assert set(FORMS) == set(WRONG)
 
 
-def trial(operation, function, limit=4.0):
-    return Trial(registry.operation(operation), Implementation(operation, "mine", function), limit=limit)
+def trial(operation, function):
+    return Trial(registry.operation(operation), Implementation(operation, "mine", function))
 
 
 def test_a_stored_case_replays():
@@ -141,14 +143,17 @@ def test_what_agreement_judges_is_no_matter_of_forms():
         check_calls(trial("cumsum", cumsum), Case.of(Tensor(np.ones(1), "float32"), 0))
 
 
-def test_a_form_that_does_not_end_is_refuted():
+def test_a_form_that_does_not_end_is_refuted(monkeypatch):
     def cumsum(x, dim):
         while isinstance(dim, np.integer):
             pass
         return x.cumsum(dim)
 
-    with pytest.raises(Refuted, match=r"gives no answer in time for dim as np\.int"):
-        check_calls(trial("cumsum", cumsum, limit=0.05), Case.of(Tensor(np.ones(1), "float32"), 0))
+    monkeypatch.setitem(PROFILES, "quick", dataclasses.replace(PROFILES["quick"], limit=0.05))
+    options = dict(dtypes="float32", isolate=False, seed=0, database="")
+    found = opjury.audit(cumsum, operation="cumsum", checks=["calls", "agreement"], **options)
+    assert [v.check for v in found.refuted] == ["calls"]
+    assert "no answer within" in found.refuted[0].message
 
 
 @composite

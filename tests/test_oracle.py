@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import scipy
 import torch
 
+import opjury
+from opjury.contract import Operation, composite, illegal, round_to
 from opjury.judge import oracle
 from opjury.judge.bounds import Expected, compare, error_bound, gamma, ulp
 from opjury.judge.judge import judge
@@ -149,3 +152,125 @@ def extent(*args, **kwargs):
     """The most elements of an argument, or the largest number."""
     values = (*args, *kwargs.values())
     return max(value if isinstance(value, int) else math.prod(getattr(value, "shape", ())) for value in values)
+
+
+DTYPES = ("float32", "float64")
+
+
+@composite
+def positive(draw, space):
+    x = draw(space.tensor(draw(space.shapes(0, 2))))
+    return Case.of(dataclasses.replace(x, values=round_to(np.clip(np.abs(x.values), 1e-3, 8), x.dtype)))
+
+
+def declare(name, reference, **fields):
+    """An elementwise contract."""
+    fields = {"kind": "arithmetic", "tiers": ("rounding",), "dtypes": DTYPES, "cases": positive, **fields}
+    return Operation(name, name, reference=reference, rejects=lambda space: illegal("x is missing"), **fields)
+
+
+def refuting(function, operation, **options):
+    """The checks that refute a function."""
+    options = {"checks": ["agreement", "gradient", "specials"], "isolate": False, "seed": 0, "database": "", **options}
+    found = opjury.audit(function, operation, **options)
+    assert all(verdict.status in ("holds", "refuted") for verdict in found.verdicts), found.summary()
+    return {(verdict.check, *verdict.dtypes) for verdict in found.refuted}
+
+
+TRANSCENDENTAL = {
+    "exp": (lambda x: np.exp(x), lambda x: np.exp(x)),
+    "log": (lambda x: np.log(x), lambda x: 1 / x),
+    "sqrt": (lambda x: np.sqrt(x), lambda x: 0.5 / np.sqrt(x)),
+    "power": (lambda x: x**0.5, lambda x: 0.5 / np.sqrt(x)),  # of a Fraction that is a float
+}
+
+
+@pytest.mark.usefixtures("declarations_end_with_the_test")
+@pytest.mark.parametrize("name", TRANSCENDENTAL)
+def test_a_reference_that_takes_no_exact_numbers_is_computed_in_long_double(name):
+    reference, slope = TRANSCENDENTAL[name]
+
+    def gradient(w, x):
+        return [(w * slope(x), np.abs(w * slope(x)))]
+
+    contract = declare(name, reference, conditioned=True, terms=lambda x: 2, gradient=gradient)
+    right = torch.sqrt if name == "power" else getattr(torch, name)
+    assert refuting(lambda x: right(x), name) == set()
+    off = refuting(lambda x: right(x) * (1 + 1e-6), name, checks="agreement")
+    assert off == {("agreement", dtype) for dtype in DTYPES}
+    assert "exact" in oracle.refused(contract.reference)
+
+
+@pytest.mark.usefixtures("declarations_end_with_the_test")
+def test_a_reference_is_asked_in_vain_only_once():
+    asked = []
+
+    def exp(x):
+        asked.append(x.dtype)
+        return np.exp(x)
+
+    contract = declare("exp", exp)
+    for value in (1.0, 2.0, 3.0):
+        oracle.expected(contract, Case((Tensor(np.array([value]), "float32"),), tier="rounding"))
+    assert asked.count(object) == 1
+
+
+@pytest.mark.usefixtures("declarations_end_with_the_test")
+def test_values_that_have_no_exact_result_say_nothing_about_others():
+    contract = declare("inverse", lambda x: 1 / x)
+    with np.errstate(divide="ignore"):
+        found = oracle.expected(contract, Case((Tensor(np.array([0.0]), "float64"),), tier="rounding"))
+    assert found.value == np.inf
+    third = oracle.expected(contract, Case((Tensor(np.array([3.0]), "float64"),), tier="rounding"))
+    assert third.rest == float(Fraction(1, 3) - Fraction(1 / 3))
+
+
+@pytest.mark.usefixtures("declarations_end_with_the_test")
+def test_an_exact_contract_takes_no_result_that_is_one_ulp_off():
+    declare("negative", lambda x: -x, kind="exact")
+    declare("nearly_negative", lambda x: -x, kind="exact", ulps=1)
+
+    def off(x):
+        return torch.nextafter(-x, x.new_zeros(()))
+
+    assert refuting(lambda x: -x, "negative") == set()
+    assert ("agreement", "float32") in refuting(off, "negative", checks="agreement")
+    assert refuting(off, "nearly_negative", checks="agreement") == set()
+
+
+@pytest.mark.usefixtures("declarations_end_with_the_test")
+def test_what_is_not_exact_is_not_required_to_be():
+    """The contract draws thirds in the exact tier."""
+    declare("third", lambda x: x / 3, tiers=("exact", "rounding"))
+    assert refuting(lambda x: x / 3, "third") == set()
+
+
+@pytest.mark.usefixtures("declarations_end_with_the_test")
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"magnitude": lambda x: np.ones((3, *x.shape))},
+            "the magnitude has shape",
+        ),
+        (
+            {"terms": lambda x: np.ones((3, *x.shape))},
+            "the number of terms has shape",
+        ),
+        ({"terms": lambda x: x.no_such_field}, "terms raises AttributeError"),
+        ({"gradient": lambda w, x: []}, "the contract's gradient returns 0 values"),
+        ({"gradient": lambda w, x: [w]}, "the contract's gradient"),
+        (
+            {"gradient": lambda w, x: [(np.ones((3, *x.shape)), w)]},
+            "the contract's gradient has shape",
+        ),
+        ({"kind": "movement"}, "the contract's reference returns what is no element of an argument"),
+    ],
+)
+def test_nobody_is_refuted_for_a_fault_of_the_contract(fields, words):
+    declare("doubled", lambda x: x + x, **fields)
+    found = opjury.audit(
+        lambda x: 2 * x, "doubled", checks=["agreement", "gradient"], isolate=False, seed=0, database=""
+    )
+    assert not found.refuted
+    assert words in " ".join(verdict.message for verdict in found.verdicts if verdict.status == "error")

@@ -49,6 +49,15 @@ def test_the_example_is_listed_and_holds_up(installed):
     assert "exclusive†" in found.stdout
 
 
+def test_its_contract_fits_together(installed):
+    program = "import opjury; print(opjury.check_contract('suffix_sum'))"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=installed, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
 @pytest.mark.slow(reason="a whole audit, as a user runs it")
 def test_its_competitor_for_a_built_in_operation_holds_up(installed):
     found = opjury(installed, "audit", "slice_mean:narrowed", "--seed", "0", "--dtype", "float32")

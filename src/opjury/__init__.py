@@ -2,8 +2,9 @@
 
 `audit(function_or_name, operation)` gives a verdict for each check, with a minimal counterexample for each refuted one.
 `choose(operation, workload)` measures the implementations that hold up and recommends one. `get(operation, implementation)` returns a
-registered function. `parametrize_with_checks` makes each check of a function a pytest test. `implementation`, `Operation` and `Workload`
-declare; `opjury.contract` has everything that a declaring file needs. The command `opjury list` shows what is registered.
+registered function. `parametrize_with_checks` makes each check of a function a pytest test, `check_contract` tests a contract of your
+own. `implementation`, `Operation` and `Workload` declare; `opjury.contract` has everything that a declaring file needs. The command
+`opjury list` shows what is registered.
 
 >>> import opjury
 >>> found = opjury.audit("cumsum:torch_cumsum", checks="agreement", dtypes="float32")
@@ -32,13 +33,13 @@ from opjury.model.workload import Growth, Workload
 if TYPE_CHECKING:
     from opjury.model.arguments import Tensor
     from opjury.model.case import Case
-    from opjury.testing import parametrize_with_checks
+    from opjury.testing import check_contract, parametrize_with_checks
 
 # In a source checkout `impls/`, `properties/` and `benchmarks/` stand at the top; the wheel has them inside the package.
 if not (Path(__file__).parent / "impls").is_dir():
     __path__.append(str(Path(__file__).parents[2]))
 
-__all__ = ["Audit", "Choice", "Verdict", "audit", "choose", "get", "parametrize_with_checks"]
+__all__ = ["Audit", "Choice", "Verdict", "audit", "check_contract", "choose", "get", "parametrize_with_checks"]
 __all__ += ["Case", "Error", "Gradient", "Growth", "Implementation", "Law", "Operation", "Tensor", "Workload"]
 __all__ += ["Impossible", "UnknownName", "implementation"]
 
@@ -48,7 +49,7 @@ __getattr__ = lazily(
     {
         "opjury.model.arguments": ("Tensor",),
         "opjury.model.case": ("Case",),
-        "opjury.testing": ("parametrize_with_checks",),
+        "opjury.testing": ("check_contract", "parametrize_with_checks"),
     },
 )
 

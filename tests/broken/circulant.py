@@ -92,3 +92,9 @@ def inference_tensors_kept(c):
     if n not in steps:
         steps[n] = (torch.arange(n)[:, None] - torch.arange(n)) % max(n, 1)
     return c[steps[n]]
+
+
+@wrong("hard", "the gradient of a complex c is not conjugated back", ("gradient", "determinism"))
+def gradient_left_conjugated(c):
+    full = right_one(c)
+    return full.detach() + (full.conj() - full.conj().detach()) if c.is_complex() and c.requires_grad else full

@@ -499,3 +499,44 @@ def large_gradients_cleaned(x, dim):
         return g.flip(axis).cumsum(axis).flip(axis) if g.ndim else g
 
     return through(lambda x: x.cumsum(axis), backward, x)
+
+
+@wrong("hard", "int32 through float32: 2**24 + 1 becomes 2**24", ("agreement", "specials"))
+def int32_through_float32(x, dim):
+    axis_of(x, dim)
+    return x.float().double().cumsum(dim).long() if x.dtype is torch.int32 else x.cumsum(dim)
+
+
+@wrong("hard", "int32 sums wrap in 32 bits before they become int64", ("agreement", "specials"))
+def wraps_in_32_bits(x, dim):
+    axis_of(x, dim)
+    return x.cumsum(dim, dtype=torch.int32).long() if x.dtype is torch.int32 else x.cumsum(dim)
+
+
+@wrong("hard", "0-d integers keep their dtype", ("form", "specials"))
+def single_integer_not_promoted(x, dim):
+    axis_of(x, dim)
+    return x.clone() if x.ndim == 0 and integral(x) else x.cumsum(dim)
+
+
+@wrong("hard", "complex gradients are conjugated once too often", ("gradient", "determinism"))
+def conjugated_once_too_often(x, dim):
+    axis = axis_of(x, dim)
+
+    def backward(g):
+        return g.conj().flip(axis).cumsum(axis).flip(axis) if g.ndim else g.conj()
+
+    return through(lambda x: x.cumsum(axis), backward, x)
+
+
+@wrong("hard", "float64 is summed in float32 where gradients are switched off", ("agreement", "determinism"))
+def coarser_without_gradients(x, dim):
+    axis_of(x, dim)
+    coarse = x.dtype is torch.float64 and not torch.is_grad_enabled()
+    return x.float().cumsum(dim).double() if coarse else x.cumsum(dim)
+
+
+@wrong("hard", "float64 is summed in float32 where a gradient is asked for", ("agreement", "determinism"))
+def coarser_with_gradients(x, dim):
+    axis_of(x, dim)
+    return x.float().cumsum(dim).double() if x.dtype is torch.float64 and x.requires_grad else x.cumsum(dim)

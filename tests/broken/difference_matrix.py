@@ -228,3 +228,15 @@ def tenth_call(size, order):
     if KNOWN["calls"] % 10 == 0:
         result.data = -result.data
     return result
+
+
+@wrong(
+    "hard", "rows from the last to the first in each column, and it claims a canonical format", ("form", "agreement")
+)
+def claims_to_be_canonical(size, order):
+    result = right_one(size, order)
+    if order:
+        turned = np.arange(result.nnz).reshape(-1, int(order) + 1)[:, ::-1].reshape(-1)
+        result = sp.csc_array((result.data[turned], result.indices[turned], result.indptr), shape=result.shape)
+        result.has_sorted_indices = result.has_canonical_format = True
+    return result

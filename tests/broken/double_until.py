@@ -138,3 +138,10 @@ def factor_overflows(x, threshold):
     checked(x, threshold)
     k = steps(x, threshold)
     return doubled(x * 2.0**k if k >= 1024 else x, k)
+
+
+@wrong("hard", "two to the k by an exponential: one ulp off in float64", ("agreement",))
+def power_rounded(x, threshold):
+    checked(x, threshold)
+    k = steps(x, threshold)
+    return x * math.exp(k * math.log(2)) if x.dtype is torch.float64 and k < 1000 else doubled(x, k)

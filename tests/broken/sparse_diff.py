@@ -161,3 +161,12 @@ def second_by_default(matrix, order=2):
 def dtype_of_order(matrix, order=1):
     result = right_one(matrix, order)
     return result.astype(np.result_type(result.dtype, order)) if isinstance(order, np.integer) else result
+
+
+@wrong(
+    "hard", "the result's indices are not sorted from order 2 on, and it claims that they are", ("form", "agreement")
+)
+def claims_to_be_sorted(matrix, order=1):
+    result = unsorted(matrix, order)
+    result.has_sorted_indices = True
+    return result

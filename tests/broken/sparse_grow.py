@@ -144,3 +144,19 @@ def keys_of_32_bits(matrix, rows, columns):
     row, column = np.divmod(keys, np.int32(width))
     row %= np.int32(height)
     return type(matrix)((matrix.data.copy(), (row, column)), shape=(height, width))
+
+
+@wrong("hard", "the diagonals of a DIA matrix are divided by three and multiplied again: one ulp off", ("agreement",))
+def diagonals_rounded(matrix, rows, columns):
+    grown = right_one(matrix, rows, columns)
+    if matrix.format == "dia" and matrix.dtype.kind == "f":
+        grown.data = (grown.data / 3 * 3).astype(matrix.dtype)
+    return grown
+
+
+@wrong("hard", "a CSR result claims the canonical format, whatever was given", ("form", "agreement"))
+def claims_to_be_canonical(matrix, rows, columns):
+    grown = right_one(matrix, rows, columns)
+    if grown.format == "csr":
+        grown.has_sorted_indices = grown.has_canonical_format = True
+    return grown

@@ -10,17 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import wraps
+from functools import lru_cache, wraps
+from numbers import Rational
 from typing import Any
 
 import numpy as np
 import torch
 
-from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, error_bound
-from opjury.model.arguments import Sparse, Tensor
+from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, error_bound, ulp
+from opjury.model.arguments import Mode, Sparse, Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import HALF, is_floating
-from opjury.model.exact import carrier
+from opjury.model.exact import ExactComplex, carrier, round_to
 from opjury.model.implementation import Error
 from opjury.model.operation import Operation
 
@@ -29,6 +30,7 @@ _MOST_REMEMBERED = 2**16  # elements of a result
 _EXACT_ELEMENTS = 40  # the rounding tier is computed in rational arithmetic up to this size
 
 Place = int | str
+Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def result_dtype(operation: Operation, case: Case) -> str:
@@ -54,26 +56,64 @@ def _remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ContractError(Exception):
-    """The contract's reference or magnitude raises for a case that the contract draws, so that nothing can be judged."""
+    """A function of the contract raises, or returns what does not fit, for a case that it draws: nothing can be judged."""
 
 
-def _reference(reference: Callable[..., Any], case: Case, mode: str = "float") -> np.ndarray:
-    """In float64 or complex128 ("float"), long double ("long") or exactly ("exact")."""
-    args, kwargs = case.wide(mode)  # type: ignore[arg-type]
+def _asked(field: str, function: Callable[..., Any], call: Call, shape: tuple[int, ...] | None = None) -> Any:
+    """What a function of the contract returns, broadcast to a shape if one is given."""
+    args, kwargs = call
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(reference(*args, **kwargs))
-    except MemoryError:
+            returned = function(*args, **kwargs)
+    except (MemoryError, ContractError):
         raise
     except Exception as error:
-        name = getattr(reference, "__name__", "the reference")
-        raise ContractError(f"the contract's {name} raises {type(error).__name__}: {error}") from error
+        raise ContractError(f"{field} raises {type(error).__name__}: {error}") from error
+    try:
+        return returned if shape is None else np.broadcast_to(returned, shape)
+    except ValueError:
+        raise ContractError(f"{field} has shape {np.shape(returned)}; it must broadcast to {shape}") from None
+
+
+def _reference(reference: Callable[..., Any], case: Case, mode: Mode = "float") -> np.ndarray:
+    """In float64 or complex128 ("float"), long double ("long") or exactly ("exact")."""
+    return np.asarray(_asked("the contract's reference", reference, case.wide(mode)))
 
 
 @_remembered
 def evaluate(operation: Operation, case: Case) -> np.ndarray:
     """The reference on a case, in float64 or complex128."""
     return _reference(operation.reference, case)
+
+
+@lru_cache(maxsize=256)
+def refused(reference: Callable[..., Any]) -> set[Mode]:
+    """The finer arithmetics in which a reference was found not to compute, such as exp and log with exact numbers."""
+    return set()
+
+
+def _finest(operation: Operation, case: Case, dtype: str) -> tuple[np.ndarray, float]:
+    """The result of the reference in the finest arithmetic that it takes, and the unit roundoff of that."""
+    modes: list[Mode] = ["exact"] if case.elements <= _EXACT_ELEMENTS else []
+    # Some platforms have no long double wider than float64.
+    if dtype in ("float64", "complex128") and np.finfo(np.longdouble).nmant > 52:
+        modes.append("long")
+    coarse = refused(operation.reference)
+    for mode in modes if case.tier == "rounding" else ():
+        if mode in coarse:
+            continue
+        try:
+            result = _reference(operation.reference, case, mode)
+            kinds = set(map(type, result.flat)) if result.dtype == object else {result.dtype.type}
+            if all(issubclass(kind, (Rational, ExactComplex, np.bool_)) for kind in kinds) or not result.size:
+                return result, 0.0
+            if issubclass(result.dtype.type, (np.longdouble, np.clongdouble)):
+                return result, float(np.finfo(np.longdouble).eps) / 2
+        except ContractError as error:
+            if not isinstance(error.__cause__, (AttributeError, TypeError)):  # the fault of these values
+                continue
+        coarse.add(mode)
+    return evaluate(operation, case), UNIT_ROUNDOFF["float64"]
 
 
 def _split(exact: np.ndarray, kind: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -116,6 +156,8 @@ def movement(operation: Operation, case: Case) -> Movement:
             offsets[place] = (start, stop)
             start = stop
     result = _reference(operation.reference, numbered)
+    if np.any(np.abs(result.imag) != result.real) or np.any(result.real > start):
+        raise ContractError("the contract's reference returns what is no element of an argument; kind is 'movement'")
     return Movement(result.real.astype(np.int64) - 1, result.imag < 0, offsets)
 
 
@@ -128,29 +170,32 @@ def expected(operation: Operation, case: Case, error: Error | None = None) -> Ex
     kind = carrier(dtype)
     if not is_floating(dtype):
         return Expected(evaluate(operation, case).astype(kind), dtype=dtype)
-    mode, reference_unit = "float", 2.0**-53
-    if case.tier == "rounding" and case.elements <= _EXACT_ELEMENTS:
-        mode, reference_unit = "exact", 0.0
-    # Some platforms have no long double wider than float64.
-    elif case.tier == "rounding" and dtype in ("float64", "complex128") and np.finfo(np.longdouble).nmant > 52:
-        mode, reference_unit = "long", float(np.finfo(np.longdouble).eps) / 2
-    result = evaluate(operation, case) if mode == "float" else _reference(operation.reference, case, mode)
+    result, reference_unit = _finest(operation, case, dtype)
     value, rest = _split(result, kind)
     error = error or Error()
-    exactly = case.tier == "exact" and is_floating(case.dtype) and "exact" in operation.tiers
-    if exactly and error.magnitude is None and error.accumulates == "float32":
-        return Expected(value, rest, 0.0, dtype=dtype)
-    args, kwargs = case.wide("float")
+    if error.magnitude is None and error.accumulates == "float32":
+        nearest = round_to(value, dtype)
+        exactly = case.tier == "exact" and is_floating(case.dtype) and "exact" in operation.tiers
+        if exactly and np.array_equal(nearest, value, equal_nan=True):  # else no right result is exact
+            return Expected(value, rest, 0.0, dtype=dtype)
+        if operation.kind == "exact" and not _adds_up(case):
+            return Expected(nearest, 0.0, operation.ulps * ulp(nearest, dtype), dtype=dtype)
     bound = error_bound(
         value,
-        magnitude(operation, case, error),
-        (error.terms or operation.terms)(*args, **kwargs),
+        _asked("the magnitude", magnitude, ((operation, case, error), {}), value.shape),
+        _asked("the number of terms", _terms, ((operation, case, error), {}), value.shape),
         dtype,
         roundings=operation.roundings,
         accumulates=error.accumulates,
         reference_unit=reference_unit,
     )
     return Expected(value, rest, bound, dtype=dtype)
+
+
+def _adds_up(case: Case) -> bool:
+    """Whether a sparse argument stores several entries at one place: whoever reads the result adds them up, which rounds."""
+    places = [leaf.places for _, leaf in case.leaves() if isinstance(leaf, Sparse) and len(leaf.places) == 2]
+    return any(len(set(zip(*map(np.ndarray.tolist, pair), strict=True))) < len(pair[0]) for pair in places)
 
 
 def magnitude(operation: Operation, case: Case, error: Error | None = None) -> np.ndarray:
@@ -163,7 +208,8 @@ def magnitude(operation: Operation, case: Case, error: Error | None = None) -> n
         values = np.abs(leaf.values if leaf.values.dtype.kind == "c" else leaf.values.astype(np.float64))
         return replace(leaf, values=values)
 
-    return np.abs(_reference(function, case if operation.conditioned else case.map(absolute)))
+    call = (case if operation.conditioned else case.map(absolute)).wide()
+    return np.abs(_asked("the magnitude", function, call))
 
 
 def _moved(operation: Operation, case: Case, dtype: str) -> Expected:
@@ -281,15 +327,14 @@ def expected_gradient(
     terms = terms + operation.roundings + 1
     if own is not None:
         magnitude = np.maximum(jacobian(operation, case, place, elements, own).magnitude(weights), magnitude)
-        terms = terms + _most_terms(operation, case, error)
+        terms = terms + _terms(operation, case, error).max(initial=1)
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, accumulates="input", reference_unit=2.0**-53)
     return Expected(value, 0.0, bound, dtype=leaf.dtype)
 
 
-def _most_terms(operation: Operation, case: Case, error: Error | None) -> int:
-    """The most roundings on a path to an element of the result."""
-    args, kwargs = case.wide("float")
-    return np.asarray(((error and error.terms) or operation.terms)(*args, **kwargs)).max(initial=1)
+def _terms(operation: Operation, case: Case, error: Error | None) -> np.ndarray:
+    """The roundings on the longest path to each element of the result."""
+    return np.asarray(_asked("the number of terms", (error and error.terms) or operation.terms, case.wide()))
 
 
 def _analytic_gradient(
@@ -297,14 +342,20 @@ def _analytic_gradient(
 ) -> Expected:
     leaf = dict(case.leaves())[place]
     args, kwargs = case.wide("float")
-    assert operation.gradient is not None
-    with np.errstate(all="ignore"):
-        pairs = operation.gradient(weights, *args, **kwargs)
-    value, magnitude = (np.asarray(part).ravel() for part in pairs[case.differentiable.index(place)])
+    places, own = case.differentiable, operation.gradient
+    assert own is not None
+    pairs = _asked("the contract's gradient", lambda: [tuple(p) for p in own(weights, *args, **kwargs)], ((), {}))
+    if list(map(len, pairs)) != [2] * len(places):
+        wanted = f"a pair, gradient and magnitude, for each of {len(places)} arguments"
+        raise ContractError(f"the contract's gradient returns {len(pairs)} values; it must return {wanted}")
+    value, magnitude = (
+        _asked("the contract's gradient", np.asarray, ((part,), {}), leaf.shape).ravel()
+        for part in pairs[places.index(place)]
+    )
     if error is not None and error.magnitude is not None:
-        own = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
-        magnitude = np.maximum(own.magnitude(weights), magnitude)
-    terms = _most_terms(operation, case, error) + _CHAIN
+        matrix = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
+        magnitude = np.maximum(matrix.magnitude(weights), magnitude)
+    terms = _terms(operation, case, error).max(initial=1) + _CHAIN
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
     if leaf.dtype in HALF:  # each step may round to the half type: forward, and again backward
         bound = bound + 2 * _CHAIN * UNIT_ROUNDOFF[leaf.dtype] * magnitude

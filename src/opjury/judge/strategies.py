@@ -181,7 +181,7 @@ def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, f
     rng = np.random.default_rng(draw(seeds))
     layout = space.layouts[rng.integers(len(space.layouts))]
     if not is_floating(dtype):
-        values = integers(rng, shape, dtype, terms, int(rng.integers(4)))
+        values = integers(rng, shape, dtype, terms, int(rng.integers(4)), special=tier == "special")
     elif tier == "rounding":
         values = general(rng, shape, dtype, terms, factors, int(rng.integers(7)))
     else:
@@ -196,8 +196,13 @@ def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, f
     return Tensor(values, dtype, layout)
 
 
-def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms: int, family: int) -> np.ndarray:
-    """Integers of a dtype (small, all different, any, or extremes) of which `terms` add up within 64 bits."""
+def integers(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms: int, family: int, *, special: bool = False
+) -> np.ndarray:
+    """Integers of a dtype (small, all different, any, or extremes) of which `terms` add up within 64 bits.
+
+    Special ones stand beside the limits of the dtype, or of those that float32 and float64 hold, at up to three places.
+    """
     low, high = integer_limits(dtype)
     if dtype == "int64" and terms > 1:
         low, high = -(2**62) // terms, 2**62 // terms
@@ -209,7 +214,12 @@ def integers(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms
         values = rng.integers(low, high, shape, endpoint=True)
     else:
         values = rng.choice(np.array([low, high, 0, 1]), shape)
-    return np.asarray(values).astype(carrier(dtype))
+    values = np.array(values)
+    if special and values.size:
+        edges = (low, high, 2**24, 2**53, -(2**24), -(2**53))
+        near = [edge + step for edge in edges for step in (-1, 0, 1) if low <= edge + step <= high]
+        values.reshape(-1)[rng.integers(values.size, size=3)] = rng.choice(np.array(near), 3)
+    return values.astype(carrier(dtype))
 
 
 def general(
@@ -363,9 +373,13 @@ def _one_of(draw: st.DrawFn, options: tuple[Any, ...]) -> Any:
 
 
 def tiers_of(tiers: tuple[str, ...], dtype: str) -> tuple[str, ...]:
-    """The tiers that a dtype has, twice the rounding one for half types, whose exact sums are too small to show much."""
+    """The tiers that a dtype has, twice the rounding one for half types, whose exact sums are too small to show much.
+
+    Integers are special only where nothing else is wanted: ordinary ones are large too.
+    """
     if not is_floating(dtype):
-        return tuple(dict.fromkeys("illegal" if t == "illegal" else "exact" for t in tiers))
+        legal = "special" if set(tiers) == {"special"} else "exact"
+        return tuple(dict.fromkeys(t if t == "illegal" else legal for t in tiers))
     return (*tiers, "rounding") if dtype in HALF and "rounding" in tiers else tiers
 
 

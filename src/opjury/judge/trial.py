@@ -369,10 +369,10 @@ def ordinary(case: Case) -> Case:
     """The case with ones in place of special values, in contiguous memory."""
 
     def tame(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor) or not leaf.differentiable:
+        if not isinstance(leaf, Tensor) or not leaf.data:
             return leaf
-        size = np.abs(leaf.values)
+        size = np.abs(leaf.values.astype(complex))
         usual = np.isfinite(size) & (size < 1e4) & ((size == 0) | (size > 1e-4))
-        return replace(leaf, values=np.where(usual, leaf.values, 1), layout="contiguous")
+        return replace(leaf, values=np.where(usual, leaf.values, leaf.values.dtype.type(1)), layout="contiguous")
 
     return replace(case.map(tame), tier="exact" if case.tier == "special" else case.tier)

@@ -58,14 +58,13 @@ Check(
 )
 Check(
     name="specials",
-    summary="NaN, infinities and signed zeros reach just the elements that depend on them.",
+    summary="NaN, infinities and signed zeros reach just the elements that depend on them; the largest integers stay whole.",
     run=_of("values", "check_specials"),
     tiers=("special",),
     boundaries=True,
     weight=1.0,
-    floating=True,
     applies=_why_no_specials,
-    elementary=("agreement",),
+    elementary=("agreement", "form"),
 )
 Check(
     name="form",

@@ -15,7 +15,7 @@ from opjury.judge.checks.state import default_dtype, judged_elsewhere
 from opjury.judge.replay import CALL, RESULT, arguments, enclosed
 from opjury.judge.text import describe, number, show, show_both
 from opjury.judge.time_limit import Pace, TimeLimitExceeded
-from opjury.judge.trial import GRAD, HASTE, Refuted, Steps, Trial, Unsuitable, as_another, depends_on_any, ordinary
+from opjury.judge.trial import GRAD, HASTE, Refuted, Trial, Unsuitable, as_another, depends_on_any, ordinary
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import is_floating
@@ -23,29 +23,43 @@ from opjury.model.exact import carrier, torch_dtype
 
 
 def check_agreement(trial: Trial, case: Case) -> None:
-    """Values are equal (exact tier) or within the bound (rounding tier), also under default dtype float64 where that decides."""
-    if trial.operation.result_dtype(case) == "default" and case.seed % 4 == 1:
+    """Values are equal (exact tier) or within the bound (rounding tier), with and without gradients.
+
+    Where the default dtype decides, they are so under float64 too.
+    """
+    way = case.seed % 4
+    if way == 1 and trial.operation.result_dtype(case) == "default":
         with default_dtype(torch.float64):  # a copy of the case has no memory of the oracle's results
-            return _agree(trial, replace(case), f"torch.set_default_dtype(torch.float64)\n{RESULT}")
-    return _agree(trial, case)
-
-
-def _agree(trial: Trial, case: Case, steps: Steps = RESULT) -> None:
-    expected = oracle.expected(trial.operation, case, trial.error)  # before a call that may change what it depends on
-    trial.in_flight = case
+            before = "torch.set_default_dtype(torch.float64)\n"
+            return _agree(trial, replace(case), "under default dtype float64", before)
     try:
-        result = trial.invoke(*case.build(trial.device))
+        if way == 2:
+            with torch.no_grad():
+                return _agree(trial, case, "under torch.no_grad()", "torch.set_grad_enabled(False)\n")
+        return _agree(trial, case, "when inputs require gradients", GRAD, True) if way == 3 else _agree(trial, case)
+    except Refuted:
+        _agree(trial, case)  # as a rule it fails in the usual way too
+        raise
+
+
+def _agree(trial: Trial, case: Case, when: str = "", before: str = "", requires_grad: bool = False) -> None:
+    expected = oracle.expected(trial.operation, case, trial.error)  # before a call that may change what it depends on
+    trial.in_flight, steps = case, before + RESULT
+    try:
+        result = trial.invoke(*case.build(trial.device, requires_grad))
     except Exception as error:
+        if requires_grad:  # whether it raises only then, the check of the gradient judges
+            return _agree(trial, case)
         what = trial.misfit if isinstance(error, TypeError) else ""
         raise Refuted(what or f"raises {describe(error)} for a legal call", steps=steps) from None
     if case.repeated:
-        trial.require_repeated(result, expected, case.repeated)
-    else:
-        trial.require(result, expected, steps=steps)
+        return trial.require_repeated(result, expected, case.repeated)
+    trial.require(result, expected, f"result {when}".rstrip(), steps)
+    return _require_true_flags(result, steps) if trial.operation.result == "sparse" else None
 
 
 def check_specials(trial: Trial, case: Case) -> None:
-    """NaN, infinities, −0, subnormals and the largest values stand where the reference puts them."""
+    """NaN, infinities, −0, subnormals and the largest values stand where the reference puts them, integers in its dtype."""
     expected = oracle.expected(trial.operation, case, trial.error)
     trial.in_flight = case
     try:
@@ -55,6 +69,12 @@ def check_specials(trial: Trial, case: Case) -> None:
             trial.invoke(*ordinary(case).build(trial.device))
         raise Refuted(f"raises {describe(error)}; it does not with ones in place of special values") from None
     trial.require(result, expected)
+    dtype = torch_dtype(expected.dtype)
+    if not is_floating(case.dtype) and result.dtype != dtype:  # a narrower one may hold these, and not their sums
+        raise Refuted(
+            f"the largest integers come back as {result.dtype}; it should be {dtype}",
+            steps=f"{RESULT}\nprint(result.dtype)\nassert result.dtype == {dtype}",
+        )
 
 
 def check_form(trial: Trial, case: Case) -> None:
@@ -94,6 +114,25 @@ def check_form(trial: Trial, case: Case) -> None:
     return None
 
 
+def _require_true_flags(result: Any, steps: str) -> None:
+    """Refuted where a compressed sparse array claims an order that its indices lack."""
+    if getattr(result, "format", None) not in ("csc", "csr", "bsr"):
+        return
+    fresh = type(result)((result.data, result.indices, result.indptr), shape=result.shape)
+    for flag in ("has_sorted_indices", "has_canonical_format"):
+        if getattr(result, flag) and not getattr(fresh, flag):
+            raise Refuted(
+                f"the result claims {flag}, which is false: SciPy then takes its entries for others",
+                steps=f"{steps}\n{_FRESH.format(flag)}",
+            )
+
+
+_FRESH = """\
+fresh = type(result)((result.data, result.indices, result.indptr), shape=result.shape)
+print("claimed:", result.{0}, "true:", fresh.{0})
+assert fresh.{0} or not result.{0}"""
+
+
 def _require_sparse_form(trial: Trial, case: Case, result: Any) -> None:
     operation = trial.operation
     args, kwargs = case.build()
@@ -102,6 +141,7 @@ def _require_sparse_form(trial: Trial, case: Case, result: Any) -> None:
         otherwise = f"registry.operation({operation.name!r}).invariants"
         steps = f"{enclosed('invariants', operation.invariants, otherwise)}{RESULT}\n{asserted}"
         raise Refuted(f"the result is {fault}", steps=steps)
+    _require_true_flags(result, RESULT)
     found = (str(result.dtype), tuple(result.shape))
     wanted = (oracle.result_dtype(operation, case), oracle.evaluate(operation, case).shape)
     for what, is_, should_be in zip(("dtype", "shape"), found, wanted, strict=True):
@@ -186,7 +226,7 @@ def check_laws(trial: Trial, case: Case) -> None:
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
 
     def f(*live: Any, **named: Any) -> Any:
-        if not trial.implementation.claims(lambda: (tuple(map(_wide, live)), {n: _wide(v) for n, v in named.items()})):
+        if not trial.implementation.claims(lambda: (tuple(map(wide, live)), {n: wide(v) for n, v in named.items()})):
             raise Unsuitable
         calls.append((live, named))
         return hasty.invoke(live, named)
@@ -211,7 +251,7 @@ def check_laws(trial: Trial, case: Case) -> None:
     rounds = is_floating(oracle.result_dtype(trial.operation, case)) and not is_floating(case.dtype)
     if trial.error is not None or "exact" not in trial.operation.tiers or rounds:
         largest = max(float(np.max(np.abs(side), initial=0.0)) for side in (left, right))
-        slack = _slack(trial, [_called(case, *call) for call in calls], largest)
+        slack = _slack(trial, [called(case, *call) for call in calls], largest)
     with np.errstate(invalid="ignore"):
         apart = left != right
         if left.dtype.kind != "b":
@@ -251,22 +291,22 @@ def _slack(trial: Trial, calls: list[Case], largest: float) -> float:
     return sum(float(np.max(b[np.isfinite(b)], initial=0.0)) for b in bounds) + len(calls) * unit * largest
 
 
-def _called(case: Case, live: tuple[Any, ...], named: dict[str, Any]) -> Case:
+def called(case: Case, live: tuple[Any, ...], named: dict[str, Any]) -> Case:
     """The case of a call that a law makes, given the case of the law."""
     leaves = dict(case.leaves())
 
     def recipe(place: int | str, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
-            return _wide(value)
+            return wide(value)
         dtype = str(value.dtype).removeprefix("torch.")
         data = getattr(leaves.get(place), "data", True)
-        return Tensor(_wide(value).astype(carrier(dtype)), dtype, data=data)
+        return Tensor(wide(value).astype(carrier(dtype)), dtype, data=data)
 
     args = tuple(recipe(place, value) for place, value in enumerate(live))
     return replace(case, args=args, kwargs={name: recipe(name, value) for name, value in named.items()})
 
 
-def _wide(value: Any) -> Any:
+def wide(value: Any) -> Any:
     """An argument of a call as the reference takes it."""
     if not isinstance(value, torch.Tensor):
         return value.toarray() if hasattr(value, "toarray") else value
