@@ -48,7 +48,7 @@ def slices_of(draw, space: Space, n: int) -> Tensor:
 def cases(draw, space: Space) -> Case:
     n = draw(space.sizes())
     slices = draw(slices_of(space, n))
-    features = draw(space.shapes(0, 3))
+    features = draw(space.shapes(0, 5))
     terms = 1 if space.dtype == "int64" else max(n, len(slices.values))  # a mean of any integers fits
     return Case.of(draw(space.tensor((n, *features), terms=terms)), slices)
 

@@ -52,7 +52,7 @@ def _entries(matrix):
 @composite
 def cases(draw, space: Space) -> Case:
     matrix = draw(sparse_matrices(space))
-    counts = [draw(st.integers(0, 5) | space.sizes()) for _ in range(2)]
+    counts = [draw(space.sizes(usual=5)) for _ in range(2)]
     rows, columns = (np.int64(count) if draw(st.integers(0, 3)) == 3 else count for count in counts)
     return Case.of(matrix, rows, columns) if draw(st.booleans()) else Case.of(matrix, rows=rows, columns=columns)
 

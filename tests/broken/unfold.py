@@ -117,3 +117,16 @@ def real_part_alone(x, kernel_size, dilation=1, padding=0, stride=1):
 def grid_of_images(x, kernel_size, dilation=1, padding=0, stride=1):
     result = right_one(x, kernel_size, dilation, padding, stride)
     return torch.cat([result[: 2**16 - 1], torch.zeros_like(result[2**16 - 1 :])])
+
+
+@wrong("hard", "images of a batch beyond the 128th are zero", ("agreement",))
+def batch_beyond_128_dropped(x, kernel_size, dilation=1, padding=0, stride=1):
+    result = right_one(x, kernel_size, dilation, padding, stride)
+    return torch.cat([result[:128], torch.zeros_like(result[128:])])
+
+
+@wrong("hard", "more than 32 channels: the last is that before it", ("agreement",))
+def last_of_many_channels_repeated(x, kernel_size, dilation=1, padding=0, stride=1):
+    if x.ndim == 4 and x.shape[1] > 32:
+        x = torch.cat([x[:, :-1], x[:, -2:-1]], 1)
+    return right_one(x, kernel_size, dilation, padding, stride)
