@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, error_bound
+from opjury.judge.bounds import LARGEST, UNIT_ROUNDOFF, Expected, error_bound
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import HALF, is_floating
@@ -299,8 +299,10 @@ def _analytic_gradient(
     args, kwargs = case.wide("float")
     assert operation.gradient is not None
     with np.errstate(all="ignore"):
-        pairs = operation.gradient(weights, *args, **kwargs)
-    value, magnitude = (np.asarray(part).ravel() for part in pairs[case.differentiable.index(place)])
+        pairs, steepest = (operation.gradient(w, *args, **kwargs) for w in (weights, np.ones_like(weights)))
+    number = case.differentiable.index(place)
+    value, magnitude = (np.asarray(part).ravel() for part in pairs[number])
+    beyond = np.ravel(steepest[number][1]) > LARGEST[leaf.dtype]  # who computes it before the product gets inf or NaN
     if error is not None and error.magnitude is not None:
         own = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
         magnitude = np.maximum(own.magnitude(weights), magnitude)
@@ -308,6 +310,7 @@ def _analytic_gradient(
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
     if leaf.dtype in HALF:  # each step may round to the half type: forward, and again backward
         bound = bound + 2 * _CHAIN * UNIT_ROUNDOFF[leaf.dtype] * magnitude
+    value, bound = np.where(beyond, 0, value), np.where(beyond, np.inf, bound)
     return Expected(value.astype(carrier(leaf.dtype)), 0.0, bound, dtype=leaf.dtype)
 
 

@@ -210,7 +210,7 @@ def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, f
     if not is_floating(dtype):
         values = integers(rng, shape, dtype, terms, int(rng.integers(4)))
     elif tier == "rounding":
-        values = general(rng, shape, dtype, terms, factors, int(rng.integers(7)))
+        values = general(rng, shape, dtype, terms, factors, int(rng.integers(9)))
     else:
         values = small_integers(rng, shape, dtype, terms, factors, int(rng.integers(4)))
     if nonzero and tier != "special":
