@@ -116,6 +116,7 @@ def classes(size):
 SEED = 0
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("operation", DIMENSIONS)
 def test_every_dimension_is_large_once(operation):
     every, seen = {}, {}
@@ -151,6 +152,7 @@ def ranks(operation, args, kwargs):
     return {rank, (rank, "from behind" if dim < 0 else "from the front"), f"dim {dim}"}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("operation", RANKS)
 def test_every_number_of_dimensions_is_tried_and_every_dim(operation):
     fewest, most = RANKS[operation]

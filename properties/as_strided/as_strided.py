@@ -28,29 +28,24 @@ def addresses(size, stride, storage_offset):
 @composite
 def views_of(draw, space: Space, elements: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """Size, stride and offset within a buffer: overlapping, repeating, reversed and gapped views, and empty ones."""
-    dims = draw(st.sampled_from([0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6]))
-    longest = draw(space.sizes(1))
-    if elements == 0 or (dims and draw(st.integers(0, 9)) == 9):
-        size = [draw(st.integers(0, 8)) for _ in range(max(dims, 1))]
+    lengths = list(draw(space.shapes(0, 6, min_side=1)))
+    if not space.large:  # as many dimensions as x has would be too few combinations
+        lengths = [0] * draw(st.sampled_from([0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6]))
+    if elements == 0 or (lengths and draw(st.integers(0, 9)) == 9):
+        size = [draw(st.integers(0, 8)) for _ in lengths or [0]]
         size[draw(st.integers(0, len(size) - 1))] = 0
         return tuple(size), tuple(draw(st.integers(-9, 9)) for _ in size), draw(st.integers(0, 99))
-    size, stride, low, high = [], [], 0, 0
-    for number in range(dims):
-        room, budget = elements - 1 - (high - low), LARGEST_RESULT // max(prod(size), 1)
-        most_apart = room // max(longest - 1, 1) if number == 0 else room + 1
-        fitting = st.integers(-most_apart, most_apart)
-        step = draw(fitting if number == 0 and longest > 8 else st.integers(-3, 3) | fitting)
+    size, stride, low, high = [1] * len(lengths), [1] * len(lengths), 0, 0
+    for k in sorted(draw(st.permutations(range(len(lengths)))), key=lambda k: -lengths[k]):
+        room, budget = elements - 1 - (high - low), LARGEST_RESULT // prod(size)
+        most_apart = room // max(lengths[k] - 1, 1) + (not lengths[k])
+        step = max(-most_apart, min(draw(st.integers(-3, 3) | st.integers(-most_apart, most_apart)), most_apart))
         most = min(room // abs(step) + 1 if step else budget, budget)
-        if number == 0 and longest <= most:
-            length = longest
-        else:
-            length = draw(st.integers(1, min(most, 8)) | (st.integers(max(1, most - 2), most) if step else st.just(1)))
+        short, long = st.integers(1, min(most, 8)), st.integers(max(1, most - 2), most) if step else st.just(1)
+        length = min(lengths[k], most) or draw(short | long)
         low, high = low + min(0, (length - 1) * step), high + max(0, (length - 1) * step)
-        size.append(length)
-        stride.append(step)
-    order = draw(st.permutations(range(dims)))
-    size, stride = (tuple(numbers[k] for k in order) for numbers in (size, stride))
-    return size, stride, draw(st.integers(-low, elements - 1 - high))
+        size[k], stride[k] = length, step
+    return tuple(size), tuple(stride), draw(st.integers(-low, elements - 1 - high))
 
 
 @composite

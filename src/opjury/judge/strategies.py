@@ -173,8 +173,8 @@ def _large_shape(draw: st.DrawFn, space: Space, min_dims: int, max_dims: int, mi
     """A shape of which the first, the middle or the last side may be large: three places, or fewer where there are fewer dimensions."""
     most = min(max_dims, 3)
     mine = {place: space.large[place] for place in range(space.places, space.places + most) if place in space.large}
-    last = max(mine, default=space.places) - space.places
-    least = max(min_dims, min(last, most - 1) + 1 if mine else 0)
+    enough = (1, *[3] * (most - 2), 2)  # dimensions for each place: an inner side is neither the first nor the last
+    least = max([min_dims, *(enough[place - space.places] for place in mine)])
     dims = draw(st.integers(min(least, max(most, min_dims)), max(most, min_dims)))
     sides = [draw(st.integers(max(min_side, 1), max(min_side, space.beside))) for _ in range(dims)]
     for place, size in mine.items():
