@@ -24,7 +24,7 @@ _REAL = {  # unit roundoff, smallest subnormal, largest finite value
     "float64": (2.0**-53, 2.0**-1074, 1.7976e308),
 }
 _FLOATING = {**_REAL, "complex64": _REAL["float32"], "complex128": _REAL["float64"]}
-UNIT_ROUNDOFF, _SUBNORMAL, LARGEST = ({dtype: row[k] for dtype, row in _FLOATING.items()} for k in range(3))
+UNIT_ROUNDOFF, SUBNORMAL, LARGEST = ({dtype: row[k] for dtype, row in _FLOATING.items()} for k in range(3))
 _CHUNK = 2**24  # elements of a repeated result that are compared at a time
 
 
@@ -107,14 +107,14 @@ def error_bound(
     # Beyond the largest finite value a sum may overflow in one order and not in another: nothing is promised.
     overflows = np.isfinite(magnitude) & (magnitude > LARGEST[dtype])
     loosest = LARGEST["float64"]  # any finite value; an infinite bound lets NaN pass as well
-    underflow = (roundings + 1) * _SUBNORMAL[dtype] + factor * np.asarray(terms) * _SUBNORMAL[computed]
+    underflow = (roundings + 1) * SUBNORMAL[dtype] + factor * np.asarray(terms) * SUBNORMAL[computed]
     bound = np.nan_to_num(bound, nan=loosest, posinf=loosest) + underflow
     return np.where(overflows, np.inf, bound)
 
 
 def ulp(value: np.ndarray, dtype: str) -> np.ndarray:
     """The spacing of the dtype at |value|."""
-    size = np.maximum(np.abs(value), _SUBNORMAL[dtype] / UNIT_ROUNDOFF[dtype] / 2)
+    size = np.maximum(np.abs(value), SUBNORMAL[dtype] / UNIT_ROUNDOFF[dtype] / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         return 2.0 ** np.floor(np.log2(size)) * 2 * UNIT_ROUNDOFF[dtype]
 

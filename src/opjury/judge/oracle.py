@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury.judge.bounds import LARGEST, UNIT_ROUNDOFF, Expected, error_bound
+from opjury.judge.bounds import LARGEST, SUBNORMAL, UNIT_ROUNDOFF, Expected, error_bound
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import HALF, is_floating
@@ -310,6 +310,9 @@ def _analytic_gradient(
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
     if leaf.dtype in HALF:  # each step may round to the half type: forward, and again backward
         bound = bound + 2 * _CHAIN * UNIT_ROUNDOFF[leaf.dtype] * magnitude
+    bound = bound + terms * SUBNORMAL[leaf.dtype] * np.max(
+        np.abs(weights), initial=0.0
+    )  # of derivatives that underflow
     value, bound = np.where(beyond, 0, value), np.where(beyond, np.inf, bound)
     return Expected(value.astype(carrier(leaf.dtype)), 0.0, bound, dtype=leaf.dtype)
 
