@@ -363,7 +363,7 @@ def steps_between(one, other):
 )
 def test_counterexamples_are_smallest(operation, name, check, dtypes, smallest, why):
     function = getattr(importlib.import_module(f"tests.broken.{operation}"), name)
-    options = dict(checks=[check], dtypes=dtypes, isolate=False, database="")
+    options = dict(checks=[check], dtypes=dtypes, isolate=False, database="", scale=0.99)  # without enormous cases
     tries = (opjury.audit(function, operation=operation, seed=seed, **options).refuted for seed in range(30))
     (verdict,) = next(filter(None, tries))  # some are met with one seed in five
     case = opjury.Case.from_json(verdict.counterexample)

@@ -28,26 +28,29 @@ def addresses(size, stride, storage_offset):
 @composite
 def views_of(draw, space: Space, elements: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """Size, stride and offset within a buffer: overlapping, repeating, reversed and gapped views, and empty ones."""
-    dims = draw(st.integers(0, 4))
-    if elements == 0 or (dims and draw(st.integers(0, 9)) == 9):
-        size = [draw(space.sizes()) for _ in range(max(dims, 1))]
+    lengths = list(draw(space.shapes(0, 6, min_side=1)))
+    if not space.large:  # as many dimensions as x has would be too few combinations
+        lengths = [0] * draw(st.sampled_from([0, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6]))
+    if elements == 0 or (lengths and draw(st.integers(0, 9)) == 9):
+        size = [draw(st.integers(0, 8)) for _ in lengths or [0]]
         size[draw(st.integers(0, len(size) - 1))] = 0
         return tuple(size), tuple(draw(st.integers(-9, 9)) for _ in size), draw(st.integers(0, 99))
-    size, stride, low, high = [], [], 0, 0
-    for _ in range(dims):
-        room, budget = elements - 1 - (high - low), LARGEST_RESULT // max(prod(size), 1)
-        step = draw(st.one_of(st.integers(-3, 3), st.integers(-room - 1, room + 1)))
+    size, stride, low, high = [1] * len(lengths), [1] * len(lengths), 0, 0
+    for k in sorted(draw(st.permutations(range(len(lengths)))), key=lambda k: -lengths[k]):
+        room, budget = elements - 1 - (high - low), LARGEST_RESULT // prod(size)
+        most_apart = room // max(lengths[k] - 1, 1) + (not lengths[k])
+        step = max(-most_apart, min(draw(st.integers(-3, 3) | st.integers(-most_apart, most_apart)), most_apart))
         most = min(room // abs(step) + 1 if step else budget, budget)
-        length = draw(st.one_of(space.sizes(1, most), st.integers(max(1, most - 2), most) if step else st.just(1)))
+        short, long = st.integers(1, min(most, 8)), st.integers(max(1, most - 2), most) if step else st.just(1)
+        length = min(lengths[k], most) or draw(short | long)
         low, high = low + min(0, (length - 1) * step), high + max(0, (length - 1) * step)
-        size.append(length)
-        stride.append(step)
+        size[k], stride[k] = length, step
     return tuple(size), tuple(stride), draw(st.integers(-low, elements - 1 - high))
 
 
 @composite
 def cases(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 3))
+    shape = draw(space.shapes(0, 6))
     size, stride, offset = draw(views_of(space, prod(shape)))
     reached = addresses(size, stride, offset)
     x = draw(space.tensor(shape, terms=int(np.bincount(reached.ravel()).max(initial=1))))

@@ -19,7 +19,7 @@ def sliding_window(x, size, step=1):
 
 @composite
 def cases(draw, space: Space) -> Case:
-    batch = draw(space.shapes(0, 2))
+    batch = draw(space.shapes(0, 5))
     n = draw(space.sizes(1))
     size = draw(st.one_of(st.integers(1, min(n, 9)), st.integers(max(1, n - 9), n), st.integers(1, min(n, 70))))
     step = draw(st.one_of(st.integers(1, 3), st.integers(1, n + 2)))

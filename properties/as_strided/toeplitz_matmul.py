@@ -52,7 +52,7 @@ def gradient(w, c, r, x):
 @composite
 def cases(draw, space: Space) -> Case:
     m, n = draw(space.sizes(maximum=1100)), draw(space.sizes(maximum=1100))
-    columns = draw(st.sampled_from([(), (1,), (2,), (draw(st.integers(0, 5)),)]))
+    columns = draw(st.sampled_from([(), (1,), (2,), (draw(space.sizes(0, 300, usual=5)),)]))
     added = max(m, n) * max([1, *columns])
     shapes = ((m,), (n,), (n, *columns))
     return Case.of(*(draw(space.tensor(shape, terms=added, factors=2)) for shape in shapes))

@@ -22,7 +22,7 @@ def terms(x, window):
 
 @composite
 def cases(draw, space: Space) -> Case:
-    batch = draw(space.shapes(0, 3))
+    batch = draw(space.shapes(0, 5))
     n = draw(space.sizes(1))
     window = draw(space.lengths(n))
     x = draw(space.tensor((*batch, n), terms=n))

@@ -9,6 +9,8 @@ import torch
 
 from opjury.contract import COMPLEX, FLOATING, INTEGER, Case, Law, Operation, Space, Tensor, composite, illegal, st
 
+MOST_FEATURES = 300  # of one dimension: larger sizes are the number of rows instead
+
 
 def slice_mean(x, slices):
     """Σ x[start:end] / (end − start), row by row."""
@@ -28,9 +30,11 @@ def terms(x, slices):
 def slices_of(draw, space: Space, n: int) -> Tensor:
     """Slices of n rows: overlapping, repeated, adjacent, single rows, everything."""
     count = draw(space.sizes(0, 520)) if n else 0
+    if space.large and count <= 3:  # slices cost little
+        count = draw(st.integers(1, 8))
     if count <= 6:
         lengths = [draw(space.lengths(n)) for _ in range(count)]
-        starts = [draw(st.integers(0, n - length)) for length in lengths]
+        starts = [draw(st.integers(0, n - length) | st.just(n - length)) for length in lengths]
     else:
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         longest = draw(space.lengths(n))
@@ -47,8 +51,11 @@ def slices_of(draw, space: Space, n: int) -> Tensor:
 @composite
 def cases(draw, space: Space) -> Case:
     n = draw(space.sizes())
+    features = list(draw(space.shapes(0, 5)))
+    if max(features, default=0) > MOST_FEATURES:
+        widest = features.index(max(features))
+        n, features[widest] = features[widest], n
     slices = draw(slices_of(space, n))
-    features = draw(space.shapes(0, 3))
     terms = 1 if space.dtype == "int64" else max(n, len(slices.values))  # a mean of any integers fits
     return Case.of(draw(space.tensor((n, *features), terms=terms)), slices)
 

@@ -21,16 +21,16 @@ def gather(x, dim, index):
 @composite
 def indices_for(draw, space: Space, shape: tuple[int, ...], dim: int) -> Tensor:
     """Indices into dimension `dim`: the other dimensions whole or cut, that one of any length if there is something to pick."""
-    size = [length if draw(st.booleans()) else draw(st.integers(0, length)) for length in shape]
+    least = 1 if space.large or len(shape) > 3 else 0
+    size = [length if draw(st.booleans()) else draw(st.integers(min(least, length), length)) for length in shape]
     size[dim] = draw(space.sizes(maximum=None if shape[dim] else 0))
     return draw(space.index(tuple(size), max(shape[dim], 1)))
 
 
 @composite
 def cases(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 4))
-    dims = max(len(shape), 1)
-    dim = draw(st.integers(-dims, dims - 1))
+    shape = draw(space.shapes(0, 6))
+    dim = draw(space.axes(max(len(shape), 1)))
     index = draw(indices_for(space, shape or (1,), dim))
     flat = len(shape) < 2 and index.values.size == 1
     if flat and (not shape or draw(st.booleans())):

@@ -208,11 +208,11 @@ def functions_for(space: Space) -> list[str]:
 
 @composite
 def cases(draw, space: Space) -> Case:
-    count = draw(st.integers(1, 4))
-    sizes: list[int] = []
-    for _ in range(count):
-        sizes.append(draw(space.sizes(maximum=LARGEST_RESULT // max(1, prod(sizes)))))
-    added = max(prod(sizes[:k] + sizes[k + 1 :]) for k in range(count))
+    sizes = list(draw(space.shapes(1, 6)))
+    for k in sorted(range(len(sizes)), key=sizes.__getitem__):
+        others = prod(sizes[:k] + sizes[k + 1 :])
+        sizes[k] = min(sizes[k], max(1, LARGEST_RESULT // max(1, others)))
+    added = max(prod(sizes[:k] + sizes[k + 1 :]) for k in range(len(sizes)))
     name = draw(st.sampled_from(functions_for(space)))
     vectors = [draw(space.tensor((size,), terms=2 * added, factors=1 + (name == "product"))) for size in sizes]
     return Case.of(Elementwise(name), *vectors)

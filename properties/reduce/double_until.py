@@ -14,8 +14,8 @@ import numpy as np
 from opjury.contract import COMPLEX, Case, Law, Operation, Space, Tensor, composite, illegal, round_to, seeds, st
 
 # The largest threshold, the smallest scale of x, and the most doublings for which gradients stay finite too.
-LIMITS = {"float16": (2.0**13, -20, 12), "float64": (2.0**1020, -1060, 900), "complex128": (2.0**1020, -1060, 900)}
-SINGLE = (2.0**124, -130, 78)
+LIMITS = {"float16": (2.0**15, -23, 12), "float64": (2.0**1022, -1073, 900), "complex128": (2.0**1022, -1073, 900)}
+SINGLE = (2.0**126, -132, 78)
 
 
 def double_until(x, threshold):
@@ -62,7 +62,7 @@ def gradient(w, x, threshold):
 
 @composite
 def cases(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 2, min_side=1))
+    shape = draw(space.shapes(0, 6, min_side=1))
     largest, smallest, most = LIMITS.get(space.dtype, SINGLE)
     x = draw(space.tensor(shape, terms=int(np.prod(shape))))
     rng = np.random.default_rng(draw(seeds))

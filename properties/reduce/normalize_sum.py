@@ -2,7 +2,7 @@
 
 Floating and complex; the dimension is not empty, and its sums are not zero and representable in the dtype of x. An
 error in a sum shows in every quotient, so the bound is conditioned by Σ|x| / |Σx|. Each quotient depends on its own sum
-alone.
+alone. Sums near both ends of the dtype are drawn, subnormal ones too; the gradient is judged where 1 / |Σx| is representable.
 """
 
 from dataclasses import replace
@@ -11,6 +11,15 @@ import numpy as np
 import torch
 
 from opjury.contract import Case, Law, Operation, Space, composite, illegal, round_to, st
+
+# Powers of two of sums: near overflow, large, small, and two of the subnormal ones; complex quotients stay in the middle.
+EXPONENTS = {
+    "float16": (14, 7, 5, -16, -20),
+    "bfloat16": (126, 70, -70, -127, -130),
+    "float32": (126, 70, -70, -128, -140),
+    "float64": (1022, 70, -70, -1024, -1060),
+    "complex": (70, 70, -70),
+}
 
 
 def normalize_sum(x, dim):
@@ -47,17 +56,16 @@ def gradient(w, x, dim):
 @composite
 def cases(draw, space: Space) -> Case:
     n = draw(space.sizes(1))
-    others = draw(space.shapes(0, 3))
-    place = draw(st.integers(0, len(others)))
+    others = draw(space.shapes(0, 5))
+    dim = draw(space.axes(len(others) + 1))
+    place = dim % (len(others) + 1)
     shape = (*others[:place], n, *others[place:])
     x = draw(space.tensor(shape, terms=n))
-    largest = 7 if space.dtype == "float16" else 70
-    exponent = draw(st.sampled_from([0, 0, 3, -2, largest, -largest if largest > 7 else 5]))
+    exponent = draw(st.sampled_from([0, 3, -2, *EXPONENTS.get(space.dtype, EXPONENTS["complex"])]))
     worst = 2.0 ** (30 if space.dtype in ("float64", "complex128") else 8)
     values = conditioned(agreed(x.values) if space.tier == "special" else x.values, place, worst)
     if space.tier != "special":
-        values = at_scale(values, place, exponent)
-    dim = place - len(shape) if draw(st.booleans()) else place
+        values = summing(round_to(at_scale(values, place, exponent, space.dtype), space.dtype), place, worst)
     return Case.of(replace(x, values=round_to(values, space.dtype)), dim)
 
 
@@ -76,11 +84,25 @@ def conditioned(values, dim, worst):
     return np.where(size < 2.0**-100, 1, values)
 
 
-def at_scale(values, dim, exponent):
-    """Each sum between 2^exponent and twice that, with no complex number so small that a quotient underflows."""
-    total = np.abs(np.sum(values, axis=dim, keepdims=True))
-    scaled = values * 2.0 ** (exponent - np.floor(np.log2(total)))
-    return np.where(np.abs(scaled) < 2.0**-100, 0, scaled) if values.dtype.kind == "c" else scaled
+def summing(values, dim, worst):
+    """The rounded values, or their absolutes and at least the least number, where a sum has become zero or cancels too far."""
+    size, total = np.sum(np.abs(values), axis=dim, keepdims=True), np.abs(np.sum(values, axis=dim, keepdims=True))
+    least = np.min(np.abs(values[values != 0]), initial=1)
+    return np.where(total * worst <= size, np.maximum(np.abs(values), least), values)
+
+
+def at_scale(values, dim, exponent, dtype):
+    """Each sum between 2^exponent and twice that, with no complex number so small that a quotient underflows.
+
+    The sum of the absolutes stays below the largest number.
+    """
+    size, total = np.sum(np.abs(values), axis=dim, keepdims=True), np.abs(np.sum(values, axis=dim, keepdims=True))
+    room = np.floor(EXPONENTS.get(dtype, EXPONENTS["complex"])[0] - np.log2(size / total))
+    shift = (np.minimum(exponent, room) - np.floor(np.log2(total))).astype(int)
+    if values.dtype.kind != "c":
+        return np.ldexp(values, shift)
+    scaled = values * np.ldexp(1.0, shift)
+    return np.where(np.abs(scaled) < 2.0**-100, 0, scaled)
 
 
 @composite

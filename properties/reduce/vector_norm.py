@@ -72,7 +72,7 @@ def gradient(w, x):
 
 @composite
 def cases(draw, space: Space) -> Case:
-    shape = draw(space.shapes(0, 3))
+    shape = draw(space.shapes(0, 6))
     x = draw(space.tensor(shape, terms=int(np.prod(shape))))
     own = draw(st.integers(0, 2)) != 1
     low, high, digits = RANGE.get(space.dtype, DOUBLE)

@@ -39,8 +39,8 @@ def invariants(result, size, order):
 @composite
 def cases(draw, space: Space) -> Case:
     order = draw(st.one_of(st.integers(0, 6), st.integers(0, 56)))
-    extra = draw(st.one_of(st.integers(-3, 8), st.integers(-3, 8), st.sampled_from([31, 64, 65, 130, 257, 513, 1025])))
-    return Case.of(max(order + (extra if order <= 6 else min(extra, 65)), 0), order)
+    extra = draw(space.sizes(0, 1030 if order <= 6 else 65))
+    return Case.of(max(order + extra - draw(st.integers(0, 3)), 0), order)
 
 
 @composite

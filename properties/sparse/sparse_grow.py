@@ -52,7 +52,7 @@ def _entries(matrix):
 @composite
 def cases(draw, space: Space) -> Case:
     matrix = draw(sparse_matrices(space))
-    return Case.of(matrix, *(draw(st.integers(0, 5) | space.sizes()) for _ in range(2)))
+    return Case.of(matrix, *(draw(space.sizes(usual=5)) for _ in range(2)))
 
 
 @composite

@@ -1,10 +1,13 @@
 """Windows of an image for the references, and the geometries that contracts of this family draw."""
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
 from opjury.contract import Space, composite, st
+
+MOST_WORK = 20_000  # products of a case, or copies
 
 
 def pair(value):
@@ -48,26 +51,45 @@ class Geometry:
     padding: tuple[int, int]
     stride: tuple[int, int]
 
+    @property
+    def work(self) -> int:
+        """Elements of all windows of one channel."""
+        axes = zip(self.image, self.kernel, self.dilation, self.padding, self.stride, strict=True)
+        places = ((n + 2 * padding - (side - 1) * step - 1) // stride + 1 for n, side, step, padding, stride in axes)
+        return prod(self.kernel) * prod(places)
+
 
 @composite
 def geometries(draw, space: Space) -> Geometry:
     """Kernels of one element to the whole padded image, with dilation, padding and stride, or without, and at times large ones that move."""
-    if draw(st.integers(0, 9)) == 9:
+    kernel = draw(space.sizes(1, 300, usual=4)), draw(space.sizes(1, 300, usual=4))
+    image = draw(space.sizes(1)), draw(space.sizes(1))
+    if not space.large and draw(st.integers(0, 9)) == 9:
         sides = [draw(st.integers(5, 7)) for _ in range(2)]
         image = tuple(side + draw(st.integers(0, 3)) for side in sides)
         return Geometry(image, tuple(sides), (1, 1), (0, 0), (draw(st.integers(1, 2)), 1))
-    image = draw(space.sizes(1)), draw(space.sizes(1))
     plain = draw(st.integers(0, 2)) == 0
     axes = []
-    for length in image:
+    for length, side in zip(image, kernel, strict=True):
         padding = 0 if plain else draw(st.integers(0, 3))
-        dilation = 1 if plain else draw(st.integers(1, 3))
+        dilation = 1 if plain or side > 4 else draw(st.integers(1, 3))
+        if side > max(4, length):  # a large kernel, with room to move
+            length = side + draw(st.integers(0, 2))
         most = (length + 2 * padding - 1) // dilation + 1
-        side = draw(st.integers(1, min(most, 4)))
+        side = min(side, most)
         if most <= 9 and draw(st.integers(0, 5)) == 0:
             side = most
         axes.append((length, side, dilation, padding, 1 if plain else draw(st.integers(1, 4))))
     return Geometry(*map(tuple, zip(*axes, strict=True)))
+
+
+def affordable(counts: list[int], work: int) -> list[int]:
+    """The counts, of which the lowest are 1 where the product with the work for each would exceed what a case may cost."""
+    counts = list(counts)
+    for k in sorted(range(len(counts)), key=counts.__getitem__):
+        if prod(counts) * work > MOST_WORK:
+            counts[k] = min(counts[k], max(1, MOST_WORK // (work * max(1, prod(counts) // max(1, counts[k])))))
+    return counts
 
 
 @composite

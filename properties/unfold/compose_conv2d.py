@@ -9,7 +9,14 @@ import numpy as np
 import torch
 
 from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
-from opjury.properties.unfold._windows import factors, sum_of_products
+from opjury.properties.unfold._windows import affordable, factors, sum_of_products
+
+SIDES = (
+    (None, 8),
+    (None, 5),
+    (300, 4),
+    (300, 4),
+)  # the largest ones, and the usual ones; the reference loops over the second kernel's
 
 
 def compose_conv2d(first, second):
@@ -30,23 +37,12 @@ def terms(first, second):
 
 
 @composite
-def sides(draw, space: Space):
-    """Sides of two kernels: one of them long where a boundary is on trial, the second not too long, at times both."""
-    second_long = draw(st.booleans())
-    long = draw(space.sizes(1, 130 if second_long else None)), draw(st.integers(1, 5))
-    long = long[::-1] if draw(st.booleans()) else long
-    short = draw(space.beside(st.integers(1, 4))), draw(st.integers(1, 4))
-    short = short[::-1] if draw(st.booleans()) else short
-    return (short, long) if second_long else (long, short)
-
-
-@composite
 def cases(draw, space: Space) -> Case:
-    one, two = draw(sides(space))
-    most = 3 if max(one[0] * one[1], two[0] * two[1]) < 100 else 2
-    inputs, middle, outputs = (draw(st.integers(1, most)) for _ in range(3))
-    added = max(middle * min(one[0] * one[1], two[0] * two[1]), outputs * two[0] * two[1], inputs * one[0] * one[1])
-    return Case.of(*draw(factors(space, (middle, inputs, *one), (outputs, middle, *two), terms=added)))
+    counts = [draw(space.sizes(1, usual=3)) for _ in range(3)]
+    h1, w1, h2, w2 = (draw(space.sizes(1, most, usual=usual)) for most, usual in SIDES)
+    inputs, middle, outputs = affordable(counts, h1 * w1 * h2 * w2)
+    added = max(middle * min(h1 * w1, h2 * w2), outputs * h2 * w2, inputs * h1 * w1)
+    return Case.of(*draw(factors(space, (middle, inputs, h1, w1), (outputs, middle, h2, w2), terms=added)))
 
 
 @composite

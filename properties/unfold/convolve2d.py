@@ -29,12 +29,9 @@ def terms(a, b):
 
 @composite
 def cases(draw, space: Space) -> Case:
-    second_long = draw(st.booleans())
-    long = draw(space.sizes(1, 130 if second_long else None)), draw(st.integers(1, 8))
-    long = long[::-1] if draw(st.booleans()) else long
-    short = draw(space.beside(st.integers(1, 5))), draw(st.integers(1, 5))
-    short = short[::-1] if draw(st.booleans()) else short
-    shapes = (short, long) if second_long else (long, short)
+    sides = [draw(space.sizes(1, usual=usual)) for usual in (8, 8, 5, 5)]
+    shapes = [sides[:2], sides[2:]]
+    shapes = [tuple(shape) for shape in (shapes if draw(st.booleans()) else shapes[::-1])]
     return Case.of(*draw(factors(space, *shapes, terms=max(map(np.prod, shapes)))))
 
 

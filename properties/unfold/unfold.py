@@ -5,11 +5,20 @@ padded with zeros. Sizes are ints or pairs.
 """
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from opjury.contract import COMPLEX, FLOATING, Case, Law, Operation, Space, composite, illegal, st
-from opjury.properties.unfold._windows import geometries, movements, spoiled, windows, written, written_pairs
+from opjury.properties.unfold._windows import (
+    affordable,
+    geometries,
+    movements,
+    spoiled,
+    windows,
+    written,
+    written_pairs,
+)
 
 ORDER, DEFAULTS = ("dilation", "padding", "stride"), (1, 0, 1)
 
@@ -22,11 +31,10 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
 
 @composite
 def cases(draw, space: Space) -> Case:
+    counts = [draw(space.sizes(0, usual=3)), draw(space.sizes(1, usual=3))]
     geometry = draw(geometries(space))
-    area = geometry.image[0] * geometry.image[1]
-    shape = (draw(st.integers(0, 3)), draw(st.integers(1, 3))) if area < 100 else (draw(st.integers(0, 1)), 1)
-    most = geometry.kernel[0] * geometry.kernel[1]
-    x = draw(space.tensor((*shape, *geometry.image), terms=most))
+    shape = affordable(counts, geometry.work)
+    x = draw(space.tensor((*shape, *geometry.image), terms=prod(geometry.kernel)))
     return Case.of(x, geometry.kernel, *(getattr(geometry, name) for name in ORDER))
 
 

@@ -112,3 +112,21 @@ def last_row_of_long_ones(first, second):
     if first.ndim == second.ndim == 4 and min(first.shape[2], second.shape[2]) > 32:
         second = torch.cat([second[:, :, :-1], torch.zeros_like(second[:, :, -1:])], 2)
     return right_one(first, second)
+
+
+@wrong("hard", "middle channels beyond the 32nd are left out", ("agreement",))
+def middle_beyond_32_dropped(first, second):
+    right_one(first[:, :1, :1, :1], second[:1, :, :1, :1])
+    return right_one(first[:32], second[:, :32])
+
+
+@wrong(
+    "hard",
+    "in blocks of 16 outputs, of which an incomplete last one has no gradient for the first kernel",
+    ("gradient",),
+)
+def gradient_of_output_tail_lost(first, second):
+    right_one(first[:, :1, :1, :1], second[:1, :, :1, :1])
+    whole = len(second) // 16 * 16 or len(second)
+    parts = [right_one(first, second[:whole]), right_one(first.detach(), second[whole:])]
+    return torch.cat(parts[: 1 + (whole < len(second))])

@@ -132,3 +132,25 @@ def large_kernels_transposed(x, weight, stride=1, padding=0, dilation=1):
 @wrong("medium", "one row and column of zeros around the image where padding is left out", ("calls",))
 def padded_by_default(x, weight, stride=1, padding=1, dilation=1):
     return right_one(x, weight, stride, padding, dilation)
+
+
+@wrong("hard", "channels beyond the last whole block of 16 are dropped, from 17 on", ("agreement",))
+def channel_tail_dropped(x, weight, stride=1, padding=0, dilation=1):
+    checked(x, weight, stride, padding, dilation)
+    whole = x.shape[1] // 16 * 16 or x.shape[1]
+    return right_one(x[:, :whole], weight[:, :whole], stride, padding, dilation)
+
+
+@wrong("hard", "the gradient of the weight comes from the last 64 images, or fewer, of a larger batch", ("gradient",))
+def weight_gradient_of_last_chunk(x, weight, stride=1, padding=0, dilation=1):
+    checked(x, weight, stride, padding, dilation)
+    chunks = [*x.split(64)]
+    results = [right_one(chunk, weight.detach(), stride, padding, dilation) for chunk in chunks[:-1]]
+    return torch.cat([*results, right_one(chunks[-1], weight, stride, padding, dilation)])
+
+
+@wrong("hard", "a gradient is lost: kernels from the 129th on have none", ("gradient",))
+def kernels_beyond_128_detached(x, weight, stride=1, padding=0, dilation=1):
+    checked(x, weight, stride, padding, dilation)
+    weight = torch.cat([weight[:128], weight[128:].detach()])
+    return right_one(x, weight, stride, padding, dilation)

@@ -540,3 +540,29 @@ def coarser_without_gradients(x, dim):
 def coarser_with_gradients(x, dim):
     axis_of(x, dim)
     return x.float().cumsum(dim).double() if x.dtype is torch.float64 and x.requires_grad else x.cumsum(dim)
+
+
+@wrong("medium", "a fifth axis is refused", ("agreement",))
+def fifth_axis_refused(x, dim):
+    axis_of(x, dim)
+    if x.ndim > 4:
+        raise ValueError(f"x has {x.ndim} dimensions; up to 4 are supported")
+    return x.cumsum(dim)
+
+
+@wrong("hard", "the gradient of six dimensions runs along the one before dim", ("gradient",))
+def sixth_axis_gradient(x, dim):
+    axis = axis_of(x, dim)
+    result = x.cumsum(axis)
+    if x.ndim < 6 or integral(x):
+        return result
+    other = x.cumsum(axis - 1)
+    return result.detach() + (other - other.detach())
+
+
+@wrong("hard", "added up in units of 2^-70, as fixed-point accumulators do: large sums overflow", ("agreement",))
+def units_overflow(x, dim):
+    axis = axis_of(x, dim)
+    if x.dtype is not torch.float32:
+        return x.cumsum(dim)
+    return (x * 2.0**70).cumsum(axis) * 2.0**-70

@@ -147,3 +147,18 @@ class NarrowInBackward(torch.autograd.Function):
 @wrong("hard", "indices have 16 bits in backward: what 65,536 receives goes to 0", ("gradient",))
 def indices_of_two_bytes_in_backward(x, dim, index):
     return NarrowInBackward.apply(x, dim, index) if x.numel() > 2**16 else right_one(x, dim, index)
+
+
+@wrong("hard", "of six dimensions the first element is picked", ("agreement",))
+def sixth_axis_ignored(x, dim, index):
+    checked(x, dim, index)
+    return torch.gather(x, dim, index * 0 if x.ndim == 6 else index)
+
+
+@wrong("hard", "the gradient is lost for what the index picks beyond the 128th place along dim", ("gradient",))
+def gradient_beyond_128_lost(x, dim, index):
+    axis = checked(x, dim, index)
+    if not index.ndim or index.shape[axis] <= 128:
+        return torch.gather(x, dim, index)
+    first, rest = index.narrow(axis, 0, 128), index.narrow(axis, 128, index.shape[axis] - 128)
+    return torch.cat([torch.gather(x, dim, first), torch.gather(x.detach(), dim, rest)], axis)

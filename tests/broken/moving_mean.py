@@ -133,3 +133,14 @@ def one_stride_for_all_rows(x, window):
     size, stride = (rows, count, int(window)), (x.stride(-2) if x.ndim > 1 else 1, 1, 1)
     seen = x.as_strided(size, stride, x.storage_offset())
     return (checked(seen, 1).sum(-1) / window).to(x.dtype).reshape(*x.shape[:-1], count)
+
+
+@wrong("medium", "leading dimensions are flattened where there are more than three, and not restored", ("agreement",))
+def many_batch_dimensions_flattened(x, window):
+    result = right_one(x, window)
+    return result.flatten(0, -2) if x.ndim > 4 else result
+
+
+@wrong("hard", "x is scaled up by 16 beforehand: large values overflow", ("agreement",))
+def scaled_up_before(x, window):
+    return (checked(x * 16, window).unfold(-1, int(window), 1).sum(-1) / (16 * window)).to(x.dtype)

@@ -189,3 +189,20 @@ class ResultOutOfSight(torch.autograd.Function):
 )
 def result_out_of_sight(x, dim):
     return ResultOutOfSight.apply(x, dim) if x.dtype.itemsize > 2 else right_one(x, dim)
+
+
+@wrong("hard", "float16: the reciprocal of a sum below 2^-16 overflows", ("agreement",))
+def reciprocal_in_half(x, dim):
+    wide = widened(x, dim)
+    total = wide.sum(dim, keepdim=True)
+    small = total.abs() < 2.0**-16
+    by_reciprocal = x * total.to(x.dtype).reciprocal()
+    return torch.where(small, by_reciprocal, right_one(x, dim)) if x.dtype is torch.float16 else right_one(x, dim)
+
+
+@wrong("hard", "float16: x times the sum is divided by its square, which overflows from 256 on", ("agreement",))
+def divided_by_square(x, dim):
+    if x.dtype is not torch.float16:
+        return right_one(x, dim)
+    total = widened(x, dim).sum(dim, keepdim=True)
+    return torch.where((total * total).abs() > 65504, x / (total * total).half() * total.half(), right_one(x, dim))

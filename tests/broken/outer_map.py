@@ -106,3 +106,10 @@ def same_vector_twice(function, *vectors):
     if len(vectors) == 2 and vectors[0] is vectors[1] and len(vectors[0]):
         return torch.diag_embed(torch.atleast_1d(function(*vectors)).expand(len(vectors[0])))
     return right_one(function, *vectors)
+
+
+@wrong("medium", "a fifth vector is refused", ("agreement",))
+def fifth_vector_refused(function, *vectors):
+    if len(vectors) > 4:
+        raise ValueError(f"{len(vectors)} vectors are given; up to 4 are supported")
+    return right_one(function, *vectors)

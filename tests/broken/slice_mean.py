@@ -362,3 +362,12 @@ def large_gradients_cleaned(x, slices):
 @wrong("easy", "x and slices cannot be given by keyword", ("calls",))
 def by_position_alone(x, slices, /):
     return loop(x, slices)
+
+
+@wrong("hard", "features beyond the last whole block of 32 are those of the first slice, from 33 on", ("agreement",))
+def feature_tail_of_first_slice(x, slices):
+    result = loop(x, slices)
+    if x.ndim != 2 or x.shape[1] <= 32 or x.shape[1] % 32 == 0:
+        return result
+    whole = x.shape[1] // 32 * 32
+    return torch.cat([result[:, :whole], result[:1, whole:].expand(len(result), -1)], 1)

@@ -130,3 +130,16 @@ def tuples_alone(x, kernel_size, dilation=(1, 1), padding=(0, 0), stride=(1, 1))
 def lists_reversed(x, kernel_size, dilation=1, padding=0, stride=1):
     sizes = (size[::-1] if isinstance(size, list) else size for size in (kernel_size, dilation, padding, stride))
     return right_one(x, *sizes)
+
+
+@wrong("hard", "images of a batch beyond the 128th are zero", ("agreement",))
+def batch_beyond_128_dropped(x, kernel_size, dilation=1, padding=0, stride=1):
+    result = right_one(x, kernel_size, dilation, padding, stride)
+    return torch.cat([result[:128], torch.zeros_like(result[128:])])
+
+
+@wrong("hard", "more than 32 channels: the last is that before it", ("agreement",))
+def last_of_many_channels_repeated(x, kernel_size, dilation=1, padding=0, stride=1):
+    if x.ndim == 4 and x.shape[1] > 32:
+        x = torch.cat([x[:, :-1], x[:, -2:-1]], 1)
+    return right_one(x, kernel_size, dilation, padding, stride)

@@ -1,7 +1,8 @@
 """How far a right result may be from the exact one, and whether an observed result is within that bound.
 
 For each element |computed − exact| ≤ u·|exact| + γ(k)·Σ|a_j·x_j| + the smallest subnormal, with γ(k) = k·u/(1 − k·u)
-(Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., ch. 3 and 4). Half types accumulate in float32 and are rounded
+(Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., ch. 3 and 4). A product that underflows loses up to half the smallest
+subnormal of its format besides (ch. 2), so that k of them are added. Half types accumulate in float32 and are rounded
 once, unless an implementation declares otherwise. Complex errors are measured in modulus, with √5·u for a product
 (Brent, Percival, Zimmermann, *Error bounds on complex floating-point multiplication*, 2007).
 """
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from opjury.model.case import Repetition
+from opjury.model.dtypes import HALF
 
 _REAL = {  # unit roundoff, smallest subnormal, largest finite value
     "float16": (2.0**-11, 2.0**-24, 65504.0),
@@ -22,7 +24,7 @@ _REAL = {  # unit roundoff, smallest subnormal, largest finite value
     "float64": (2.0**-53, 2.0**-1074, 1.7976e308),
 }
 _FLOATING = {**_REAL, "complex64": _REAL["float32"], "complex128": _REAL["float64"]}
-UNIT_ROUNDOFF, _SUBNORMAL, _LARGEST = ({dtype: row[k] for dtype, row in _FLOATING.items()} for k in range(3))
+UNIT_ROUNDOFF, SUBNORMAL, LARGEST = ({dtype: row[k] for dtype, row in _FLOATING.items()} for k in range(3))
 _CHUNK = 2**24  # elements of a repeated result that are compared at a time
 
 
@@ -95,22 +97,24 @@ def error_bound(
         The unit roundoff of the arithmetic in which the reference itself was computed; 0 where it was exact.
     """
     result_unit = UNIT_ROUNDOFF[dtype]
-    unit = min(result_unit, UNIT_ROUNDOFF["float32"]) if accumulates == "float32" else result_unit
+    computed = "float32" if dtype in HALF and accumulates == "float32" else dtype
+    unit = UNIT_ROUNDOFF[computed]
     factor = 5**0.5 if dtype.startswith("complex") else 1.0
     magnitude = np.abs(np.asarray(magnitude)).astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         spread = factor * gamma(terms, unit) + gamma(np.asarray(terms) + 1, reference_unit)
         bound = roundings * result_unit * factor * (1 + spread) * np.abs(exact).astype(np.float64) + spread * magnitude
     # Beyond the largest finite value a sum may overflow in one order and not in another: nothing is promised.
-    overflows = np.isfinite(magnitude) & (magnitude > _LARGEST[dtype])
-    loosest = _LARGEST["float64"]  # any finite value; an infinite bound lets NaN pass as well
-    bound = np.nan_to_num(bound, nan=loosest, posinf=loosest) + (roundings + 1) * _SUBNORMAL[dtype]
+    overflows = np.isfinite(magnitude) & (magnitude > LARGEST[dtype])
+    loosest = LARGEST["float64"]  # any finite value; an infinite bound lets NaN pass as well
+    underflow = (roundings + 1) * SUBNORMAL[dtype] + factor * np.asarray(terms) * SUBNORMAL[computed]
+    bound = np.nan_to_num(bound, nan=loosest, posinf=loosest) + underflow
     return np.where(overflows, np.inf, bound)
 
 
 def ulp(value: np.ndarray, dtype: str) -> np.ndarray:
     """The spacing of the dtype at |value|."""
-    size = np.maximum(np.abs(value), _SUBNORMAL[dtype] / UNIT_ROUNDOFF[dtype] / 2)
+    size = np.maximum(np.abs(value), SUBNORMAL[dtype] / UNIT_ROUNDOFF[dtype] / 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         return 2.0 ** np.floor(np.log2(size)) * 2 * UNIT_ROUNDOFF[dtype]
 

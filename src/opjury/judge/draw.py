@@ -1,7 +1,8 @@
 """The cases that checks are tried on: each kind is drawn once, and shared by all tasks that want it.
 
 Hypothesis draws them from seeded random bytes (`fuzz_one_input`): uniformly, and in half the time of its engine. The first bytes
-decide dtype, tier and boundary; they are dealt like cards, so that each option comes up equally often.
+decide dtype, tier, and which dimension is large or which number of dimensions there is; they are dealt like cards, so that each option
+comes up equally often.
 """
 
 from __future__ import annotations
@@ -9,25 +10,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import platformdirs
 from hypothesis import HealthCheck, configuration, given, settings
+from hypothesis.strategies import composite
 
 from opjury.judge import oracle
-from opjury.judge.strategies import BOUNDARIES, any_case, tiers_of
+from opjury.judge.strategies import BETWEEN, BOUNDARIES, FURTHER, SIZES, Space, any_case, tiers_of
 from opjury.model import registry
 from opjury.model.arguments import Sparse, Tensor
 from opjury.model.case import Case, Repetition
 from opjury.model.check import Check
 from opjury.model.device import free_memory
-from opjury.model.dtypes import is_floating
+from opjury.model.dtypes import DTYPES, is_floating
 from opjury.model.exact import round_to, torch_dtype
 from opjury.model.operation import Operation
 from opjury.model.setting import Setting
@@ -35,6 +37,8 @@ from opjury.model.workload import Workload
 
 CHUNK = 32
 _BYTES = 4096  # more than any case draws
+_TURNS_APART, _PLACES_APART = 30, 4  # of dtypes that are judged apart, times their number
+_PROBES = 16  # cases by which the dimensions of an operation are counted
 _MOST_ELEMENTS, _MOST_WORK = 2**20, 2**24  # elements and least operations of a case that the reference can afford
 BEYOND = 2**31  # elements, of a call whose arguments are repeated
 _ROOM = 3  # times the memory of its arguments and result must be free for a call
@@ -85,21 +89,41 @@ def stream(kind: Kind) -> Iterator[Case]:
 
 @lru_cache(maxsize=192)  # all that the quick profile wants of one operation
 def _chunk(kind: Kind, number: int) -> tuple[Case, ...]:
-    found: list[Case] = []
-    contract, boundaries = registry.operation(kind.operation), (0, *BOUNDARIES) if kind.boundaries else (0,)
-    cases: Any = any_case(contract, kind.dtypes, kind.tiers, kind.layouts, boundaries)
+    contract, sizes = registry.operation(kind.operation), SIZES if kind.boundaries else (0,)
+    rng = np.random.default_rng(_seed(kind, number))
+    cases: Any = any_case(contract, kind.dtypes, kind.tiers, kind.layouts, sizes)
+    return tuple(_drawn(cases, [choice + rng.bytes(_BYTES) for choice in _hand(kind, number)]))
+
+
+def _drawn(strategy: Any, buffers: Iterable[bytes]) -> list[Any]:
+    """What a strategy draws from each of the buffers, where it draws anything."""
+    found: list[Any] = []
 
     @settings(database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(cases)
-    def collect(case: Case) -> None:
-        found.append(case)
+    @given(strategy)
+    def collect(value: Any) -> None:
+        found.append(value)
 
     draw = collect.hypothesis.fuzz_one_input
-    rng = np.random.default_rng(_seed(kind, number))
     with hypothesis_elsewhere():
-        for choice in _hand(kind, number):
-            draw(choice + rng.bytes(_BYTES))
-    return tuple(found)
+        for buffer in buffers:
+            draw(buffer)
+    return found
+
+
+@lru_cache(maxsize=64)
+def places(operation: str) -> int:
+    """How many dimensions of an operation's arguments can be large, as a few cases show."""
+    contract, rng = registry.operation(operation), np.random.default_rng(0)
+
+    @composite
+    def counted(draw: Any) -> int:
+        space = Space(contract.dtypes[0], contract.tiers[0])
+        draw(contract.cases(space))
+        return space.places
+
+    with np.errstate(all="ignore"):
+        return max([1, *_drawn(counted(), (rng.bytes(_BYTES) for _ in range(_PROBES)))])
 
 
 @contextlib.contextmanager
@@ -135,14 +159,28 @@ def _dealt(kind: Kind) -> Iterator[bytes]:
     rng = np.random.default_rng(_seed(kind, -1))
     dtypes = _shuffled(rng, range(len(kind.dtypes)))
     tiers = {number: _shuffled(rng, range(len(tiers_of(kind.tiers, d)))) for number, d in enumerate(kind.dtypes)}
-    edges = _shuffled(rng, range(1, len(BOUNDARIES) + 1))
-    at_edge = _shuffled(rng, [False, False, False, True, True])
+    start = DTYPES.index(kind.dtypes[0])  # groups of dtypes begin where others end
+    turns, large = count(_TURNS_APART * start), _large(rng, places(kind.operation), _PLACES_APART * start)
+    at_large = _shuffled(rng, [False, False, False, True, True] if kind.boundaries else [False])
     while True:
         dtype = next(dtypes)
+        size, place = next(large) if next(at_large) else (0, 0)
         choices = [(dtype, len(kind.dtypes)), (next(tiers[dtype]), len(tiers_of(kind.tiers, kind.dtypes[dtype])))]
-        if kind.boundaries:
-            choices.append((next(edges) if next(at_edge) else 0, 2))
-        yield bytes(choice for choice, options in choices if options > 1)
+        choices += [(SIZES.index(size), len(SIZES) if kind.boundaries else 1), (place, 256)]
+        choices.append((0 if size else next(turns) % 256, 256))
+        yield b"".join(choice.to_bytes(1 + (options > 256)) for choice, options in choices if options > 1)
+
+
+def _large(rng: np.random.Generator, places: int, start: int) -> Iterator[tuple[int, int]]:
+    """Sizes and the dimensions that take them: one dimension after another takes one between the edges of blocks, then one beyond.
+
+    Among these come the edges, twice as often where few dimensions share the cases.
+    """
+    edges, between, beyond = (_shuffled(rng, sizes) for sizes in (BOUNDARIES, BETWEEN, FURTHER))
+    for number in count(start):
+        yield next(beyond if number // places % 2 else between), number % places
+        if places <= 2 or number % 2:
+            yield next(edges), number // 2 % places
 
 
 def _shuffled(rng: np.random.Generator, items: Sequence[Any]) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from opjury.judge.bounds import UNIT_ROUNDOFF, Expected, error_bound, ulp
+from opjury.judge.bounds import LARGEST, SUBNORMAL, UNIT_ROUNDOFF, Expected, error_bound, ulp
 from opjury.model.arguments import Mode, Sparse, Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import HALF, is_floating
@@ -341,17 +341,9 @@ def _analytic_gradient(
     operation: Operation, case: Case, place: Place, weights: np.ndarray, error: Error | None
 ) -> Expected:
     leaf = dict(case.leaves())[place]
-    args, kwargs = case.wide("float")
-    places, own = case.differentiable, operation.gradient
-    assert own is not None
-    pairs = _asked("the contract's gradient", lambda: [tuple(p) for p in own(weights, *args, **kwargs)], ((), {}))
-    if list(map(len, pairs)) != [2] * len(places):
-        wanted = f"a pair, gradient and magnitude, for each of {len(places)} arguments"
-        raise ContractError(f"the contract's gradient returns {len(pairs)} values; it must return {wanted}")
-    value, magnitude = (
-        _asked("the contract's gradient", np.asarray, ((part,), {}), leaf.shape).ravel()
-        for part in pairs[places.index(place)]
-    )
+    value, magnitude = _own_gradient(operation, case, place, weights)
+    _, steepest = _own_gradient(operation, case, place, np.ones_like(weights))
+    beyond = steepest > LARGEST[leaf.dtype]  # who computes it before the product gets inf or NaN
     if error is not None and error.magnitude is not None:
         matrix = jacobian(operation, case, place, np.arange(leaf.values.size), error.magnitude)
         magnitude = np.maximum(matrix.magnitude(weights), magnitude)
@@ -359,7 +351,25 @@ def _analytic_gradient(
     bound = error_bound(value, magnitude, terms, leaf.dtype, roundings=2, reference_unit=2.0**-53)
     if leaf.dtype in HALF:  # each step may round to the half type: forward, and again backward
         bound = bound + 2 * _CHAIN * UNIT_ROUNDOFF[leaf.dtype] * magnitude
+    bound = bound + terms * SUBNORMAL[leaf.dtype] * np.abs(weights).max(initial=0.0)  # of derivatives that underflow
+    value, bound = np.where(beyond, 0, value), np.where(beyond, np.inf, bound)
     return Expected(value.astype(carrier(leaf.dtype)), 0.0, bound, dtype=leaf.dtype)
+
+
+def _own_gradient(operation: Operation, case: Case, place: Place, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The gradient of one argument and its magnitude, flat, by the contract's function."""
+    (args, kwargs), places, own = case.wide("float"), case.differentiable, operation.gradient
+    assert own is not None
+    pairs = _asked("the contract's gradient", lambda: [tuple(p) for p in own(weights, *args, **kwargs)], ((), {}))
+    if list(map(len, pairs)) != [2] * len(places):
+        wanted = f"a pair, gradient and magnitude, for each of {len(places)} arguments"
+        raise ContractError(f"the contract's gradient returns {len(pairs)} values; it must return {wanted}")
+    shape = dict(case.leaves())[place].shape
+    value, magnitude = (
+        _asked("the contract's gradient", np.asarray, ((part,), {}), shape).ravel()
+        for part in pairs[places.index(place)]
+    )
+    return value, magnitude
 
 
 def _moved_gradient(

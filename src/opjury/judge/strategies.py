@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
 
+from opjury.judge.numbers import general, integers, small_integers, specials, with_specials
 from opjury.model.arguments import Tensor
 from opjury.model.case import Case
 from opjury.model.dtypes import HALF, is_floating
-from opjury.model.exact import carrier, integer_limits, round_to, torch_dtype
+from opjury.model.exact import carrier
 from opjury.model.layouts import LAYOUTS
 from opjury.model.operation import Operation
 
@@ -29,18 +29,11 @@ __all__ = ["BOUNDARIES", "Case", "Space", "Tensor", "composite", "illegal", "see
 composite = st.composite
 
 BOUNDARIES = (*(2**k + d for k in range(5, 11) for d in (-1, 0, 1)), 2048, 2049, 4096, 4097)
-_BETWEEN = (9, 70)
-_MOST_BESIDE = 129  # the largest side beside which a second one is long
-_CAP = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "complex64": 2**22}
-_LARGEST = {
-    "float16": 65504.0,
-    "bfloat16": 3.38e38,
-    "float32": 3.4e38,
-    "complex64": 1.7e38,
-    "float64": 1.7e308,
-    "complex128": 8e307,
-}
-
+BETWEEN, FURTHER = (tuple(n for n in sizes if n % 16) for sizes in (range(17, 128), range(129, 300)))
+SIZES = (0, *BOUNDARIES, *BETWEEN, *FURTHER)
+_MOST_BESIDE = 129  # the largest size beside which a second dimension is large
+_REDRAWN = 4  # times, where the dimension that is to be large does not occur
+_RANKS = (1, 2, 3, 0, 1, 2, 0, 4, 5, 6)  # in turn: more than three dimensions seldom show another fault
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -53,38 +46,50 @@ class Space:
     dtype : str
         The dtype of data arguments.
     tier : {"exact", "rounding", "special"}
-    boundary : int
-        0, or the one boundary size (63, 64, 65, …, 4097), or one between, that one dimension of this case takes.
+    large : dict of int to int
+        Sizes of the dimensions that are large in this case (63, 64, 65, …, 4097, or any between), by the numbers in which they are drawn.
     layouts : tuple of str
         The layouts that data arguments are drawn from.
     largest : int
-        The largest size of the other dimensions.
-    passed : int
-        How many sizes pass before one takes the boundary.
-    second : int
-        0, or the size that another dimension takes then.
+        The largest size of other dimensions.
+    turn : int
+        Which number of dimensions comes next, and which of them a `dim` is.
+
+    Attributes
+    ----------
+    places : int
+        How many dimensions were drawn that may be large.
+    taken : set of int
+        Those of `large` that were.
     """
 
     dtype: str = "float32"
     tier: str = "exact"
-    boundary: int = 0
+    large: dict[int, int] = field(default_factory=dict)
     layouts: tuple[str, ...] = ("contiguous",)
     largest: int = 8
-    passed: int = 0
-    second: int = 0
-    taken: bool = field(default=False, init=False, repr=False)
+    turn: int = 0
+    places: int = field(default=0, init=False, repr=False)
+    taken: set[int] = field(default_factory=set, init=False, repr=False)
 
-    def sizes(self, minimum: int = 0, maximum: int | None = None, *, boundary: bool = True) -> st.SearchStrategy[int]:
-        """One dimension: small, or the case's boundary, which only one dimension takes, or sometimes a second long size."""
-        return _Light(_size, self, minimum, maximum, boundary)
+    @property
+    def beside(self) -> int:
+        """The largest size of the others where one is large."""
+        return 3 if max(self.large.values()) <= FURTHER[-1] else 2
 
-    def beside(self, usual: st.SearchStrategy[int]) -> st.SearchStrategy[int]:
-        """One dimension: as usual, or, where another one took the boundary, sometimes long."""
-        return _Light(lambda draw: _second(self) if self.taken and self.second else draw(usual))
+    def sizes(
+        self, minimum: int = 0, maximum: int | None = None, *, usual: int | None = None
+    ) -> st.SearchStrategy[int]:
+        """One dimension: up to `usual`, or large where it is its turn, with the others small and not empty."""
+        return _Light(_size, self, minimum, maximum, self.largest if usual is None else usual)
 
     def shapes(self, min_dims: int = 0, max_dims: int = 3, *, min_side: int = 0) -> st.SearchStrategy[tuple[int, ...]]:
-        """Shapes from 0-d and zero-size to across block boundaries, with smaller sides where there are more dimensions."""
+        """Shapes of all ranks in turn, with smaller sides where there are more, or with a large first, middle or last side."""
         return _Light(_shape, self, min_dims, max_dims, min_side)
+
+    def axes(self, dims: int) -> st.SearchStrategy[int]:
+        """A `dim` of so many dimensions, from either end: all in turn, the outermost first."""
+        return _Light(_axis, self, dims)
 
     def lengths(self, maximum: int) -> st.SearchStrategy[int]:
         """A length from 1 to `maximum`: a power of two in the exact tier, where a division by it must be exact."""
@@ -134,35 +139,57 @@ class _Light(st.SearchStrategy):
         """There is nothing to validate."""
 
 
-def _size(draw: st.DrawFn, space: Space, minimum: int, maximum: int | None, boundary: bool) -> int:
-    long = space.second if space.taken else space.boundary
-    fits = long >= minimum and (maximum is None or long <= maximum)
-    if boundary and long and fits:
-        if space.taken:
-            return _second(space)
-        space.taken = space.passed == 0
-        space.passed -= 1
-        if space.taken:
-            return long
-    top = (3 if space.taken else space.largest) + (minimum if minimum > 1 else 0)
-    return draw(st.integers(minimum, top if maximum is None else min(max(top, minimum), maximum)))
-
-
-def _second(space: Space) -> int:
-    """The second long size, which only one dimension takes."""
-    size, space.second = space.second, 0
-    return size
+def _size(draw: st.DrawFn, space: Space, minimum: int, maximum: int | None, usual: int) -> int:
+    place = space.places
+    space.places += 1
+    if place in space.large and (maximum is None or maximum >= BETWEEN[0]):
+        space.taken.add(place)
+        size = max(space.large[place], minimum)
+        return size if maximum is None or size <= maximum else maximum - size % 4
+    if space.large:
+        minimum, usual = max(minimum, 1), min(usual, space.beside)
+    top = usual + (minimum if minimum > 1 else 0)
+    least = minimum if maximum is None else min(minimum, maximum)
+    return draw(st.integers(least, top if maximum is None else min(max(top, least), maximum)))
 
 
 def _shape(draw: st.DrawFn, space: Space, min_dims: int, max_dims: int, min_side: int) -> tuple[int, ...]:
-    dims = draw(st.integers(min_dims, max_dims))
-    if dims > max(min_dims, 3) and draw(st.integers(0, 3)):  # seldom more than three: they rarely show another fault
-        dims = draw(st.integers(min_dims, 3))
-    widest = None if dims <= 2 else 4 + space.boundary
-    if dims > 1 and not space.boundary and draw(st.integers(0, 5)) == 5:
+    if space.large:
+        return _large_shape(draw, space, min_dims, max_dims, min_side)
+    space.places += min(max_dims, 3)
+    ranks = [rank for rank in _RANKS if min_dims <= rank <= max_dims]
+    dims = ranks[space.turn % len(ranks)]
+    if dims > 1 and draw(st.integers(0, 5)) == 5:
         # Squares and cubes: a function that takes one side for another raises for other shapes, and is wrong for these.
-        return (_size(draw, space, min_side, 5, False),) * dims
-    return tuple(_size(draw, space, min_side, widest, True) for _ in range(dims))
+        return (draw(st.integers(min_side, 5 if dims <= 3 else 2)),) * dims
+    if dims <= 3:
+        return tuple(draw(st.integers(min_side, space.largest if dims <= 2 else 4)) for _ in range(dims))
+    sides = [draw(st.sampled_from([1, 2, 2])) for _ in range(dims)]
+    sides[draw(st.integers(0, dims - 1))] = draw(st.sampled_from([*[3] * 7, min_side]))
+    return tuple(sides)
+
+
+def _large_shape(draw: st.DrawFn, space: Space, min_dims: int, max_dims: int, min_side: int) -> tuple[int, ...]:
+    """A shape of which the first, the middle or the last side may be large: three places, or fewer where there are fewer dimensions."""
+    most = min(max_dims, 3)
+    mine = {place: space.large[place] for place in range(space.places, space.places + most) if place in space.large}
+    enough = (1, *[3] * (most - 2), 2)  # dimensions for each place: an inner side is neither the first nor the last
+    least = max([min_dims, *(enough[place - space.places] for place in mine)])
+    dims = draw(st.integers(min(least, max(most, min_dims)), max(most, min_dims)))
+    sides = [draw(st.integers(max(min_side, 1), max(min_side, space.beside))) for _ in range(dims)]
+    for place, size in mine.items():
+        number = place - space.places
+        sides[dims - 1 if number and number == most - 1 else number] = size
+        space.taken.add(place)
+    space.places += most
+    return tuple(sides)
+
+
+def _axis(draw: st.DrawFn, space: Space, dims: int) -> int:
+    if space.large:
+        return draw(st.integers(-dims, dims - 1))
+    depth, from_front = divmod(space.turn // len(_RANKS) % (2 * dims), 2)
+    return dims - 1 - depth if from_front else depth - dims
 
 
 def _index(draw: st.DrawFn, shape: tuple[int, ...], stop: int) -> Tensor:
@@ -183,7 +210,7 @@ def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, f
     if not is_floating(dtype):
         values = integers(rng, shape, dtype, terms, int(rng.integers(4)), special=tier == "special")
     elif tier == "rounding":
-        values = general(rng, shape, dtype, terms, factors, int(rng.integers(7)))
+        values = general(rng, shape, dtype, terms, factors, int(rng.integers(9)))
     else:
         values = small_integers(rng, shape, dtype, terms, factors, int(rng.integers(4)))
     if nonzero and tier != "special":
@@ -194,126 +221,6 @@ def _tensor(draw: st.DrawFn, space: Space, shape: tuple[int, ...], terms: int, f
     if layout == "expanded" and values.ndim and values.shape[0]:
         values = np.broadcast_to(values[:1], values.shape).copy()
     return Tensor(values, dtype, layout)
-
-
-def integers(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms: int, family: int, *, special: bool = False
-) -> np.ndarray:
-    """Integers of a dtype (small, all different, any, or extremes) of which `terms` add up within 64 bits.
-
-    Special ones stand beside the limits of the dtype, or of those that float32 and float64 hold, at up to three places.
-    """
-    low, high = integer_limits(dtype)
-    if dtype == "int64" and terms > 1:
-        low, high = -(2**62) // terms, 2**62 // terms
-    if family == 0:
-        values = rng.integers(max(low, -3), min(high, 3), shape, endpoint=True)
-    elif family == 1:
-        values = rng.permutation(math.prod(shape)).reshape(shape) % (min(high, 2**31) + 1)
-    elif family == 2:
-        values = rng.integers(low, high, shape, endpoint=True)
-    else:
-        values = rng.choice(np.array([low, high, 0, 1]), shape)
-    values = np.array(values)
-    if special and values.size:
-        edges = (low, high, 2**24, 2**53, -(2**24), -(2**53))
-        near = [edge + step for edge in edges for step in (-1, 0, 1) if low <= edge + step <= high]
-        values.reshape(-1)[rng.integers(values.size, size=3)] = rng.choice(np.array(near), 3)
-    return values.astype(carrier(dtype))
-
-
-def general(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms: int, factors: int, family: int
-) -> np.ndarray:
-    """Values that round: normal, wide range, cancelling pairs, one spike, narrow range, common scale, all equal.
-
-    Wide ranges stay away from the overflow of any sum of `terms` products of `factors` values, and from underflow.
-    """
-    room = (math.log2(_LARGEST[dtype]) - math.log2(terms) - 2) / factors - 1
-    spread = max(2.0, min(room, 9.0 if dtype == "float16" else 40.0))
-
-    def real() -> np.ndarray:
-        values = rng.standard_normal(shape).clip(-4, 4)
-        if family == 1:
-            values = values * 2.0 ** rng.uniform(-spread, spread - 2, shape)
-        elif family == 2:
-            large = np.asarray(values * 2.0 ** min(spread - 2, 24))
-            flat = large.reshape(-1)
-            flat[1::2] = -flat[: flat.size - 1 : 2][: flat[1::2].size]
-            values = large + rng.standard_normal(shape)
-        elif family == 3 and values.size:
-            np.asarray(values).reshape(-1)[rng.integers(values.size)] = 2.0 ** min(spread - 1, 30)
-        elif family == 4:
-            values = 1 + rng.random(shape) / 8
-        elif family == 5:
-            values = values * 2.0 ** rng.uniform(-spread, spread - 2)
-        elif family == 6:
-            values = np.full(shape, rng.choice([0.1, 1 + 2.0**-9, 1 / 3]))
-        largest = _LARGEST[dtype] ** (1 / factors) / (4 * terms)
-        return np.asarray(values).clip(-largest, largest)
-
-    return round_to(real() + 1j * real() if dtype.startswith("complex") else real(), dtype)
-
-
-def with_specials(rng: np.random.Generator, values: np.ndarray, dtype: str, names: list[str]) -> np.ndarray:
-    """The values with special ones at random places, at most one "largest", since two may overflow in one order of addition only."""
-    flat = values.reshape(-1)
-    for number, name in enumerate(names if flat.size else []):
-        if name == "largest" and name in names[:number]:
-            continue
-        special, place = special_value(name, dtype), rng.integers(flat.size)
-        imaginary = dtype.startswith("complex") and not rng.integers(2)
-        flat[place] = complex(flat[place].real, special) if imaginary else special
-    return values
-
-
-SPECIALS = ("nan", "inf", "-inf", "-0.0", "subnormal", "largest")
-
-
-def specials(dtype: str, factors: int) -> list[str]:
-    """Those that have one right result in whatever order products of so many factors are added up.
-
-    Products of the largest values overflow. Processors' instructions for dot products treat subnormal bfloat16 numbers as zero.
-    """
-    if factors == 1:
-        return list(SPECIALS)
-    return [name for name in SPECIALS if name != "largest" and (name, dtype) != ("subnormal", "bfloat16")]
-
-
-def special_value(name: str, dtype: str) -> float:
-    """NaN, ±inf, −0, half the smallest normal number, or a value close to the largest finite one."""
-    if name == "subnormal":
-        return torch.finfo(torch_dtype(dtype)).smallest_normal / 2
-    if name == "largest":
-        return {"float16": 32768.0, "float64": 2.0**1023, "complex128": 2.0**1022}.get(dtype, 2.0**126)
-    return float(name)
-
-
-def small_integers(
-    rng: np.random.Generator, shape: tuple[int, ...], dtype: str, terms: int = 1, factors: int = 1, family: int = 0
-) -> np.ndarray:
-    """Small integers whose sums and products are exact in the dtype, in the dtype's carrier.
-
-    Families: 0 small values, 1 all different (where that many are exact), 2 zeros and ones, 3 few non-zeros. Where the dtype is too
-    narrow for `terms` non-zeros, most are zeros, so that every partial sum stays exact.
-    """
-    size = math.prod(shape)
-    cap = _CAP.get(dtype, 2**50)
-    top = int(max(1, min(5, (cap / terms) ** (1 / factors))))
-    if family == 1 and terms * size**factors < cap:
-        flat = rng.permutation(size).astype(np.float64) + 1
-    else:
-        low, high = (0, 1) if family == 2 else (-top, top)
-        flat = rng.integers(low, high, size, endpoint=True).astype(np.float64)
-    if dtype.startswith("complex"):
-        flat = flat + 1j * rng.integers(-top, top, size, endpoint=True)
-    allowed = int(cap // top**factors)
-    if family == 3 or terms > allowed:
-        keep = rng.permutation(size)[: max(1, min(allowed, size // 8 + 1))]
-        sparse = np.zeros_like(flat)
-        sparse[keep] = flat[keep]
-        flat = sparse
-    return flat.reshape(shape)
 
 
 def illegal(rule: str, /, *args: Any, **kwargs: Any) -> Case:
@@ -343,32 +250,32 @@ def any_case(
     dtypes: tuple[str, ...],
     tiers: tuple[str, ...],
     layouts: tuple[str, ...],
-    boundaries: tuple[int, ...],
+    sizes: tuple[int, ...],
 ) -> Case:
-    """A case for one of the dtypes, tiers and boundaries, with a seed for whatever a check needs beside it."""
+    """A case for one of the dtypes, tiers and sizes of a large dimension, with a seed for whatever a check needs beside it."""
     dtype = _one_of(draw, dtypes)
     tier = _one_of(draw, tiers_of(tiers, dtype))
-    boundary = _one_of(draw, boundaries)
+    size, place, turn = _one_of(draw, sizes), draw(st.integers(0, 255)), draw(st.integers(0, 255))
     if tier == "illegal":
-        space = Space(dtype, "exact", 0, tuple(usable_layouts(tuple(LAYOUTS), dtype)))
+        space = Space(dtype, "exact", {}, tuple(usable_layouts(tuple(LAYOUTS), dtype)), turn=turn)
         return replace(draw(operation.rejects(space)), tier="illegal", seed=draw(seeds))
-    passed = second = 0
-    if len(boundaries) > 1:
-        passed = max(0, draw(st.integers(-1, 2)))
-        if draw(st.integers(0, 12)) == 12:
-            boundary = draw(st.integers(*_BETWEEN))
-        if 0 < boundary <= _MOST_BESIDE and draw(st.integers(0, 2)) == 2:
-            second = draw(st.integers(*_BETWEEN))
-    space = Space(dtype, tier, boundary, tuple(usable_layouts(layouts, dtype)), passed=passed, second=second)
+    large = {place: size} if size else {}
+    if 0 < size <= _MOST_BESIDE and draw(st.integers(0, 2)) == 2:
+        large.setdefault(draw(st.integers(0, 7)), draw(st.sampled_from(BETWEEN[:50])))
+    space = Space(dtype, tier, large, tuple(usable_layouts(layouts, dtype)), turn=turn)
     with np.errstate(all="ignore"):
         case = draw(operation.cases(space))
-        if space.boundary and not space.taken:
-            case = draw(operation.cases(replace(space, passed=0)))
+        for _ in range(_REDRAWN):
+            if not size or place in space.taken:
+                break
+            place %= max(space.places, 1)
+            space = replace(space, large={place: size})
+            case = draw(operation.cases(space))
     return Case(case.args, case.kwargs, tier, draw(seeds))
 
 
 def _one_of(draw: st.DrawFn, options: tuple[Any, ...]) -> Any:
-    """One of the options, from one byte: 0 is the first."""
+    """One of the options, from one byte or two: 0 is the first."""
     return options[draw(st.integers(0, len(options) - 1))] if len(options) > 1 else options[0]
 
 

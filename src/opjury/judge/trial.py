@@ -17,8 +17,8 @@ import torch
 
 from opjury.judge import oracle
 from opjury.judge.bounds import Expected, compare, repeated_shape, wrong_at
+from opjury.judge.numbers import general, small_integers
 from opjury.judge.replay import CALL, RESULT, TO_CUDA, arguments, modes, required
-from opjury.judge.strategies import general, small_integers
 from opjury.judge.text import describe, differs, show, show_both
 from opjury.judge.time_limit import Pace, TimeLimitExceeded
 from opjury.model.arguments import Tensor
