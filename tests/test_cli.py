@@ -153,7 +153,10 @@ def test_a_function_that_never_answers_is_1(tmp_path):
         (["audit", "cumsum", "--json", "nowhere/found.jsonl"], "'--json': there is no folder 'nowhere'"),
         (["report", "--sarif", "nowhere/found.sarif"], "'--sarif': there is no folder 'nowhere'"),
         (["audit", "cumsum", "--waive", "specials=why"], "--waive and --error are for functions of a file or module"),
-        (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specails=why"], "did you mean 'specials'?"),
+        (
+            ["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specails=why"],
+            "did you mean 'specials' or 'calls'?",
+        ),
         (["audit", "mine.py:off", "--as", "slice_mean", "--waive", "specials"], "'specials' gives no reason"),
         (
             ["audit", "mine.py:off", "--as", "slice_mean", "--error", "mine.py:one"],

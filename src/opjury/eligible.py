@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import platformdirs
 
 from opjury.audit import judge_tasks, surprising
@@ -111,6 +110,8 @@ def is_looser(operation: str, error: Error, dtype: str) -> bool:
     Both bounds are computed for drawn cases, and again with all elements but one of each argument zero: a linear operation's bound is a
     sum over such elements, so that one which is not larger for any of these is not larger for other values.
     """
+    import numpy as np
+
     from opjury.judge import draw, oracle
 
     contract = registry.operation(operation)
@@ -126,6 +127,8 @@ def is_looser(operation: str, error: Error, dtype: str) -> bool:
 
 def _with_single_elements(case: Case) -> Case:
     """The case with a one at one place of each argument, and zeros everywhere else."""
+    import numpy as np
+
     from opjury.model.arguments import Sparse, Tensor
 
     rng = np.random.default_rng(case.seed)

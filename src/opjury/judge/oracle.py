@@ -8,9 +8,10 @@ the Jacobian. Nothing here looks at an implementation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache, wraps
+from functools import wraps
 from numbers import Rational
 from typing import Any
 
@@ -27,10 +28,10 @@ from opjury.model.operation import Operation
 
 _CHAIN = 8  # steps of a chain rule besides its sums, at the most: products, quotients, differences and roots, each rounded once
 _MOST_REMEMBERED = 2**16  # elements of a result
-_EXACT_ELEMENTS = 40  # the rounding tier is computed in rational arithmetic up to this size
+EXACT_ELEMENTS = 40  # the rounding tier is computed in rational arithmetic up to this size
 
 Place = int | str
-Call = tuple[tuple[Any, ...], dict[str, Any]]
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def result_dtype(operation: Operation, case: Case) -> str:
@@ -59,7 +60,7 @@ class ContractError(Exception):
     """A function of the contract raises, or returns what does not fit, for a case that it draws: nothing can be judged."""
 
 
-def _asked(field: str, function: Callable[..., Any], call: Call, shape: tuple[int, ...] | None = None) -> Any:
+def _asked(field: str, function: Callable[..., Any], call: _Call, shape: tuple[int, ...] | None = None) -> Any:
     """What a function of the contract returns, broadcast to a shape if one is given."""
     args, kwargs = call
     try:
@@ -86,33 +87,20 @@ def evaluate(operation: Operation, case: Case) -> np.ndarray:
     return _reference(operation.reference, case)
 
 
-@lru_cache(maxsize=256)
-def refused(reference: Callable[..., Any]) -> set[Mode]:
-    """The finer arithmetics in which a reference was found not to compute, such as exp and log with exact numbers."""
-    return set()
-
-
-def _finest(operation: Operation, case: Case, dtype: str) -> tuple[np.ndarray, float]:
+def finest(operation: Operation, case: Case, dtype: str) -> tuple[np.ndarray, float]:
     """The result of the reference in the finest arithmetic that it takes, and the unit roundoff of that."""
-    modes: list[Mode] = ["exact"] if case.elements <= _EXACT_ELEMENTS else []
+    modes: list[Mode] = ["exact"] if case.elements <= EXACT_ELEMENTS else []
     # Some platforms have no long double wider than float64.
     if dtype in ("float64", "complex128") and np.finfo(np.longdouble).nmant > 52:
         modes.append("long")
-    coarse = refused(operation.reference)
     for mode in modes if case.tier == "rounding" else ():
-        if mode in coarse:
-            continue
-        try:
+        with suppress(ContractError):  # exp and log take no exact numbers
             result = _reference(operation.reference, case, mode)
             kinds = set(map(type, result.flat)) if result.dtype == object else {result.dtype.type}
             if all(issubclass(kind, (Rational, ExactComplex, np.bool_)) for kind in kinds) or not result.size:
                 return result, 0.0
             if issubclass(result.dtype.type, (np.longdouble, np.clongdouble)):
                 return result, float(np.finfo(np.longdouble).eps) / 2
-        except ContractError as error:
-            if not isinstance(error.__cause__, (AttributeError, TypeError)):  # the fault of these values
-                continue
-        coarse.add(mode)
     return evaluate(operation, case), UNIT_ROUNDOFF["float64"]
 
 
@@ -170,7 +158,7 @@ def expected(operation: Operation, case: Case, error: Error | None = None) -> Ex
     kind = carrier(dtype)
     if not is_floating(dtype):
         return Expected(evaluate(operation, case).astype(kind), dtype=dtype)
-    result, reference_unit = _finest(operation, case, dtype)
+    result, reference_unit = finest(operation, case, dtype)
     value, rest = _split(result, kind)
     error = error or Error()
     if error.magnitude is None and error.accumulates == "float32":
