@@ -52,7 +52,7 @@ def test_what_was_not_tried_of_a_function_that_is_slow_for_large_arguments_is_sa
     (verdict,) = opjury.audit(quadratic, checks="agreement", **OPTIONS).verdicts
     assert verdict.status == "holds"
     assert verdict.examples >= 20
-    assert "cases were tried" in verdict.message
+    assert "tried" in verdict.message
 
 
 def test_a_slow_function_that_is_wrong_is_refuted():

@@ -97,11 +97,12 @@ class Search:
         """What was not tried because calls take too long, or ""."""
         if not self._spent and not self._tried_slowly:
             return ""
-        longest = max(self.trial.pace.longest.values(), default=0.0)
-        told = f"up to {longest:.2g} s a call at these sizes; {self.executed} of {wanted(self.task)} cases were tried"
-        if self.trial.pace.hopeless:
-            return f"{told}, since another call of this function does not end"
-        return told + (f", none of {self._too_large} elements or more" if self._too_large < math.inf else "")
+        pace, enough = self.trial.pace, wanted(self.task)
+        tried = f"{self.executed} of {enough} cases were tried" if self.executed < enough else ""
+        large = f"none of {self._too_large} elements or more was tried" if self._too_large < math.inf else ""
+        parts = [f"up to {max(pace.longest.values(), default=0.0):.2g} s a call at these sizes", tried, large]
+        parts += ["another call of this function does not end"] if pace.hopeless else []
+        return "; ".join(filter(None, parts))
 
     def _cases(self, kind: Kind) -> Iterator[Case]:
         """All that the check is tried on: the contract's examples, what failed before, what is drawn, large ones."""

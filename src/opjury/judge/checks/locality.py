@@ -66,7 +66,7 @@ def check_locality(trial: Trial, case: Case) -> None:
             f"{what} from {number(before[at])} to {number(after[at])}, which does not depend on it",
             show(after),
             show(before),
-            _POISONED.format(argument(place), element, poison.real, ", ".join(map(str, at))),
+            _POISONED.format(argument(place), element, poison.real, ", ".join(map(str, at)) or "()"),
         )
     _local_gradient(trial, case, place, elements, depends, rng)
 
@@ -119,7 +119,12 @@ def _local_gradient(
     spread = (
         f"an incoming {poison} makes {{gradient}} {{value}}; the outputs it came in at do not depend on that element"
     )
-    refute_where(~reached[:, poisoned].any(1) & ~np.isfinite(values), spread, ".isfinite()")
+    local = ~reached[:, poisoned].any(1) & ~np.isfinite(values)
+    if trial.operation.gradient is not None:  # a derivative may be infinite by itself
+        ones = np.ones(out.shape, carrier(dtype))
+        bound = oracle.expected_gradient(trial.operation, case.plain, place, ones, trial.error).bound
+        local &= np.isfinite(bound)[elements]
+    refute_where(local, spread, ".isfinite()")
     if trial.operation.gradient is None:
         slopes = reached
         if trial.operation.kind != "movement":
