@@ -67,7 +67,7 @@ def test_a_slow_function_that_is_wrong_is_refuted():
 
 def test_a_call_that_does_not_end_is_refuted_where_it_is_seen():
     def endless_for_some(x, dim):
-        while 5 < x.numel() < 9:
+        while x.numel() % 5 == 3:
             pass
         return torch.cumsum(x, dim)
 
@@ -75,7 +75,7 @@ def test_a_call_that_does_not_end_is_refuted_where_it_is_seen():
     verdict = found.refuted[0]
     assert "no answer within" in verdict.message
     assert ", where its size explains" in verdict.message
-    assert opjury.Case.from_json(verdict.counterexample).elements in (6, 7, 8)
+    assert opjury.Case.from_json(verdict.counterexample).elements % 5 == 3
     assert "faulthandler" in verdict.script
 
 
@@ -98,7 +98,7 @@ def test_a_derivative_that_does_not_end_is_refuted():
 
 def test_a_function_that_is_known_not_to_end_for_some_case_is_not_waited_for_again():
     def endless_for_some(x, dim):
-        while 5 < x.numel() < 9:
+        while x.numel() % 5 == 3:
             pass
         return torch.cumsum(x, dim)
 

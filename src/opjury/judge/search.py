@@ -100,7 +100,7 @@ class Search:
         pace, enough = self.trial.pace, wanted(self.task)
         tried = f"{self.executed} of {enough} cases were tried" if self.executed < enough else ""
         large = f"none of {self._too_large} elements or more was tried" if self._too_large < math.inf else ""
-        parts = [f"up to {max(pace.longest.values(), default=0.0):.2g} s a call at these sizes", tried, large]
+        parts = [f"up to {pace.slowest:.2g} s a call at these sizes", tried, large]
         parts += ["another call of this function does not end"] if pace.hopeless else []
         return "; ".join(filter(None, parts))
 

@@ -26,7 +26,7 @@ from opjury.judge.shrink_steps import (
     simpler_dtypes,
     simpler_values,
 )
-from opjury.judge.time_limit import TimeLimitExceeded
+from opjury.judge.time_limit import Pace, TimeLimitExceeded
 from opjury.judge.trial import Trial
 from opjury.model import registry
 from opjury.model.arguments import Sparse, Tensor
@@ -210,7 +210,7 @@ class Legal:
             if wrong or not takes or entry.function is mine.function:
                 continue
             if self._check.why_not(operation, entry, device) is None:
-                yield Trial(operation, entry, device, replace(self._trial.pace, longest={}))
+                yield Trial(operation, entry, device, Pace(self._trial.pace.limit))
 
     def _treats(self, witness: Trial, case: Case) -> bool:
         """Whether a competitor treats a call as a right one has to."""

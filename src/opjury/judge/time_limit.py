@@ -104,6 +104,8 @@ class Pace:
         Seconds of all calls so far.
     longest : dict
         The seconds of the longest call by the number of its elements.
+    slowest : float
+        Those of the longest of all.
     patient : bool
         Whether calls are made again, so that one of them may take much longer.
     """
@@ -113,6 +115,7 @@ class Pace:
     hopeless: bool = False
     spent: float = 0.0
     longest: dict[int, float] = field(default_factory=dict)
+    slowest: float = 0.0
     patient: bool = False
 
     @property
@@ -125,8 +128,7 @@ class Pace:
         first = self.limit * min(10.0, 1.0 + elements / 1000)
         if self.patient:
             return max(2 * self.limit, _VERY_FAR * self._explained(elements)) if self.longest else _AGAIN * first
-        smaller = [seconds for size, seconds in self.longest.items() if size <= elements]
-        return min(first, max(self.budget / _SHARE, 1.5 * max(smaller))) if smaller else first
+        return min(first, max(self.budget / _SHARE, 1.5 * self.slowest)) if self.longest else first
 
     def _explained(self, elements: int) -> float:
         """The most seconds that the other calls explain, 0 without any."""
@@ -148,13 +150,14 @@ class Pace:
         """
         if self.over and not self.patient:
             raise TimeLimitExceeded
-        allowed, explained = self.allowed(elements), self._explained(elements)
+        allowed = self.allowed(elements)
         computing, elapsed = time.process_time(), time.monotonic()
         telling = True
         try:
             with time_limit(allowed):
                 yield
         except TimeLimitExceeded:
+            explained = self._explained(elements)
             if self.patient:
                 others = f", where its size explains {explained:.2g} s" if explained else ""
                 raise Endless(f"no answer within {allowed:.2g} s{others}") from None
@@ -167,4 +170,4 @@ class Pace:
             self.spent += took
             self.patient = self.patient and took < self.limit / _SHARE  # for one long call
             if telling and took > self.longest.get(elements, 0.0):
-                self.longest[elements] = took
+                self.longest[elements], self.slowest = took, max(took, self.slowest)

@@ -97,7 +97,7 @@ Check(
     run=_of("state", "check_purity"),
     tiers=("exact", "special"),
     layouts=_ALL_LAYOUTS,
-    weight=0.4,
+    weight=0.3,
     elementary=("layouts",),
 )
 Check(
@@ -151,7 +151,7 @@ Check(
     run=_of("locality", "check_locality"),
     tiers=("exact", "rounding"),
     boundaries=True,
-    weight=1.2,
+    weight=1.0,
     floating=True,
     elementary=("agreement", "gradient"),
     required="gradient",
