@@ -26,8 +26,8 @@ FORMS = {  # what the message says of a wrong function, and how its script calls
     "cumsum-numpy_dim_refused": ("for dim as np.int64; the same call with an int is accepted", ", np.int64(0))"),
     "difference_matrix-numpy_integer_refused": ("for size as np.int64", "f(np.int64(0), 0)"),
     "slice_mean-by_position_alone": (
-        "for x and slices by keyword; the same call by position",
-        "f(x=args[0], slices=args",
+        "slices by keyword; the same call by position is accepted",
+        "slices=args[1])",
     ),
     "sliding_window-step_required": ("without step; the same call with step=1 is accepted", "f(args[0], 1)"),
     "sparse_diff-dtype_of_order": ("for order as np.int64, the result is a csc_array of float64", ", np.int64(0))"),

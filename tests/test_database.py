@@ -135,7 +135,7 @@ def test_workers_of_two_machines_share_what_fails(server, tmp_path):
         (found,) = records.read(tmp_path / f"{machine}.jsonl")
         needed.append(found.examples)
         assert any(path.is_file() for path in (tmp_path / machine).rglob("*"))
-    assert needed[1] <= 5 < needed[0]
+    assert needed[1] < needed[0]
 
 
 @NEEDS_SERVER

@@ -122,6 +122,22 @@ def test_a_call_that_is_late_by_chance_is_made_again():
     assert verdict.status == "holds"
 
 
+def test_a_module_is_imported_to_its_end(tmp_path, monkeypatch):
+    text = "import time\nuntil = time.process_time() + 0.6\nwhile time.process_time() < until:\n    pass\n"
+    (tmp_path / "slow_to_import.py").write_text(text + f"open({str(tmp_path / 'imports')!r}, 'a').write('x')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    calls = itertools.count(1)
+
+    def importing(x, dim):
+        if next(calls) == 5:
+            import slow_to_import  # noqa: F401
+        return torch.cumsum(x, dim)
+
+    (verdict,) = opjury.audit(importing, checks="form", **OPTIONS).verdicts
+    assert (verdict.status, verdict.message) == ("holds", "")
+    assert (tmp_path / "imports").read_text() == "x"
+
+
 def spend(pace, elements, seconds):
     with pace.timed(elements):
         wait(seconds)
@@ -137,7 +153,7 @@ def test_the_pace_tells_large_from_endless():
         spend(pace, 10, 1)
     pace.spent = 0.0
     with pytest.raises(TimeLimitExceeded) as error:
-        spend(pace, 100, 1)  # two seconds would be explained
+        spend(pace, 1000, 1)  # eight seconds would be explained
     assert error.type is TimeLimitExceeded
     pace.patient = True
     assert pace.allowed(10) > 0.35

@@ -33,11 +33,9 @@ RAISED_AGAIN = 0.01  # seconds until an exception that Python dropped is raised 
 _AGAIN = 5  # times the limit, for the first call, if it is made again
 _SHARE = 4  # calls that may use up the time of a task between them
 _CUBIC = 3  # the power of the elements with which the time of a call may grow
-_OVERHEAD = 1e-3  # seconds that any call may take
-_FAR, _VERY_FAR = (
-    10,
-    100,
-)  # times what size explains: beyond the first a call is suspicious, beyond the second it does not end
+_FEW, _OVERHEAD = 64, 1e-3  # elements up to which calls take about as long, and seconds that any of these may take
+_FAR, _VERY_FAR = 10, 100  # times what size explains: from then on a call is suspicious, or does not end
+_LONGEST_IMPORT = 120.0  # seconds
 
 
 @contextmanager
@@ -45,17 +43,20 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TimeLimitExceeded` in the main thread after so many seconds of processor time (elsewhere: no limit).
 
     Processor time does not depend on how busy the machine is; elapsed time is limited to `PATIENCE` times the limit.
-    Where Python drops the exception (it does in `__del__` and in callbacks of the garbage collector), it is raised again soon.
+    Where Python drops the exception (it does in `__del__` and in callbacks of the garbage collector), it is raised again soon. A module
+    that is being imported is waited for, because half of one cannot be imported again: torch and SymPy import much when first needed.
     Timers that were set before (by a test runner) go on afterwards.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    over = False
+    over, until = False, time.monotonic() + _LONGEST_IMPORT
 
     def expire(signum: int, frame: Any) -> None:
         nonlocal over
-        if not over:  # the other timer may expire while this one's exception is under way
+        if _importing(frame) and time.monotonic() < until:
+            signal.setitimer(signal.ITIMER_REAL, RAISED_AGAIN)
+        elif not over:  # the other timer may expire while this one's exception is under way
             over = True
             raise TimeLimitExceeded
 
@@ -85,9 +86,18 @@ def time_limit(seconds: float) -> Iterator[None]:
                 signal.setitimer(which, max(left - (clock() - started), 1e-3), interval)
 
 
+def _importing(frame: Any) -> bool:
+    """Whether what is judged imports a module."""
+    while frame is not None and not frame.f_globals.get("__name__", "").startswith("opjury.judge."):
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @dataclass
 class Pace:
-    """How long the calls of one task take, which limits those that follow.
+    """How long the calls of one task take, which limits those that follow. Calls that import modules do not count.
 
     Parameters
     ----------
@@ -132,7 +142,7 @@ class Pace:
 
     def _explained(self, elements: int) -> float:
         """The most seconds that the other calls explain, 0 without any."""
-        seen = (max(t, _OVERHEAD) * max(1.0, elements / max(n, 1)) ** _CUBIC for n, t in self.longest.items())
+        seen = (max(t, _OVERHEAD) * max(1.0, elements / max(n, _FEW)) ** _CUBIC for n, t in self.longest.items())
         return min(seen, default=0.0)
 
     @contextmanager
@@ -151,7 +161,7 @@ class Pace:
         if self.over and not self.patient:
             raise TimeLimitExceeded
         allowed = self.allowed(elements)
-        computing, elapsed = time.process_time(), time.monotonic()
+        computing, elapsed, modules = time.process_time(), time.monotonic(), len(sys.modules)
         telling = True
         try:
             with time_limit(allowed):
@@ -167,6 +177,8 @@ class Pace:
             raise
         finally:
             took = max(time.process_time() - computing, (time.monotonic() - elapsed) / PATIENCE)
+            if len(sys.modules) > modules:
+                took = 0.0
             self.spent += took
             self.patient = self.patient and took < self.limit / _SHARE  # for one long call
             if telling and took > self.longest.get(elements, 0.0):

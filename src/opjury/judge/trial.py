@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
 import inspect
 import signal
 from collections.abc import Callable
@@ -79,19 +77,7 @@ class Unsuitable(Exception):
     """This case says nothing about this check: another check judges what is wrong with it."""
 
 
-# torch imports it for some first derivative. SymPy is unusable after a time limit has interrupted its import.
-_OF_DERIVATIVES = "torch.fx.experimental.symbolic_shapes"
 HASTE = 1.0  # seconds that a call at much larger sizes may take
-
-
-@functools.cache
-def _import_for_derivatives() -> None:
-    """Have torch import, before any time limit, what it imports when it is first asked for a derivative of each kind."""
-    importlib.import_module(_OF_DERIVATIVES)
-    ones = torch.ones(1, requires_grad=True)
-    torch.autograd.grad(torch.autograd.grad((ones * ones).sum(), ones, create_graph=True)[0].sum(), ones)
-    torch.func.jvp(torch.sin, (torch.ones(1),), (torch.ones(1),))
-    torch.func.vmap(torch.sin)(torch.ones(1))
 
 
 @dataclass
@@ -176,11 +162,6 @@ class Trial:
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a person may have pressed Ctrl-C
                 raise
             raise RuntimeError("raised KeyboardInterrupt") from error
-
-    def limited(self) -> AbstractContextManager[None]:
-        """Compute derivatives under the time limit."""
-        _import_for_derivatives()
-        return self.timed()
 
     def call(self, case: Case, requires_grad: Any = False) -> Any:
         """Call it with arguments built afresh.

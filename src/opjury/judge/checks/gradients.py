@@ -99,7 +99,7 @@ def check_gradient(trial: Trial, case: Case) -> None:
         wanted = ", ".join(map(argument, chosen))
         return f"{requiring(chosen)}w = {_code(recipe)}\ntorch.autograd.grad({CALL}, [{wanted}], w, allow_unused=True)"
 
-    with trial.limited():
+    with trial.timed():
         try:
             inputs, retain = [live[place] for place in chosen], bool(rng.integers(2))
             grads = torch.autograd.grad(out, inputs, incoming, retain_graph=retain, materialize_grads=True)
@@ -208,7 +208,7 @@ def _by_finite_differences(
     if any(isinstance(a, torch.Tensor) and not a.numel() for a in args):
         return  # torch takes empty tensors for overlapping ones
     steps = f"{before}torch.autograd.{check}(lambda *args: {CALL}, args)"
-    with trial.limited():
+    with trial.timed():
         try:
             getattr(torch.autograd, check)(lambda *live: trial.function(*live, **kwargs), args, **options)
         except Exception as error:
@@ -250,7 +250,7 @@ def check_second_order(trial: Trial, case: Case) -> None:
         along = f"direction = {direction.code()}\n"
         return f"{once()}{along}(result,) = torch.autograd.grad(grad, {by}, direction, materialize_grads=True)"
 
-    with trial.limited():
+    with trial.timed():
         try:
             (grad,) = torch.autograd.grad(out, [live[place]], w, create_graph=True, allow_unused=True)
             if grad is None or not grad.requires_grad:

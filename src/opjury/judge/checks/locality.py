@@ -91,7 +91,7 @@ def _local_gradient(
     weights = incoming.values
     poisoned = np.flatnonzero(~np.isfinite(weights))
     steps = functools.partial(gradient_steps, place, incoming, [place])
-    with trial.limited(), judged_elsewhere():
+    with trial.timed(), judged_elsewhere():
         (grad,) = torch.autograd.grad(out, [live], incoming.build(trial.device), allow_unused=True)
     if grad is None:
         return

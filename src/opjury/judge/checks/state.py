@@ -230,7 +230,7 @@ def _first_call(trial: Trial, case: Case, requires_grad: bool) -> None:
     """Make a call and its backward pass: what the first ones import or initialise is not held against the implementation."""
     result = trial.call(case, requires_grad)
     if isinstance(result, torch.Tensor) and result.requires_grad:
-        with judged_elsewhere(), trial.limited():
+        with judged_elsewhere(), trial.timed():
             torch.autograd.backward(result, torch.ones_like(result))
 
 
@@ -296,7 +296,7 @@ def _check_backward(trial: Trial, result: Any, named: dict[str, Any]) -> None:
     with (
         _untouched("backward", named, before, _BACKWARD, modules=False, others=others),
         judged_elsewhere(),
-        trial.limited(),
+        trial.timed(),
     ):
         torch.autograd.grad(result, inputs, incoming, allow_unused=True)
 

@@ -38,7 +38,7 @@ def check_forward_mode(trial: Trial, case: Case) -> None:
         taken = f"torch.func.jvp(lambda x: {_with_x(place)}, ({argument(place)},), (direction,))[1]"
         return f"direction = {direction.code()}\nresult = {taken}"
 
-    with trial.limited():
+    with trial.timed():
         try:
             tangent = torch.func.jvp(along, (leaf.build(trial.device),), (direction.build(trial.device),))[1]
         except Exception as error:
@@ -89,7 +89,7 @@ def check_vmap(trial: Trial, case: Case) -> None:
         rows = ", ".join(each.code() for each in batch)
         return f"result = torch.func.vmap(lambda x: {_with_x(place)})(torch.stack([{rows}])){row}"
 
-    with trial.limited():
+    with trial.timed():
         try:
             results = torch.func.vmap(one)(stacked)
         except Exception as error:
