@@ -101,7 +101,6 @@ def test_the_best_without_a_weakness_stays_in_a_contest_though_another_is_far_fa
     fast = replace(SMALL.competitors[0], ranked=False)
     outcome = measure(replace(SMALL, competitors=(*rivals, fast)))
     assert outcome.left == {"slower"}
-    assert np.all(outcome.seconds["slow"] > 10 * outcome.seconds["broadcasted_index"])
 
 
 @pytest.fixture
